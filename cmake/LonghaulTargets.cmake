@@ -1,0 +1,36 @@
+# Targets follow the folders, so that an include against the arrows of the house does not link.
+
+add_library(longhaul_warnings INTERFACE)
+target_compile_options(longhaul_warnings INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wconversion;-Werror>")
+
+# longhaul_library(NAME SOURCES... DEPENDS TARGETS...): a static library of one folder.
+function(longhaul_library name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
+  if(ARG_UNPARSED_ARGUMENTS)
+    add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
+    target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+    target_link_libraries(${name} PUBLIC ${ARG_DEPENDS} PRIVATE longhaul_warnings)
+  else()
+    add_library(${name} INTERFACE)
+    target_include_directories(${name} INTERFACE ${PROJECT_SOURCE_DIR})
+    target_link_libraries(${name} INTERFACE ${ARG_DEPENDS})
+  endif()
+endfunction()
+
+# longhaul_program(NAME SOURCES... DEPENDS TARGETS...): an executable.
+function(longhaul_program name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} longhaul_warnings)
+endfunction()
+
+# longhaul_test(NAME SOURCES... DEPENDS TARGETS... [LABELS LABELS...]): a GoogleTest program, one CTest entry.
+function(longhaul_test name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} longhaul_warnings GTest::gmock_main)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+endfunction()

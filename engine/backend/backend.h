@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/batch.h"
+#include "engine/backend/tensor_type.h"
+#include "engine/backend/types.h"
+
+namespace longhaul {
+
+// A matrix (or a vector, rows = 1) as it lies in a model file: `rows` outputs of `columns` inputs, row after row.
+struct HostTensor {
+  std::string name;  // for messages
+  TensorType type = TensorType::kF32;
+  int64_t rows = 0;
+  int64_t columns = 0;
+  const std::byte* data = nullptr;  // outlives the backend
+  // The order in which the rows are used: row_order[i] is the file's row of output i. Empty: as they lie.
+  std::vector<int32_t> row_order;
+};
+
+// Handles that a backend gave out. Opaque; valid while the backend lives.
+enum class WeightId : int32_t {};
+enum class ActivationId : int32_t {};
+// A step that was begun by Step and whose result has not been collected.
+enum class Ticket : int64_t {};
+
+// The geometry of attention and of the cache.
+struct CacheShape {
+  int64_t n_layers = 0;
+  int64_t n_heads = 0;  // query heads, a multiple of n_kv_heads
+  int64_t n_kv_heads = 0;
+  int64_t head_dim = 0;       // even
+  int64_t n_blocks = 0;       // ids 0..n_blocks-1
+  int64_t max_positions = 0;  // no row grows longer
+};
+
+// What a backend says of itself.
+struct BackendInfo {
+  std::string name;             // "cpu"
+  std::string instruction_set;  // "avx512"
+  ComputeType compute_type = ComputeType::kF32;
+  CacheType cache_type = CacheType::kF32;
+};
+
+enum class Epilogue { kStore, kAdd };
+
+// The operations that a transformer is written in; one implementation per kind of device (DESIGN.md, idea 5).
+// One thread at a time. Memory is taken by the Pack and Allocate calls, before the first step; a step takes none that
+// grows. Activations are f32 matrices [rows, width] that live on the device; each operation sets the number of rows of
+// its output. The rows' results depend on nothing but the row (DESIGN.md section 10).
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual const BackendInfo& info() const = 0;
+
+  // --- Before the first step ---
+
+  // A matrix for Linear: the parts stacked along their outputs; each keeps its own type. INVALID_ARGUMENT when the
+  // columns differ or are no multiple of a type's block.
+  virtual absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) = 0;
+  // A table for Embed. The tensor's bytes are read at every step.
+  virtual absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) = 0;
+  // A vector for RmsNorm.
+  virtual absl::StatusOr<WeightId> PackVector(const HostTensor& vector) = 0;
+  // REQUIRES: called once.
+  virtual absl::Status AllocateCache(const CacheShape& shape) = 0;
+  virtual absl::StatusOr<ActivationId> AllocateActivation(int64_t max_rows, int64_t width) = 0;
+
+  // --- One step: BeginStep, operations, EndStep; then Collect ---
+
+  // Takes note of the batch, which outlives the step.
+  virtual absl::Status BeginStep(const Batch& batch) = 0;
+
+  // out[t, :] = table[tokens[t], :], [n_tokens, width]
+  virtual void Embed(WeightId table, ActivationId out) = 0;
+
+  // out[r, :] = in[r, :] / sqrt(mean(in[r, :]^2) + epsilon) * weight
+  virtual void RmsNorm(ActivationId in, WeightId weight, float epsilon, ActivationId out) = 0;
+
+  // out[r, n] (+)= sum_k in[r, k] * matrix[n, k], in the order of summation of DESIGN.md section 10.
+  virtual void Linear(ActivationId in, WeightId matrix, Epilogue epilogue, ActivationId out) = 0;
+
+  // qkv[t] = (queries [n_heads, head_dim], keys [n_kv_heads, head_dim], values [n_kv_heads, head_dim]) of each new
+  // token, pairs of the rotation half-split: (i, i + rotary_dims / 2). Rotates queries and keys by the row's plan,
+  // writes keys and values to the cache, and attends: out[t] = [n_heads, head_dim], softmax(q k / sqrt(head_dim)) v
+  // over the keys 0..position.
+  virtual void Attention(int64_t layer, ActivationId qkv, ActivationId out) = 0;
+
+  // out[r, i] = silu(in[r, i]) * in[r, width + i], where in is [rows, 2 * width] and out [rows, width].
+  virtual void SwiGlu(ActivationId in, ActivationId out) = 0;
+
+  // out = the rows of `in` whose logits are wanted, [n_logit_rows, width]
+  virtual void GatherLogitRows(ActivationId in, ActivationId out) = 0;
+
+  // Scores the targets and samples for the groups from logits [n_logit_rows, vocabulary].
+  virtual void Decode(ActivationId logits) = 0;
+
+  virtual Ticket EndStep() = 0;
+
+  // The result of the step; waits for it. REQUIRES: each ticket once, in order.
+  virtual absl::StatusOr<StepResult> Collect(Ticket ticket) = 0;
+
+  // --- For tests ---
+
+  // Copies an activation of the last step to the host, [rows, width] row-major.
+  virtual std::vector<float> Read(ActivationId activation) = 0;
+};
+
+}  // namespace longhaul

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/base/token.h"
+#include "engine/decoding/sampler.h"
+#include "engine/position/rotary_plan.h"
+
+namespace longhaul {
+
+// The id of a block of the KV cache: kBlockTokens tokens of all layers.
+using BlockId = int32_t;
+
+// Tokens of a block on the CPU: the keys of a block are one vector of 16 floats per dimension.
+inline constexpr int64_t kBlockTokens = 16;
+
+// One row's part of a step.
+struct BatchRow {
+  std::span<const BlockId> block_table;  // holds at least length + n_new tokens; outlives the step
+  int64_t length = 0;                    // tokens that are in the cache before this step
+  int64_t n_new = 0;                     // tokens of this step, at least 1; they stand at length, length + 1, ...
+  int64_t first_token = 0;               // index of its first new token in Batch::tokens
+  int plan = 0;                          // index into Batch::plans
+  int64_t first_logit = 0;               // logits are wanted from this new token on; n_new: none
+};
+
+// Rows that decode in lock-step and share their next token (a plain request: one row).
+struct BatchGroup {
+  int first_row = 0;
+  int n_rows = 1;
+  // What to make of the logits of its last tokens; null while the prompt is still being read and when it is scored.
+  // Outlives the step.
+  const SamplerInput* sampler = nullptr;
+};
+
+// What a backend computes in one step: a ragged batch, prefill and decode mixed. Every new token takes part in the
+// products of the step; logits exist only for the tokens that a row's first_logit names ("logit rows", in order).
+struct Batch {
+  std::vector<TokenId> tokens;     // [n_tokens], row after row
+  std::vector<int64_t> positions;  // [n_tokens]
+  std::vector<int32_t> row_of;     // [n_tokens]
+  std::vector<BatchRow> rows;
+  std::vector<BatchGroup> groups;        // cover all rows in order
+  std::vector<const RotaryPlan*> plans;  // outlive the step
+  // [logit rows] the id to score, -1 where the logit row is for a group's sampler; empty when nothing is scored.
+  std::vector<TokenId> targets;
+  int top_scores = 0;  // how many top tokens each scored logit row also reports (the most any row wants)
+
+  int64_t n_tokens() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t n_logit_rows() const {
+    int64_t n = 0;
+    for (const BatchRow& row : rows) n += row.n_new - row.first_logit;
+    return n;
+  }
+};
+
+// The log-probability of a target, natural logarithm.
+struct TokenScore {
+  float logprob = 0;
+  std::vector<TokenLogprob> top;  // most probable first; top_scores of them
+};
+
+// What a step made: ids, log-probabilities, never whole logits.
+struct StepResult {
+  std::vector<SamplerResult> groups;  // [Batch::groups]; only those with a sampler are filled
+  std::vector<TokenScore> scores;     // one per logit row whose target is not -1, in order
+};
+
+}  // namespace longhaul

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+
+namespace longhaul {
+
+struct CpuBackendOptions {
+  int threads = 0;                               // 0: one per core
+  ComputeType compute_type = ComputeType::kF32;  // not kAuto
+  CacheType cache_type = CacheType::kF32;        // not kAuto
+};
+
+// The backend of machines without a GPU. Uses the instruction set that is active when it is made.
+absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuBackendOptions& options);
+
+}  // namespace longhaul

@@ -1,0 +1,1 @@
+#include "engine/backend/cpu/packed_matrix.h"

@@ -1,0 +1,1 @@
+#include "engine/backend/cpu/row_ops.h"

@@ -1,0 +1,1 @@
+#include "engine/backend/cpu/worker_pool.h"

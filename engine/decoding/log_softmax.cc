@@ -1,0 +1,1 @@
+#include "engine/decoding/log_softmax.h"

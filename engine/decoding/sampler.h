@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/base/token.h"
+
+namespace longhaul {
+
+// How the next token is drawn. The defaults are greedy. Order: penalties, logit bias, temperature, top_k, top_p, min_p,
+// draw; equal probabilities at a cut: the lower id stays.
+struct SamplingParams {
+  float temperature = 0;         // >= 0; 0 = greedy
+  int32_t top_k = 0;             // keep the k most probable; 0 = all
+  float top_p = 1;               // (0, 1]: keep the fewest most probable whose sum reaches it
+  float min_p = 0;               // [0, 1]: keep those at least min_p times as probable as the most probable
+  float repetition_penalty = 1;  // > 0: logits of seen tokens are divided (positive) or multiplied (negative) by it
+  float presence_penalty = 0;    // subtracted from the logit of each token that the answer holds
+  float frequency_penalty = 0;   // subtracted once per occurrence in the answer
+  std::vector<std::pair<TokenId, float>> logit_bias;  // added to the logit; ids ascending and distinct
+  uint64_t seed = 0;
+};
+
+// One group's question to the sampler at one step; all but `params` changes from step to step.
+struct SamplerInput {
+  SamplingParams params;
+  // Occurrences of each token: in prompt and answer (repetition_penalty), in the answer alone (the two others). Filled
+  // only when a penalty is on.
+  std::unordered_map<TokenId, int32_t> prompt_counts, answer_counts;
+  std::vector<TokenId> forbidden;  // never drawn at this step (end tokens before min_tokens, or with ignore_eos)
+  uint64_t sample = 0;             // which of the request's answers
+  uint64_t index = 0;              // of the token in the answer: with seed and sample it keys the random number
+  int top_logprobs = -1;           // -1: none; 0: of the chosen token; n: of the n most probable too
+};
+
+struct TokenLogprob {
+  TokenId id = 0;
+  float logprob = 0;  // natural logarithm, of the raw logits
+};
+
+struct SamplerResult {
+  TokenId id = -1;                // -1: every token was forbidden or the logits were not numbers
+  float logprob = 0;              // when asked for
+  std::vector<TokenLogprob> top;  // most probable first, equal ones by id
+};
+
+// Draws one token from `logits` [vocabulary] as `input` says. A pure function of its arguments; logits stay as they
+// are.
+SamplerResult Sample(std::span<const float> logits, const SamplerInput& input);
+
+// The `n` most probable tokens with their log-probabilities; `log_sum_exp` is that of the same logits.
+std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits, float log_sum_exp, int n);
+
+// A uniform number in [0, 1) that is a pure function of its key (DESIGN.md section 10).
+double UniformFromKey(uint64_t seed, uint64_t sample, uint64_t index);
+
+}  // namespace longhaul

@@ -1,0 +1,1 @@
+#include "engine/decoding/stop_matcher.h"

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/types.h"
+#include "engine/event_stream.h"
+#include "engine/request.h"
+
+namespace longhaul {
+
+struct EngineOptions {
+  std::string model_path;
+  ComputeType compute_type = ComputeType::kAuto;
+  CacheType cache_type = CacheType::kAuto;
+  int threads = 0;                 // 0: one per core
+  int64_t kv_cache_bytes = 0;      // 0: a quarter of the machine's memory
+  int64_t max_queue = 256;         // requests that wait; further ones are refused
+  int64_t max_request_tokens = 0;  // prompt and answer together; 0 = no bound of its own
+  int64_t max_batch_tokens = 512;  // of one step
+  size_t events_per_stream = 64;
+  std::string chat_template;  // "chatml" or "llama3"; empty: recognised from the file
+};
+
+// What is loaded.
+struct ModelInfo {
+  std::string name, architecture, path;
+  int64_t parameters = 0;
+  int64_t file_bytes = 0;
+  std::string file_type;  // the type of most matrices, "Q4_1"
+  int64_t vocabulary_size = 0, trained_length = 0, n_layers = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, width = 0;
+  std::string pre_tokenizer;
+  std::string chat_template;        // "chatml", "llama3", or empty when unknown
+  TokenId bos = -1, eos = -1;       // -1: the file names none
+  std::vector<TokenId> end_tokens;  // every token that ends an answer
+  std::string compute_type, cache_type, instruction_set, backend, version;
+  int threads = 0;
+  int64_t cache_tokens = 0;        // tokens that the KV cache holds
+  std::string engine_fingerprint;  // of the model file's header and size, types, instruction set and version
+};
+
+struct EngineStats {
+  int64_t running = 0, waiting = 0;
+  int64_t blocks_total = 0, blocks_used = 0;
+  int64_t steps = 0, prefill_tokens = 0, decode_tokens = 0;
+  double busy_seconds = 0;  // spent in steps
+};
+
+// The front door: a model that answers requests. Thread-safe.
+class Engine {
+ public:
+  // Loads the model and starts the engine thread. The error names the file, key or tensor.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options);
+
+  // Cancels what runs and joins the threads.
+  virtual ~Engine() = default;
+
+  // Returns at once. Everything that happens, also a refusal (INVALID_ARGUMENT naming the field, RESOURCE_EXHAUSTED
+  // when the queue is full, UNAVAILABLE while draining), arrives as an event; Finished is always the last. `on_ready`:
+  // see EventStream.
+  virtual std::shared_ptr<EventStream> Submit(Request request, std::function<void()> on_ready) = 0;
+
+  // EventStream::Cancel, and wakes the engine to see it.
+  virtual void Cancel(EventStream& stream) = 0;
+
+  // Refuses new requests from now on and waits until the running and waiting ones have finished, or until `timeout`
+  // (then they are cancelled). Returns whether all finished by themselves.
+  virtual bool Drain(std::chrono::milliseconds timeout) = 0;
+
+  // Runs `work` on the small pool that tokenizes, never on the caller's thread.
+  virtual void RunOnTextPool(std::function<void()> work) = 0;
+
+  // The ids of a prompt as Generate would read it; a chat ends with the opening of the assistant's turn.
+  // INVALID_ARGUMENT names the field. May take long: call it on the text pool.
+  virtual absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special) const = 0;
+
+  // The text of ids; INVALID_ARGUMENT when one is outside the vocabulary. Special tokens are written out if asked for.
+  virtual absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const = 0;
+
+  // The bytes of one token, as they stand in the vocabulary. REQUIRES: 0 <= id < vocabulary_size.
+  virtual std::string TokenBytes(TokenId id) const = 0;
+
+  virtual const ModelInfo& model() const = 0;
+  virtual EngineStats Stats() const = 0;
+};
+
+}  // namespace longhaul

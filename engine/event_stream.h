@@ -1,0 +1,61 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "engine/base/mutex.h"
+#include "engine/request.h"
+
+namespace longhaul {
+
+// The queue between the engine and the one reader of a request's events. Bounded in events: while it is full the engine
+// does not schedule the request's rows, so no event is dropped and nobody waits. Thread-safe.
+class EventStream {
+ public:
+  // `on_ready` is called, on the thread that pushes, whenever events appear in an empty queue: it must be short and
+  // must not call back into the stream; it may be empty.
+  explicit EventStream(size_t capacity, std::function<void()> on_ready);
+
+  // --- The reader's side ---
+
+  // The next event; none when there is none at this moment.
+  std::optional<Event> TryNext();
+
+  // Waits for the next event; none after Finished has been taken.
+  std::optional<Event> Next();
+
+  // The reader has gone or wants no more. The engine sees it between two steps.
+  void Cancel() { cancelled_.store(true, std::memory_order_release); }
+
+  // --- The engine's side ---
+
+  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+
+  // Whether as many more events as one step can make have room.
+  bool HasRoom() const;
+
+  // Never blocks; events beyond the capacity are kept too (HasRoom is asked before a step, not within).
+  void Push(Event event);
+
+  // Called when the reader makes room in a queue that had none, so that the engine looks again.
+  void SetOnRoom(std::function<void()> on_room);
+
+ private:
+  // Events that one step can make for one request: Started, Progress, Chunk, Finished.
+  static constexpr size_t kEventsPerStep = 4;
+
+  const size_t capacity_;
+  const std::function<void()> on_ready_;
+  std::atomic<bool> cancelled_{false};
+  mutable Mutex mutex_;
+  CondVar pushed_;
+  std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> on_room_ ABSL_GUARDED_BY(mutex_);
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace longhaul

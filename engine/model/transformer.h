@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/model/model_file.h"
+
+namespace longhaul {
+
+// Limits of one step; the activations are allocated for them.
+struct StepLimits {
+  int64_t max_tokens = 512;
+  int64_t max_logit_rows = 512;
+};
+
+// The forward pass of the llama family, written once over Backend's operations.
+class Transformer {
+ public:
+  // Packs the weights into `backend`, which is not owned and outlives it.
+  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelFile& model, const StepLimits& limits,
+                                                             Backend& backend);
+
+  // The operations of one step, from the batch's tokens to Decode. REQUIRES: Backend::BeginStep was called.
+  void Forward(const Batch& batch);
+
+  // The logits of the last step, [n_logit_rows, vocabulary]. For tests.
+  std::vector<float> ReadLogits() { return backend_.Read(logits_); }
+
+ private:
+  struct Layer {
+    WeightId attention_norm, qkv, attention_output, feed_forward_norm, gate_up, down;
+  };
+
+  Transformer(const ModelConfig& config, Backend& backend) : config_(config), backend_(backend) {}
+
+  ModelConfig config_;
+  Backend& backend_;
+  WeightId embedding_{}, output_norm_{}, output_{};
+  std::vector<Layer> layers_;
+  // Activations of one step: hidden, normed, attended [tokens, width]; qkv, gate_up, activated; those of logit rows.
+  ActivationId hidden_{}, normed_{}, qkv_{}, attended_{}, gate_up_{}, activated_{}, selected_{}, logits_{};
+};
+
+}  // namespace longhaul

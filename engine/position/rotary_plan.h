@@ -1,0 +1,44 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace longhaul {
+
+// SHA-like identity of a plan: 128 bits over the plan's numbers.
+using Fingerprint = std::array<uint64_t, 2>;
+
+// How positions turn queries and keys: all that a kernel knows of a position mode (DESIGN.md, idea 1).
+struct RotaryPlan {
+  std::vector<double> inv_freq;  // [rotary_dims / 2] radians per position
+  double query_scale = 1;        // multiplies the rotated query; YaRN's temperature squared
+  std::optional<int64_t> reach;  // tokens that this plan holds; none = no bound
+  Fingerprint fingerprint{};     // of inv_freq and query_scale, not of the name or the reach
+};
+
+// A model's own rotation as its file declares it.
+struct ModelRotation {
+  enum class Scaling { kNone, kLinear, kYarn };
+
+  int64_t rotary_dims = 0;  // even; dimensions of a head that turn, the rest stay as they are
+  double base = 10000;      // theta_i = base^(-2i / rotary_dims)
+  Scaling scaling = Scaling::kNone;
+  double factor = 1;                // of the declared scaling
+  int64_t original_length = 0;      // trained length before the declared scaling; 0 = not declared
+  double attention_factor = 1;      // YaRN: multiplies the temperature m = 0.1 ln(factor) + 1
+  std::vector<float> pair_factors;  // [rotary_dims / 2] or empty: theta_i is divided by it (rope_freqs.weight)
+  int64_t trained_length = 0;       // L: what the file declares as its context length
+};
+
+// The plan without any extension: the model's own frequencies, its declared scaling included, reach L.
+// INVALID_ARGUMENT when a number of `rotation` makes no sense.
+absl::StatusOr<RotaryPlan> PlainPlan(const ModelRotation& rotation);
+
+// Fills `plan.fingerprint` from its numbers.
+void SetFingerprint(RotaryPlan& plan);
+
+}  // namespace longhaul

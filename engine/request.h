@@ -1,0 +1,131 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/base/token.h"
+#include "engine/decoding/sampler.h"
+
+// What a caller asks of the engine and what it is told: plain structs, the wire's twins.
+namespace longhaul {
+
+using Clock = std::chrono::steady_clock;
+
+struct TextPrompt {
+  std::string text;
+};  // special tokens in it are plain text
+struct TokenPrompt {
+  std::vector<TokenId> ids;
+};
+struct ChatMessage {
+  std::string role, content;
+};  // role: system, user or assistant
+struct ChatPrompt {
+  std::vector<ChatMessage> messages;
+};
+using Prompt = std::variant<TextPrompt, TokenPrompt, ChatPrompt>;
+
+struct StoppingParams {
+  std::optional<int64_t> max_tokens;    // not given: 256 or what is left of the reach, whichever is less; 0: read only
+  int64_t min_tokens = 0;               // no end of any kind before so many
+  std::vector<std::string> stop;        // the answer ends before the first of them
+  std::vector<TokenId> stop_token_ids;  // the answer ends before such a token
+  bool ignore_eos = false;              // end-of-sequence tokens are never drawn
+};
+
+struct OutputParams {
+  std::optional<int> logprobs;  // not given: none; 0: of the chosen tokens; n: of the n most probable too
+  bool token_ids = false;       // chunks carry token ids
+  bool progress = false;        // Progress while the prompt is read
+};
+
+struct GenerateParams {
+  Prompt prompt;
+  SamplingParams sampling;
+  std::optional<uint64_t> seed;  // not given: drawn; Started tells it
+  StoppingParams stopping;
+  OutputParams output;
+};
+
+struct ScoreParams {
+  Prompt prompt;            // the text to score
+  int64_t from_token = 0;   // the first token whose log-probability is wanted; 0 means 1, the first that has one
+  int64_t last_tokens = 0;  // instead of from_token: the last so many tokens; 0 = use from_token
+  int top_logprobs = 0;     // of each scored position, 0..20
+};
+
+struct Request {
+  std::string id;      // for logs; not necessarily unique
+  std::string client;  // who asks
+  std::variant<GenerateParams, ScoreParams> params;
+  std::optional<Clock::time_point> deadline;
+};
+
+// --- Events of a stream, in order: Started, Progress..., Chunk... or ScoreChunk..., Finished ---
+
+struct Started {
+  int64_t prompt_tokens = 0;
+  int64_t max_tokens = 0;  // what was resolved
+  int64_t reach = 0;       // tokens that the plan holds; 0 = no bound
+  uint64_t seed = 0;       // the one in use
+  std::string engine_fingerprint;
+};
+
+struct Progress {
+  int64_t prefilled_tokens = 0, total_tokens = 0;
+};
+
+struct ChunkToken {
+  TokenId id = 0;
+  std::optional<float> logprob;
+  std::vector<TokenLogprob> top;
+};
+
+struct Chunk {
+  std::string text;                // whole UTF-8 characters; may be empty
+  std::vector<ChunkToken> tokens;  // those that joined the answer since the last chunk
+};
+
+struct ScoredToken {
+  float logprob = 0;
+  std::vector<TokenLogprob> top;
+};
+
+struct ScoreChunk {
+  int64_t first_token = 0;  // index in the text of the first of these
+  std::vector<ScoredToken> tokens;
+};
+
+enum class FinishReason { kStop, kLength, kEos, kCancelled, kDeadline, kStalled, kError };
+
+// Lower-case name: "stop", "length", ...
+const char* Name(FinishReason reason);
+
+struct Usage {
+  int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+};
+
+// Durations of one request, seconds.
+struct Timings {
+  double queue = 0;        // from Submit until its first step
+  double prefill = 0;      // from then until the prompt was read
+  double decode = 0;       // from then until the last token
+  double first_token = 0;  // from Submit until the first token
+};
+
+struct Finished {
+  FinishReason reason = FinishReason::kError;
+  absl::Status status;   // not OK for CANCELLED, DEADLINE, STALLED, ERROR and for what was refused
+  bool refused = false;  // nothing was computed: the request itself was wrong, or there was no room for it
+  Usage usage;
+  Timings timings;
+};
+
+using Event = std::variant<Started, Progress, Chunk, ScoreChunk, Finished>;
+
+}  // namespace longhaul

@@ -1,0 +1,1 @@
+#include "engine/text/utf8.h"
