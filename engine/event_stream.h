@@ -41,7 +41,8 @@ class EventStream {
   // Never blocks; events beyond the capacity are kept too (HasRoom is asked before a step, not within).
   void Push(Event event);
 
-  // Called when the reader makes room in a queue that had none, so that the engine looks again.
+  // Called, under the stream's lock, when the reader makes room in a queue that had none, so that the engine looks
+  // again. Once another (or none) is set, the former one is never called again.
   void SetOnRoom(std::function<void()> on_room);
 
  private:

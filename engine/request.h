@@ -122,8 +122,8 @@ struct Finished {
   FinishReason reason = FinishReason::kError;
   absl::Status status;   // not OK for CANCELLED, DEADLINE, STALLED, ERROR and for what was refused
   bool refused = false;  // nothing was computed: the request itself was wrong, or there was no room for it
-  Usage usage;
-  Timings timings;
+  Usage usage{};
+  Timings timings{};
 };
 
 using Event = std::variant<Started, Progress, Chunk, ScoreChunk, Finished>;

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/request.h"
+#include "engine/text/chat_template.h"
+#include "engine/text/tokenizer.h"
+
+namespace longhaul {
+
+// Turns prompts into token ids. Immutable: any thread may call.
+class PromptEncoder {
+ public:
+  // `chat_template`: "chatml", "llama3", or empty to recognise it from the vocabulary's. INVALID_ARGUMENT on another.
+  static absl::StatusOr<std::unique_ptr<PromptEncoder>> Create(Vocabulary vocabulary, const std::string& chat_template);
+
+  // INVALID_ARGUMENT names the field (prompt.text, prompt.token_ids.ids[3], ...), FAILED_PRECONDITION for a chat when
+  // the model's template is unknown. `parse_special`: names of special tokens in a text prompt become those tokens.
+  absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt, bool parse_special) const;
+
+  // INVALID_ARGUMENT naming `field` unless 0 <= id < vocabulary size.
+  absl::Status CheckId(const std::string& field, TokenId id) const;
+
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  ChatFamily chat_family() const { return chat_family_; }
+
+ private:
+  PromptEncoder(std::unique_ptr<Tokenizer> tokenizer, ChatFamily family)
+      : tokenizer_(std::move(tokenizer)), chat_family_(family) {}
+
+  std::unique_ptr<Tokenizer> tokenizer_;
+  ChatFamily chat_family_;
+};
+
+}  // namespace longhaul
