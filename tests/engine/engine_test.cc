@@ -1,0 +1,269 @@
+// The engine's front door on the default model: what a request may ask for, how it ends, and what is refused.
+
+#include "engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/engine/engine_fixture.h"
+
+namespace longhaul {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class EngineTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    EngineOptions options;
+    options.kv_cache_bytes = int64_t{64} << 20;
+    options.max_queue = 4;
+    engine_ = MakeEngine(options);
+  }
+  static void TearDownTestSuite() { engine_.reset(); }
+
+  // Runs until it is cancelled, practically.
+  static GenerateParams Endless() {
+    GenerateParams params = Ask("One, two, three,", 2000);
+    params.stopping.ignore_eos = true;
+    return params;
+  }
+  static void ExpectRefused(std::variant<GenerateParams, ScoreParams> params, absl::StatusCode code,
+                            const ::testing::Matcher<std::string>& message) {
+    const Outcome outcome = Run(*engine_, std::move(params));
+    EXPECT_TRUE(outcome.finished.refused);
+    EXPECT_EQ(outcome.finished.status.code(), code) << outcome.finished.status;
+    EXPECT_THAT(std::string(outcome.finished.status.message()), message);
+  }
+  static void ExpectAllFree() {
+    for (int i = 0; i < 200 && engine_->Stats().blocks_used > 0; ++i) std::this_thread::sleep_for(milliseconds(5));
+    EXPECT_EQ(engine_->Stats().blocks_used, 0);
+    EXPECT_EQ(engine_->Stats().waiting, 0);
+  }
+
+  static std::unique_ptr<Engine> engine_;
+};
+std::unique_ptr<Engine> EngineTest::engine_;
+
+TEST_F(EngineTest, AnswersAndSaysWhatItUsed) {
+  GenerateParams params = Ask("The capital of France is", 8);
+  const Outcome outcome = Run(*engine_, params);
+  EXPECT_THAT(outcome.text, HasSubstr("Paris"));
+  EXPECT_EQ(outcome.finished.reason, FinishReason::kLength);
+  EXPECT_TRUE(outcome.finished.status.ok());
+  EXPECT_EQ(outcome.finished.usage.prompt_tokens, 5);
+  EXPECT_EQ(outcome.finished.usage.completion_tokens, 8);
+  EXPECT_EQ(outcome.ids.size(), 8u);
+  EXPECT_EQ(outcome.logprobs.size(), 8u);
+  EXPECT_GT(outcome.finished.timings.first_token, 0);
+  EXPECT_EQ(outcome.started.reach, 8192);
+  EXPECT_EQ(*engine_->Detokenize(outcome.ids, false), outcome.text);
+}
+
+TEST_F(EngineTest, AChatEndsWithTheTurn) {
+  GenerateParams params = Ask("", 100);
+  params.prompt = ChatPrompt{{{"user", "Say hello in one short sentence."}}};
+  const Outcome outcome = Run(*engine_, params);
+  EXPECT_EQ(outcome.finished.reason, FinishReason::kEos);
+  EXPECT_THAT(outcome.text, Not(HasSubstr("<|im_end|>")));
+  EXPECT_FALSE(outcome.text.empty());
+}
+
+TEST_F(EngineTest, TopLogprobsHoldTheChosenTokenFirstWhenGreedy) {
+  GenerateParams params = Ask("The capital of France is", 4);
+  params.output.logprobs = 3;
+  const Outcome outcome = Run(*engine_, params);
+  ASSERT_EQ(outcome.top.size(), 4u);
+  for (size_t i = 0; i < 4; ++i) {
+    ASSERT_EQ(outcome.top[i].size(), 3u);
+    EXPECT_EQ(outcome.top[i][0].id, outcome.ids[i]);
+    EXPECT_EQ(outcome.top[i][0].logprob, outcome.logprobs[i]);
+    EXPECT_GE(outcome.top[i][0].logprob, outcome.top[i][1].logprob);
+  }
+}
+
+TEST_F(EngineTest, AStopStringEndsTheAnswerBeforeItself) {
+  GenerateParams params = Ask("One, two, three, four,", 40);
+  const std::string whole = Run(*engine_, params).text;
+  ASSERT_GT(whole.size(), 12u);
+  params.stopping.stop = {"never in there", whole.substr(7, 5)};
+  const Outcome outcome = Run(*engine_, params);
+  EXPECT_EQ(outcome.finished.reason, FinishReason::kStop);
+  EXPECT_EQ(outcome.text, whole.substr(0, whole.find(whole.substr(7, 5))));
+}
+
+TEST_F(EngineTest, AStopTokenEndsTheAnswerAndMinTokensHoldsItOff) {
+  GenerateParams params = Ask("The capital of France is", 12);
+  const Outcome whole = Run(*engine_, params);
+  params.stopping.stop_token_ids = {whole.ids[0]};
+  Outcome outcome = Run(*engine_, params);
+  EXPECT_EQ(outcome.finished.reason, FinishReason::kStop);
+  EXPECT_TRUE(outcome.ids.empty());
+  params.stopping.min_tokens = 3;
+  outcome = Run(*engine_, params);
+  EXPECT_GE(outcome.ids.size(), 3u);
+  EXPECT_NE(outcome.ids[0], whole.ids[0]);
+}
+
+TEST_F(EngineTest, ASeedDecidesAndIsTold) {
+  GenerateParams params = Ask("Once upon a time", 12);
+  params.sampling.temperature = 1;
+  const Outcome first = Run(*engine_, params);
+  params.seed = first.started.seed;
+  EXPECT_EQ(Run(*engine_, params).text, first.text);
+  params.seed = first.started.seed + 1;
+  EXPECT_NE(Run(*engine_, params).text, first.text);
+}
+
+TEST_F(EngineTest, MaxTokensZeroReadsThePromptAndSaysNothing) {
+  const Outcome outcome = Run(*engine_, Ask("The capital of France is", 0));
+  EXPECT_EQ(outcome.finished.reason, FinishReason::kLength);
+  EXPECT_TRUE(outcome.ids.empty());
+  EXPECT_TRUE(outcome.finished.status.ok());
+}
+
+TEST_F(EngineTest, CancellingFreesTheBlocks) {
+  const auto stream = Start(*engine_, Endless());
+  while (!std::holds_alternative<Chunk>(*stream->Next())) {
+  }
+  EXPECT_GT(engine_->Stats().blocks_used, 0);
+  engine_->Cancel(*stream);
+  const Outcome outcome = Collect(*stream);
+  EXPECT_EQ(outcome.finished.reason, FinishReason::kCancelled);
+  EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kCancelled);
+  ExpectAllFree();
+}
+
+TEST_F(EngineTest, ADeadlineEndsARequestThatRunsAndOneThatWaits) {
+  Request running;
+  running.params = Endless();
+  running.deadline = Clock::now() + milliseconds(400);
+  Request waiting = running;
+  std::get<GenerateParams>(waiting.params).stopping.max_tokens = 2500;  // does not fit beside the other
+  const auto first = engine_->Submit(running, nullptr);
+  const auto second = engine_->Submit(waiting, nullptr);
+  const Outcome ran = Collect(*first), waited = Collect(*second);
+  EXPECT_EQ(ran.finished.reason, FinishReason::kDeadline);
+  EXPECT_GT(ran.ids.size(), 0u);
+  EXPECT_EQ(waited.finished.status.code(), absl::StatusCode::kDeadlineExceeded);
+  ExpectAllFree();
+}
+
+TEST_F(EngineTest, AFullQueueRefusesAndLivesOn) {
+  std::vector<std::shared_ptr<EventStream>> streams;
+  for (int i = 0; i < 12; ++i) streams.push_back(Start(*engine_, Endless()));  // one at a time fits
+  int refused = 0;
+  std::this_thread::sleep_for(milliseconds(100));
+  for (const auto& stream : streams) engine_->Cancel(*stream);
+  for (const auto& stream : streams) {
+    const Outcome outcome = Collect(*stream);
+    if (!outcome.finished.refused) continue;
+    ++refused;
+    EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_THAT(std::string(outcome.finished.status.message()), HasSubstr("--max-queue"));
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_LT(refused, 12);
+  ExpectAllFree();
+  EXPECT_EQ(Run(*engine_, Ask("Still", 2)).finished.reason, FinishReason::kLength);
+}
+
+TEST_F(EngineTest, ASlowReaderIsNotScheduledAndLosesNothing) {
+  const GenerateParams params = [] {
+    GenerateParams p = Endless();
+    p.stopping.max_tokens = 150;
+    return p;
+  }();
+  const auto slow = Start(*engine_, params);
+  std::this_thread::sleep_for(milliseconds(300));
+  const Outcome beside = Run(*engine_, Ask("The capital of France is", 4));
+  EXPECT_EQ(beside.ids.size(), 4u);
+  const Outcome late = Collect(*slow);
+  EXPECT_EQ(late.ids.size(), 150u);
+  EXPECT_EQ(late.ids, Run(*engine_, params).ids);
+}
+
+TEST_F(EngineTest, RefusesWhatCanNeverFitWithTheNumbers) {
+  GenerateParams params = Ask("The capital of France is", 9000);
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument,
+                AllOf(HasSubstr("stopping.max_tokens"), HasSubstr("5 tokens"), HasSubstr("9000"),
+                      HasSubstr(std::to_string(engine_->model().cache_tokens))));
+  ScoreParams score;
+  score.prompt = TokenPrompt{std::vector<TokenId>(9000, 5)};
+  ExpectRefused(score, absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("prompt"), HasSubstr("9000")));
+}
+
+TEST_F(EngineTest, RefusesBadPromptsNamingTheField) {
+  GenerateParams params = Ask("", 4);
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("prompt.text"));
+  params.prompt = TokenPrompt{{5, -1}};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument,
+                AllOf(HasSubstr("prompt.token_ids.ids[1]"), HasSubstr("-1"), HasSubstr("49151")));
+  params.prompt = TokenPrompt{{49152}};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("49152"));
+  params.prompt = TokenPrompt{};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("empty"));
+  params.prompt = TextPrompt{"ab\xff"};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("prompt.text"), HasSubstr("UTF-8")));
+  params.prompt = ChatPrompt{{{"wizard", "hello"}}};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("messages[0].role"));
+  params.prompt = ChatPrompt{};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("prompt.chat"));
+  params = Ask("a", 4);
+  params.stopping.stop_token_ids = {1 << 20};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("stopping.stop_token_ids[0]"));
+  ScoreParams score;
+  score.prompt = TextPrompt{"a"};
+  ExpectRefused(score, absl::StatusCode::kInvalidArgument, HasSubstr("at least 2"));
+  score.prompt = TextPrompt{"a b c d"};
+  score.from_token = 4;
+  ExpectRefused(score, absl::StatusCode::kInvalidArgument, HasSubstr("from_token"));
+}
+
+TEST_F(EngineTest, ScoresTheAskedTokensOnly) {
+  ScoreParams score;
+  score.prompt = TextPrompt{"The capital of France is Paris."};
+  const Outcome all = Run(*engine_, score);
+  EXPECT_EQ(all.logprobs.size(), 6u);
+  score.last_tokens = 2;
+  score.top_logprobs = 2;
+  const Outcome last = Run(*engine_, score);
+  EXPECT_EQ(last.logprobs, std::vector<float>(all.logprobs.end() - 2, all.logprobs.end()));
+  EXPECT_EQ(last.top[0].size(), 2u);
+}
+
+TEST(EngineDrain, LetsRunningRequestsFinishAndRefusesNewOnes) {
+  const auto engine = MakeEngine();
+  const auto stream = Start(*engine, Ask("The capital of France is", 20));
+  std::thread drain([&] { EXPECT_TRUE(engine->Drain(std::chrono::seconds(60))); });
+  const Outcome outcome = Collect(*stream);
+  drain.join();
+  EXPECT_EQ(outcome.ids.size(), 20u);
+  EXPECT_EQ(Run(*engine, Ask("x", 1)).finished.status.code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(EngineDrain, CancelsWhatIsLeftAfterTheTimeout) {
+  const auto engine = MakeEngine();
+  GenerateParams params = Ask("One, two,", 5000);
+  params.stopping.ignore_eos = true;
+  const auto stream = Start(*engine, params);
+  std::thread reader([&] { EXPECT_EQ(Collect(*stream).finished.reason, FinishReason::kCancelled); });
+  EXPECT_FALSE(engine->Drain(milliseconds(200)));
+  reader.join();
+}
+
+TEST(EngineCreate, NamesTheFileThatIsNotThere) {
+  EngineOptions options;
+  options.model_path = "/nowhere/model.gguf";
+  EXPECT_THAT(std::string(Engine::Create(options).status().message()), HasSubstr("/nowhere/model.gguf"));
+}
+
+}  // namespace
+}  // namespace longhaul

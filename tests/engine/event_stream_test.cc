@@ -1,0 +1,68 @@
+#include "engine/event_stream.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+namespace longhaul {
+namespace {
+
+Chunk Text(const char* text) {
+  return Chunk{.text = text, .tokens = {}};
+}
+
+TEST(EventStream, GivesEventsInOrderAndEndsAfterFinished) {
+  EventStream stream(8, nullptr);
+  EXPECT_FALSE(stream.TryNext().has_value());
+  stream.Push(Text("a"));
+  stream.Push(Text("b"));
+  stream.Push(Finished{});
+  EXPECT_EQ(std::get<Chunk>(*stream.Next()).text, "a");
+  EXPECT_EQ(std::get<Chunk>(*stream.Next()).text, "b");
+  EXPECT_TRUE(std::holds_alternative<Finished>(*stream.Next()));
+  EXPECT_FALSE(stream.Next().has_value());
+}
+
+TEST(EventStream, SaysReadyOnlyWhenEventsAppearInAnEmptyQueue) {
+  int ready = 0;
+  EventStream stream(8, [&] { ++ready; });
+  stream.Push(Text("a"));
+  stream.Push(Text("b"));
+  EXPECT_EQ(ready, 1);
+  stream.TryNext();
+  stream.TryNext();
+  stream.Push(Text("c"));
+  EXPECT_EQ(ready, 2);
+}
+
+TEST(EventStream, HasNoRoomWhileFullAndSaysWhenThereIsAgain) {
+  int room = 0;
+  EventStream stream(8, nullptr);
+  stream.SetOnRoom([&] { ++room; });
+  for (int i = 0; i < 5; ++i) stream.Push(Text("x"));
+  EXPECT_FALSE(stream.HasRoom());
+  stream.TryNext();
+  EXPECT_TRUE(stream.HasRoom());
+  EXPECT_EQ(room, 1);
+  stream.TryNext();
+  EXPECT_EQ(room, 1);
+}
+
+TEST(EventStream, CarriesEverythingBetweenTwoThreads) {
+  constexpr int kEvents = 20000;
+  EventStream stream(64, nullptr);
+  std::thread writer([&] {
+    for (int i = 0; i < kEvents; ++i) stream.Push(ScoreChunk{.first_token = i, .tokens = {}});
+    stream.Push(Finished{});
+  });
+  int next = 0;
+  while (auto event = stream.Next()) {
+    if (const auto* chunk = std::get_if<ScoreChunk>(&*event)) EXPECT_EQ(chunk->first_token, next++);
+  }
+  EXPECT_EQ(next, kEvents);
+  writer.join();
+}
+
+}  // namespace
+}  // namespace longhaul

@@ -1,0 +1,101 @@
+// Results are equal to the bit whatever runs beside a request, however its prompt was chunked and with any number of
+// threads (DESIGN.md section 10), in every compute type.
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "engine/base/instruction_set.h"
+#include "tests/engine/engine_fixture.h"
+
+namespace longhaul {
+namespace {
+
+constexpr const char* kText =
+    "The lighthouse keeper wrote in his log every evening: the wind, the ships, the height of the tide. In forty years "
+    "he missed 3 days, and on each of them, so the villagers say, something happened that nobody could explain. The "
+    "first time it was a whale; the second time, in 1911, a barque without a crew lay against the rocks at dawn, her "
+    "sails set and her lamps still burning, and the third time the log itself was gone.";
+
+struct Types {
+  ComputeType compute;
+  CacheType cache;
+};
+
+class SamenessTest : public ::testing::TestWithParam<Types> {
+ protected:
+  std::unique_ptr<Engine> EngineWith(int64_t max_batch_tokens, int threads) {
+    EngineOptions options;
+    options.compute_type = GetParam().compute;
+    options.cache_type = GetParam().cache;
+    options.max_batch_tokens = max_batch_tokens;
+    options.threads = threads;
+    return MakeEngine(options);
+  }
+};
+
+std::vector<float> Scores(Engine& engine, const Prompt& prompt) {
+  ScoreParams params;
+  params.prompt = prompt;
+  return Run(engine, params).logprobs;
+}
+
+TEST_P(SamenessTest, ChunksAndThreadsChangeNoBit) {
+  const std::vector<float> whole = Scores(*EngineWith(512, 2), TextPrompt{kText});
+  ASSERT_GT(whole.size(), 90u);
+  EXPECT_EQ(Scores(*EngineWith(512, 1), TextPrompt{kText}), whole) << "one thread";
+  EXPECT_EQ(Scores(*EngineWith(37, 2), TextPrompt{kText}), whole) << "chunks of 37";
+  EXPECT_EQ(Scores(*EngineWith(2, 3), TextPrompt{kText}), whole) << "two tokens at a time, three threads";
+}
+
+TEST_P(SamenessTest, WhatRunsBesideARequestChangesNoBitAndScoreAgreesWithGenerate) {
+  const auto engine = EngineWith(64, 2);
+  const std::string text = kText;
+  std::vector<GenerateParams> requests;
+  for (int i = 0; i < 8; ++i) {
+    GenerateParams params = Ask(text.substr(static_cast<size_t>(i) * 7, 20 + static_cast<size_t>(i) * 45), 6 + 3 * i);
+    params.stopping.ignore_eos = true;
+    if (i % 2 == 1) {
+      params.sampling.temperature = 0.9f;
+      params.sampling.top_p = 0.9f;
+      params.seed = 40 + static_cast<uint64_t>(i);
+    }
+    if (i == 4) params.sampling.repetition_penalty = 1.3f;
+    requests.push_back(params);
+  }
+  std::vector<std::shared_ptr<EventStream>> streams;
+  for (const GenerateParams& params : requests) streams.push_back(Start(*engine, params));
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const Outcome together = Collect(*streams[i]);
+    const Outcome alone = Run(*engine, requests[i]);
+    ASSERT_EQ(alone.finished.reason, FinishReason::kLength) << alone.finished.status;
+    EXPECT_EQ(together.ids, alone.ids) << "request " << i;
+    EXPECT_EQ(together.logprobs, alone.logprobs) << "request " << i;
+    EXPECT_EQ(together.text, alone.text);
+
+    auto ids = engine->Tokenize(requests[i].prompt, false);
+    ASSERT_TRUE(ids.ok());
+    const size_t prompt_tokens = ids->size();
+    ids->insert(ids->end(), alone.ids.begin(), alone.ids.end());
+    ScoreParams score;
+    score.prompt = TokenPrompt{*ids};
+    score.from_token = static_cast<int64_t>(prompt_tokens);
+    EXPECT_EQ(Run(*engine, score).logprobs, alone.logprobs) << "Score of the answer of request " << i;
+  }
+  EXPECT_EQ(engine->Stats().blocks_used, 0);
+}
+
+std::string TypesName(const ::testing::TestParamInfo<Types>& info) {
+  return std::string(Name(info.param.compute)) + "_" + std::string(Name(info.param.cache));
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, SamenessTest,
+                         ::testing::Values(Types{ComputeType::kF32, CacheType::kF32},
+                                           Types{ComputeType::kBf16, CacheType::kF16},
+                                           Types{ComputeType::kInt8, CacheType::kBf16}),
+                         TypesName);
+
+}  // namespace
+}  // namespace longhaul
