@@ -26,11 +26,22 @@ function(longhaul_program name)
 endfunction()
 
 # longhaul_test(NAME SOURCES... DEPENDS TARGETS... [LABELS LABELS...]): a GoogleTest program, one CTest entry.
+# Labels: `unit` (the default; also run under the address sanitizer), `threads` (also under the thread sanitizer), `model`
+# (needs the default model and some seconds). The target tests_LABEL builds all tests of a label.
 function(longhaul_test name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LABELS" ${ARGN})
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} longhaul_warnings GTest::gmock_main)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+  foreach(label IN LISTS ARG_LABELS)
+    if(NOT TARGET tests_${label})
+      add_custom_target(tests_${label})
+    endif()
+    add_dependencies(tests_${label} ${name})
+  endforeach()
 endfunction()

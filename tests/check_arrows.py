@@ -1,0 +1,71 @@
+"""Checks the arrows of the house: which folder may include which, and which words belong to which folder.
+
+An arrow that the build cannot see (a header-only include) is found here. Prints each violation; exit code 1 if any.
+"""
+
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Folder -> folders whose headers it may include (its own always).
+ALLOWED = {
+    "engine/base": [],
+    "engine/position": ["engine/base"],
+    "engine/decoding": ["engine/base"],
+    "engine/text": ["engine/base"],
+    "engine/backend": ["engine/base", "engine/position", "engine/decoding"],
+    "engine/backend/cpu": ["engine/base", "engine/position", "engine/decoding", "engine/backend"],
+    "engine/backend/cuda": ["engine/base", "engine/position", "engine/decoding", "engine/backend"],
+    "engine/cache": ["engine/base", "engine/backend"],
+    "engine/scheduling": ["engine/base", "engine/position", "engine/decoding", "engine/backend", "engine/cache"],
+    "engine/model": ["engine/base", "engine/position", "engine/text", "engine/backend", "engine/backend/cpu",
+                     "engine/backend/cuda"],
+    "engine": ["engine/base", "engine/position", "engine/decoding", "engine/text", "engine/backend", "engine/cache",
+               "engine/scheduling", "engine/model"],
+    "server": ["proto", "engine", "engine/base", "engine/backend", "engine/decoding", "engine/text"],
+    "client": ["proto", "engine/base"],
+}
+# Words that must not stand in the includes of the engine, and names that only one folder knows.
+FOREIGN_INCLUDES = re.compile(r"grpc|protobuf|prometheus|longhaul/v1")
+MODE_NAMES = re.compile(r"rerope|ntk", re.IGNORECASE)
+
+
+def folder_of(path: str) -> str:
+    """The longest known folder that holds `path`."""
+    parts = path.split("/")[:-1]
+    while parts and "/".join(parts) not in ALLOWED:
+        parts.pop()
+    return "/".join(parts)
+
+
+def main() -> int:
+    problems = []
+    for top in ("engine", "server", "client"):
+        for file in sorted((ROOT / top).rglob("*")):
+            if file.suffix not in (".h", ".cc", ".cu", ".cuh"):
+                continue
+            name = file.relative_to(ROOT).as_posix()
+            own = folder_of(name)
+            text = file.read_text()
+            for number, line in enumerate(text.splitlines(), 1):
+                match = re.match(r'\s*#\s*include\s+[<"]([^">]+)[">]', line)
+                if not match:
+                    continue
+                target = match.group(1)
+                if top == "engine" and FOREIGN_INCLUDES.search(target):
+                    problems.append(f"{name}:{number}: the engine includes {target}")
+                if not target.startswith(("engine/", "server/", "client/")):
+                    continue
+                to = folder_of(target)
+                if to != own and to not in ALLOWED[own]:
+                    problems.append(f"{name}:{number}: {own} must not include {target}")
+            if top == "engine" and own != "engine/position" and MODE_NAMES.search(text):
+                problems.append(f"{name}: a position mode's name outside engine/position")
+    print("\n".join(problems) or "arrows: every include points the right way")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

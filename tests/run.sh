@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, runs every test.
+set -euo pipefail
+. "$(dirname "$0")/../deploy/common.sh"
+
+"$repo/deploy/install_dependencies.sh" --tests
+"$repo/deploy/fetch_model.sh" >/dev/null
+python_venv
+
+say "Building (build/release)"
+cd "$repo"
+cmake --preset release -DLONGHAUL_BUILD_TESTS=ON || fail "CMake could not configure: the lines above name what is missing"
+cmake --build --preset release --parallel 2 || fail "the build failed: the first error above says where"
+
+say "Checking the wire and the arrows of the house"
+# buf keeps its cache below HOME, which need not be writable.
+HOME=$LONGHAUL_CACHE "$venv/bin/buf" lint proto || fail "buf lint: the lines above name what to change in proto/"
+"$venv/bin/python" tests/check_arrows.py
+
+say "Running the C++ tests"
+ctest --test-dir build/release --output-on-failure --parallel 2 || fail "a test failed: its output stands above"
+
+say "Running the Python client against the real server"
+"$venv/bin/pytest" -q -p no:cacheprovider tests/end_to_end || fail "the Python client's tests failed"
+
+say "All tests passed"
