@@ -9,4 +9,9 @@ namespace longhaul {
 // if a logit is NaN.
 float LogSumExp(std::span<const float> logits);
 
+// The log-probability of a token out of its raw logit and the LogSumExp of its row: the one expression of it.
+inline float LogProbability(float logit, float log_sum_exp) {
+  return logit - log_sum_exp;
+}
+
 }  // namespace longhaul

@@ -27,8 +27,8 @@ struct SamplingParams {
 // One group's question to the sampler at one step; all but `params` changes from step to step.
 struct SamplerInput {
   SamplingParams params;
-  // Occurrences of each token: in prompt and answer (repetition_penalty), in the answer alone (the two others). Filled
-  // only when a penalty is on.
+  // Occurrences of each token in the prompt and in the answer: the repetition penalty counts both, the two others the
+  // answer alone. Filled only when a penalty is on.
   std::unordered_map<TokenId, int32_t> prompt_counts, answer_counts;
   std::vector<TokenId> forbidden;  // never drawn at this step (end tokens before min_tokens, or with ignore_eos)
   uint64_t sample = 0;             // which of the request's answers
@@ -42,7 +42,7 @@ struct TokenLogprob {
 };
 
 struct SamplerResult {
-  TokenId id = -1;                // -1: every token was forbidden or the logits were not numbers
+  TokenId id = -1;                // -1: every token was forbidden, or a logit was NaN or +infinity
   float logprob = 0;              // when asked for
   std::vector<TokenLogprob> top;  // most probable first, equal ones by id
 };
@@ -51,7 +51,8 @@ struct SamplerResult {
 // are.
 SamplerResult Sample(std::span<const float> logits, const SamplerInput& input);
 
-// The `n` most probable tokens with their log-probabilities; `log_sum_exp` is that of the same logits.
+// The `n` most probable tokens with their log-probabilities, fewer where the vocabulary is smaller, none where a logit
+// is NaN; `log_sum_exp` is that of the same logits.
 std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits, float log_sum_exp, int n);
 
 // A uniform number in [0, 1) that is a pure function of its key (DESIGN.md section 10).

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -7,14 +8,16 @@
 namespace longhaul {
 
 // Finds stop strings in text that arrives in pieces, also across their borders, and holds back what might still become
-// one. The stop string itself is never released.
+// one. The stop string itself is never released. Where the pieces end changes nothing but when text is released. Of
+// valid UTF-8 in whole characters it releases whole characters.
 class StopMatcher {
  public:
   // REQUIRES: no stop string is empty.
   explicit StopMatcher(std::vector<std::string> stop_strings);
 
-  // Adds text; returns what can be released now. After a match everything is released up to the first stop string and
-  // `stopped()` is true. When several match, the one that begins first counts.
+  // Adds text; returns what can be released now. The stop string that is complete first ends the text; of several that
+  // are complete at the same byte, the one that begins first. Then everything before it is released, `stopped()` is
+  // true, and further text is dropped.
   std::string Append(std::string_view text);
 
   // The end of the text: releases what was held back (empty after a match).
@@ -23,7 +26,18 @@ class StopMatcher {
   bool stopped() const { return stopped_; }
 
  private:
-  std::vector<std::string> stop_strings_;
+  // One stop string as a Knuth-Morris-Pratt automaton: each byte is looked at once, whatever the strings are.
+  struct Pattern {
+    explicit Pattern(std::string string);
+    void Feed(char byte);
+    bool complete() const { return matched == text.size(); }
+
+    std::string text;
+    std::vector<size_t> border;  // of text[0..i]: its longest proper prefix that is also its suffix
+    size_t matched = 0;          // bytes of `text` that the input ends with
+  };
+
+  std::vector<Pattern> patterns_;
   std::string held_;
   bool stopped_ = false;
 };
