@@ -23,21 +23,26 @@ class WorkerPool {
 
   // Calls work(piece, thread) once for each piece in 0..pieces-1, on any thread (0..threads()-1) in any order, and
   // returns when all are done. The number of pieces must not depend on the number of threads, so that no result does.
-  // One caller at a time.
+  // One caller at a time; `work` calls no ParallelFor of the same pool. REQUIRES: pieces < 2^32.
   void ParallelFor(int64_t pieces, absl::FunctionRef<void(int64_t piece, int thread)> work);
 
  private:
   void Run(int thread);
+  // Does pieces until none is left to take.
   void Work(int thread);
+  bool HasWork() const;
+
+  using WorkRef = absl::FunctionRef<void(int64_t, int)>;
 
   std::vector<std::thread> workers_;
-  const absl::FunctionRef<void(int64_t, int)>* work_ = nullptr;
-  int64_t pieces_ = 0;
-  alignas(64) std::atomic<int64_t> next_piece_{0};
-  alignas(64) std::atomic<uint64_t> generation_{0};  // one more with every ParallelFor
-  alignas(64) std::atomic<int> running_{0};          // workers that have not finished this generation
+  int spins_ = 0;
+  const WorkRef* work_ = nullptr;
+  // (number of pieces << 32 | next piece). Whoever moves it on owns that piece, and ParallelFor does not return before
+  // the piece is done: so a worker that wakes late finds nothing or joins the present call, and nobody waits for it.
+  alignas(64) std::atomic<uint64_t> pieces_{0};
+  alignas(64) std::atomic<int64_t> done_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
-  std::atomic<int> sleepers_{0};
   Mutex mutex_;
   CondVar wake_;
 };
