@@ -35,10 +35,12 @@ struct GgufTensor {
 // and type is checked here, so that what this class returns can be read without a further check. Immutable.
 class GgufFile {
  public:
-  // NOT_FOUND, or INVALID_ARGUMENT naming the file, the key or tensor, what it holds and what was expected.
+  // NOT_FOUND or PERMISSION_DENIED, or INVALID_ARGUMENT naming the file, the key or tensor, what it holds and what was
+  // expected.
   static absl::StatusOr<std::unique_ptr<GgufFile>> Open(const std::string& path);
 
   // The same over bytes in memory that outlive it; `name` stands for the path in messages.
+  // REQUIRES: bytes.data() is aligned to 8 bytes.
   static absl::StatusOr<std::unique_ptr<GgufFile>> Parse(std::span<const std::byte> bytes, std::string name);
   ~GgufFile();
 
