@@ -1,0 +1,288 @@
+#include "engine/model/model_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "tests/support/gguf_writer.h"
+#include "tests/support/test_model.h"
+
+namespace longhaul {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using Scaling = ModelRotation::Scaling;
+using Change = std::function<void(GgufWriter&)>;
+
+absl::StatusOr<ModelConfig> Config(const Change& change) {
+  GgufWriter writer = TinyModel();
+  change(writer);
+  const std::vector<std::byte> bytes = writer.Build();
+  const auto file = GgufFile::Parse(bytes, "m.gguf");
+  if (!file.ok()) return file.status();
+  return ReadModelConfig(**file);
+}
+
+absl::StatusOr<Vocabulary> VocabularyOf(const Change& change) {
+  GgufWriter writer = TinyModel();
+  change(writer);
+  const std::vector<std::byte> bytes = writer.Build();
+  const auto file = GgufFile::Parse(bytes, "m.gguf");
+  if (!file.ok()) return file.status();
+  return ReadVocabulary(**file);
+}
+
+std::string Message(const absl::Status& status) {
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  return std::string(status.message());
+}
+
+TEST(ModelConfigTest, ReadsTheDefaultModel) {
+  const auto file = GgufFile::Open(TestModelPath());
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto config = ReadModelConfig(**file);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->architecture, "llama");
+  EXPECT_EQ(config->n_layers, 30);
+  EXPECT_EQ(config->width, 576);
+  EXPECT_EQ(config->n_heads, 9);
+  EXPECT_EQ(config->n_kv_heads, 3);
+  EXPECT_EQ(config->head_dim, 64);
+  EXPECT_EQ(config->feed_forward_width, 1536);
+  EXPECT_EQ(config->vocabulary_size, 49152);
+  EXPECT_FLOAT_EQ(config->norm_epsilon, 1e-5f);
+  EXPECT_EQ(config->pair_layout, PairLayout::kInterleaved);
+  EXPECT_EQ(config->rotation.rotary_dims, 64);
+  EXPECT_EQ(config->rotation.base, 100000);
+  EXPECT_EQ(config->rotation.trained_length, 8192);
+  EXPECT_EQ(config->rotation.scaling, Scaling::kNone);
+
+  const auto vocabulary = ReadVocabulary(**file);
+  ASSERT_TRUE(vocabulary.ok()) << vocabulary.status();
+  EXPECT_EQ(vocabulary->model, "gpt2");
+  EXPECT_EQ(vocabulary->pre_tokenizer, "smollm");
+  EXPECT_EQ(vocabulary->tokens.size(), 49152u);
+  EXPECT_EQ(vocabulary->kinds.at(1), TokenKind::kControl);
+  EXPECT_EQ(vocabulary->merges.size(), 48900u);
+  EXPECT_EQ(vocabulary->bos, 1);
+  EXPECT_EQ(vocabulary->eos, 2);
+  EXPECT_EQ(vocabulary->unknown, 0);
+  EXPECT_FALSE(vocabulary->eot.has_value());
+  EXPECT_FALSE(vocabulary->add_bos);
+  EXPECT_THAT(vocabulary->chat_template, HasSubstr("<|im_start|>"));
+}
+
+TEST(ModelConfigTest, FillsInWhatAFileMayLeaveOut) {
+  const auto config = Config([](GgufWriter& w) {
+    w.RemoveKey("llama.attention.head_count_kv");
+    w.RemoveKey("llama.attention.key_length");
+  });
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->n_kv_heads, 2);
+  EXPECT_EQ(config->head_dim, 16);
+  EXPECT_EQ(config->rotation.rotary_dims, 16);
+  EXPECT_EQ(config->rotation.base, 10000);
+}
+
+TEST(ModelConfigTest, ReadsTheDeclaredScaling) {
+  const auto rotation = [](const Change& change) {
+    const auto config = Config(change);
+    EXPECT_TRUE(config.ok()) << config.status();
+    if (!config.ok()) return ModelRotation{};
+    EXPECT_TRUE(PlainPlan(config->rotation).ok());
+    return config->rotation;
+  };
+  const ModelRotation yarn = rotation([](GgufWriter& w) {
+    w.SetString("llama.rope.scaling.type", "yarn");
+    w.SetFloat32("llama.rope.scaling.factor", 4);
+    w.SetUint32("llama.rope.scaling.original_context_length", 64);
+    w.SetFloat32("llama.rope.scaling.attn_factor", 0.5);
+    w.SetFloat32("llama.rope.scaling.yarn_beta_fast", 32);
+    w.SetUint32("llama.rope.dimension_count", 8);
+    w.SetFloat32("llama.rope.freq_base", 500000);
+  });
+  EXPECT_EQ(yarn.scaling, Scaling::kYarn);
+  EXPECT_EQ(yarn.factor, 4);
+  EXPECT_EQ(yarn.original_length, 64);
+  EXPECT_EQ(yarn.attention_factor, 0.5);
+  EXPECT_EQ(yarn.trained_length, 256);
+  EXPECT_EQ(yarn.rotary_dims, 8);
+  EXPECT_EQ(yarn.base, 500000);
+
+  for (const char* key : {"llama.rope.scaling.factor", "llama.rope.scale_linear"}) {
+    const ModelRotation linear = rotation([&](GgufWriter& w) { w.SetFloat32(key, 2); });
+    EXPECT_EQ(linear.scaling, Scaling::kLinear) << key;
+    EXPECT_EQ(linear.factor, 2);
+  }
+  const ModelRotation none = rotation([](GgufWriter& w) {
+    w.SetString("llama.rope.scaling.type", "none");
+    w.SetFloat32("llama.rope.scaling.factor", 2);
+  });
+  EXPECT_EQ(none.scaling, Scaling::kNone);
+  EXPECT_EQ(rotation([](GgufWriter& w) { w.SetFloat32("llama.rope.scaling.factor", 0); }).scaling, Scaling::kNone);
+}
+
+TEST(ModelConfigTest, ReadsPairFactors) {
+  std::vector<float> factors = {1, 1, 1, 1, 2, 4, 8, 8};
+  const auto config = Config([&](GgufWriter& w) {
+    w.SetTensor("rope_freqs.weight", {8}, 0, std::string(reinterpret_cast<const char*>(factors.data()), 32));
+  });
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->rotation.pair_factors, factors);
+
+  const auto error = [&](uint32_t type, std::vector<uint64_t> dims) {
+    const auto broken = Config([&](GgufWriter& w) {
+      w.SetTensor("rope_freqs.weight", std::move(dims), type,
+                  std::string(reinterpret_cast<const char*>(factors.data()), 32));
+    });
+    return Message(broken.status());
+  };
+  EXPECT_THAT(error(0, {4}), HasSubstr("'rope_freqs.weight' has 4 elements in 1 dimensions, expected 8"));
+  EXPECT_THAT(error(0, {4, 2}), HasSubstr("in 2 dimensions"));
+  EXPECT_THAT(error(1, {8}), HasSubstr("has type F16, expected F32"));
+  for (const float bad :
+       {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    factors[3] = bad;
+    EXPECT_THAT(error(0, {8}), HasSubstr("'rope_freqs.weight' holds"));
+  }
+}
+
+struct Refusal {
+  Change change;
+  std::string message;
+};
+
+Change Uint(const char* key, uint32_t value) {
+  return [=](GgufWriter& w) { w.SetUint32(key, value); };
+}
+Change Float(const char* key, float value) {
+  return [=](GgufWriter& w) { w.SetFloat32(key, value); };
+}
+Change Bool(const char* key, bool value) {
+  return [=](GgufWriter& w) { w.SetBool(key, value); };
+}
+Change String(const char* key, const char* value) {
+  return [=](GgufWriter& w) { w.SetString(key, value); };
+}
+Change Without(const char* key) {
+  return [=](GgufWriter& w) { w.RemoveKey(key); };
+}
+
+TEST(ModelConfigTest, RefusesByName) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const Refusal refusals[] = {
+      {Without("general.architecture"), "'general.architecture' is missing"},
+      {String("general.architecture", "mamba"),
+       "'general.architecture' holds 'mamba', which is not supported: 'llama' is"},
+      {Uint("split.count", 3), "one of 3 parts of a split model"},
+      {Without("tokenizer.ggml.tokens"), "'tokenizer.ggml.tokens' is missing"},
+      {[](GgufWriter& w) { w.SetStrings("tokenizer.ggml.tokens", {}); }, "'tokenizer.ggml.tokens' holds 0 tokens"},
+      {Without("llama.block_count"), "'llama.block_count' is missing"},
+      {Uint("llama.block_count", 0), "'llama.block_count' holds 0, expected an integer from 1 to 1000"},
+      {Uint("llama.block_count", 4000000000), "'llama.block_count' holds 4000000000"},
+      {String("llama.block_count", "1"), "'llama.block_count' holds a string, expected an integer"},
+      {Uint("llama.context_length", 0), "'llama.context_length' holds 0"},
+      {Uint("llama.embedding_length", 0), "'llama.embedding_length' holds 0"},
+      {Uint("llama.embedding_length", 1u << 31), "'llama.embedding_length' holds 2147483648"},
+      {Uint("llama.feed_forward_length", 1u << 31), "'llama.feed_forward_length' holds"},
+      {Uint("llama.attention.head_count", 0), "'llama.attention.head_count' holds 0"},
+      {[](GgufWriter& w) {
+         w.SetUint32("llama.attention.head_count", 4096);
+         w.SetUint32("llama.attention.key_length", 1024);
+       },
+       "'llama.attention.head_count' holds 4096 with heads of 1024 dimensions, expected a product of at most 65536"},
+      {[](GgufWriter& w) { w.SetInt32s("llama.attention.head_count", {2}); }, "holds an array of integers"},
+      {Uint("llama.attention.head_count_kv", 3),
+       "'llama.attention.head_count_kv' holds 3, expected an integer from 1 to 2"},
+      {[](GgufWriter& w) {
+         w.SetUint32("llama.attention.head_count", 3);
+         w.SetUint32("llama.attention.head_count_kv", 2);
+       },
+       "'llama.attention.head_count_kv' holds 2, expected a divisor of the 3 heads"},
+      {[](GgufWriter& w) {
+         w.SetUint32("llama.attention.head_count", 3);
+         w.RemoveKey("llama.attention.key_length");
+       },
+       "'llama.attention.head_count' holds 3, expected one that divides the width 32"},
+      {Uint("llama.attention.key_length", 15), "'llama.attention.key_length' holds 15, expected an even number"},
+      {Uint("llama.attention.key_length", 2048), "'llama.attention.key_length' holds 2048"},
+      {Uint("llama.attention.value_length", 32), "'llama.attention.value_length' holds 32, expected 16"},
+      {Without("llama.attention.layer_norm_rms_epsilon"), "'llama.attention.layer_norm_rms_epsilon' is missing"},
+      {Float("llama.attention.layer_norm_rms_epsilon", nan), "layer_norm_rms_epsilon' holds nan"},
+      {Float("llama.attention.layer_norm_rms_epsilon", -1), "layer_norm_rms_epsilon' holds -1"},
+      {Uint("llama.rope.dimension_count", 7), "'llama.rope.dimension_count' holds 7, expected an even number"},
+      {Uint("llama.rope.dimension_count", 32),
+       "'llama.rope.dimension_count' holds 32, expected an integer from 2 to 16"},
+      {Float("llama.rope.freq_base", 0), "'llama.rope.freq_base' holds 0"},
+      {Float("llama.rope.freq_base", nan), "'llama.rope.freq_base' holds nan"},
+      {String("llama.rope.scaling.type", "longrope"), "'longrope', which is not supported: none, linear and yarn are"},
+      {String("llama.rope.scaling.type", "yarn"), "'llama.rope.scaling.type' holds 'yarn', but"},
+      {Float("llama.rope.scaling.factor", 0.5), "'llama.rope.scaling.factor' holds 0.5"},
+      {Float("llama.rope.scaling.factor", nan), "'llama.rope.scaling.factor' holds nan"},
+      {Float("llama.rope.scaling.attn_factor", 2), "'llama.rope.scaling.attn_factor' holds 2: only 1 is supported"},
+      {Float("llama.rope.scaling.yarn_ext_factor", 0), "'llama.rope.scaling.yarn_ext_factor' holds 0: only 1"},
+      {Uint("llama.attention.sliding_window", 128), "'llama.attention.sliding_window' holds 128, shorter than"},
+      {Uint("llama.expert_count", 8), "'llama.expert_count' holds 8: only 0 is supported"},
+      {Float("llama.logit_scale", 2), "'llama.logit_scale' holds 2: only 1 is supported"},
+      {Bool("llama.attention.causal", false), "'llama.attention.causal' holds false: only true is supported"},
+      {Bool("llama.use_parallel_residual", true), "'llama.use_parallel_residual' holds true"},
+  };
+  for (const Refusal& refusal : refusals) {
+    const auto config = Config(refusal.change);
+    ASSERT_FALSE(config.ok()) << refusal.message;
+    EXPECT_THAT(Message(config.status()), HasSubstr("m.gguf: "));
+    EXPECT_THAT(Message(config.status()), HasSubstr(refusal.message));
+  }
+}
+
+TEST(ModelConfigTest, AcceptsKeysThatChangeNothing) {
+  for (const Change& change : {Uint("llama.attention.sliding_window", 256), Uint("llama.attention.sliding_window", 0),
+                               Uint("llama.expert_count", 0), Bool("llama.attention.causal", true),
+                               Uint("llama.attention.value_length", 16), Float("llama.something.else", 3)}) {
+    EXPECT_TRUE(Config(change).ok()) << Config(change).status();
+  }
+}
+
+TEST(VocabularyTest, ReadsDefaults) {
+  const auto vocabulary = VocabularyOf([](GgufWriter& w) {
+    w.RemoveKey("tokenizer.ggml.token_type");
+    w.SetString("tokenizer.ggml.pre", "llama-bpe");
+    w.SetUint32("tokenizer.ggml.bos_token_id", 0);
+    w.SetInt32("tokenizer.ggml.eot_token_id", 3);
+  });
+  ASSERT_TRUE(vocabulary.ok()) << vocabulary.status();
+  EXPECT_EQ(vocabulary->kinds.at(0), TokenKind::kNormal);
+  EXPECT_EQ(vocabulary->kinds.size(), 64u);
+  EXPECT_EQ(vocabulary->eot, 3);
+  EXPECT_TRUE(vocabulary->add_bos);
+  EXPECT_THAT(vocabulary->merges, ElementsAre("a b", "ab c"));
+  EXPECT_EQ(vocabulary->chat_template, "");
+}
+
+TEST(VocabularyTest, RefusesByName) {
+  const Refusal refusals[] = {
+      {Without("tokenizer.ggml.model"), "'tokenizer.ggml.model' is missing"},
+      {Without("tokenizer.ggml.tokens"), "'tokenizer.ggml.tokens' is missing"},
+      {Without("tokenizer.ggml.merges"), "'tokenizer.ggml.merges' is missing"},
+      {[](GgufWriter& w) { w.SetInt32s("tokenizer.ggml.tokens", {1}); }, "expected an array of strings"},
+      {[](GgufWriter& w) { w.SetInt32s("tokenizer.ggml.token_type", {1}); },
+       "holds 1 values, expected one per token, 64"},
+      {[](GgufWriter& w) { w.SetInt32s("tokenizer.ggml.token_type", std::vector<int32_t>(64, 7)); },
+       "holds 7 for token 0, expected 0 to 6"},
+      {Uint("tokenizer.ggml.eos_token_id", 64), "'tokenizer.ggml.eos_token_id' holds 64, expected a token"},
+      {[](GgufWriter& w) { w.SetInt32("tokenizer.ggml.bos_token_id", -1); }, "bos_token_id' holds -1"},
+      {Uint("tokenizer.ggml.add_bos_token", 1), "'tokenizer.ggml.add_bos_token' holds an integer, expected a bool"},
+  };
+  for (const Refusal& refusal : refusals) {
+    const auto vocabulary = VocabularyOf(refusal.change);
+    ASSERT_FALSE(vocabulary.ok()) << refusal.message;
+    EXPECT_THAT(Message(vocabulary.status()), HasSubstr(refusal.message));
+  }
+}
+
+}  // namespace
+}  // namespace longhaul

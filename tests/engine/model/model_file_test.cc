@@ -1,0 +1,151 @@
+#include "engine/model/model_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "tests/support/gguf_writer.h"
+#include "tests/support/test_model.h"
+
+namespace longhaul {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A model over bytes that it keeps alive.
+struct Loaded {
+  explicit Loaded(const GgufWriter& writer) : bytes(writer.Build()) {
+    auto gguf = GgufFile::Parse(bytes, "m.gguf");
+    if (gguf.ok()) {
+      model = LoadModelFile(*std::move(gguf));
+    } else {
+      model = gguf.status();
+    }
+  }
+
+  std::vector<std::byte> bytes;
+  absl::StatusOr<ModelFile> model;
+};
+
+std::string ErrorOf(const GgufWriter& writer) {
+  const Loaded loaded(writer);
+  return loaded.model.ok() ? "loaded" : std::string(loaded.model.status().message());
+}
+
+TEST(ModelFileTest, LoadsTheDefaultModel) {
+  const auto model = LoadModelFile(TestModelPath());
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->layers.size(), 30u);
+  EXPECT_EQ(model->parameters, 134515008);
+  EXPECT_TRUE(model->layers_quantized);
+  EXPECT_EQ(model->embedding.rows, 49152);
+  EXPECT_EQ(model->embedding.columns, 576);
+  EXPECT_EQ(model->output.data, model->embedding.data);  // tied
+  EXPECT_EQ(model->layers[29].key.rows, 192);
+  EXPECT_EQ(model->layers[29].down.columns, 1536);
+  EXPECT_EQ(model->layers[0].gate.type, TensorType::kQ4_1);
+  EXPECT_EQ(model->fingerprint.size(), 64u);
+}
+
+TEST(ModelFileTest, TakesAnOutputMatrixOfItsOwn) {
+  TinyModelOptions options;
+  options.tied = false;
+  const Loaded separate(TinyModel(options));
+  ASSERT_TRUE(separate.model.ok()) << separate.model.status();
+  EXPECT_EQ(separate.model->output.name, "output.weight");
+  EXPECT_NE(separate.model->output.data, separate.model->embedding.data);
+
+  const Loaded tied(TinyModel());
+  ASSERT_TRUE(tied.model.ok()) << tied.model.status();
+  EXPECT_EQ(tied.model->output.data, tied.model->embedding.data);
+}
+
+TEST(ModelFileTest, LayersOfFloatsAreNotQuantized) {
+  TinyModelOptions options;
+  options.type = [](std::string_view name) {
+    return name == "token_embd.weight" ? TensorType::kQ8_0 : TensorType::kBF16;
+  };
+  const Loaded loaded(TinyModel(options));
+  ASSERT_TRUE(loaded.model.ok()) << loaded.model.status();
+  EXPECT_FALSE(loaded.model->layers_quantized);
+}
+
+TEST(ModelFileTest, OrdersRotaryPairsHalfSplitInEachHead) {
+  TinyModelOptions options;
+  options.head_dim = 8;
+  GgufWriter writer = TinyModel(options);
+  const Loaded whole(writer);
+  ASSERT_TRUE(whole.model.ok()) << whole.model.status();
+  const LayerTensors& layer = whole.model->layers[0];
+  EXPECT_THAT(layer.query.row_order, ElementsAre(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
+  EXPECT_THAT(layer.key.row_order, ElementsAre(0, 2, 4, 6, 1, 3, 5, 7));
+  EXPECT_TRUE(layer.value.row_order.empty());
+  EXPECT_TRUE(layer.attention_output.row_order.empty());
+
+  writer.SetUint32("llama.rope.dimension_count", 4);
+  const Loaded partial(writer);
+  ASSERT_TRUE(partial.model.ok()) << partial.model.status();
+  EXPECT_THAT(partial.model->layers[0].key.row_order, ElementsAre(0, 2, 1, 3, 4, 5, 6, 7));
+}
+
+TEST(ModelFileTest, FingerprintFollowsTheHeaderAndTheSize) {
+  GgufWriter writer = TinyModel();
+  const Loaded first(writer), again(writer);
+  EXPECT_EQ(first.model->fingerprint, again.model->fingerprint);
+  writer.SetString("general.name", "other");
+  EXPECT_NE(Loaded(writer).model->fingerprint, first.model->fingerprint);
+}
+
+TEST(ModelFileTest, EveryTensorMustBeThere) {
+  for (const char* name :
+       {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight",
+        "blk.0.attn_k.weight", "blk.0.attn_v.weight", "blk.0.attn_output.weight", "blk.0.ffn_norm.weight",
+        "blk.0.ffn_gate.weight", "blk.0.ffn_up.weight", "blk.0.ffn_down.weight"}) {
+    GgufWriter writer = TinyModel();
+    writer.RemoveTensor(name);
+    EXPECT_THAT(ErrorOf(writer), HasSubstr("m.gguf: tensor '" + std::string(name) + "' is missing, expected one of"));
+  }
+}
+
+TEST(ModelFileTest, RefusesWrongShapesAndTypes) {
+  const auto error = [](const char* name, std::vector<uint64_t> dims, TensorType type) {
+    GgufWriter writer = TinyModel();
+    writer.SetRandomTensor(name, std::move(dims), type, 1);
+    return ErrorOf(writer);
+  };
+  EXPECT_THAT(error("blk.0.attn_q.weight", {32, 16}, TensorType::kF32),
+              HasSubstr("tensor 'blk.0.attn_q.weight' has shape [32, 16], expected [32, 32]"));
+  EXPECT_THAT(error("blk.0.ffn_down.weight", {32, 64}, TensorType::kF32), HasSubstr("expected [64, 32]"));
+  EXPECT_THAT(error("blk.0.attn_k.weight", {32, 16, 1}, TensorType::kF32), HasSubstr("has shape [32, 16, 1]"));
+  EXPECT_THAT(error("token_embd.weight", {32, 63}, TensorType::kF32),
+              HasSubstr("has shape [32, 63], expected [32, 64]"));
+  EXPECT_THAT(error("output.weight", {32, 63}, TensorType::kF32), HasSubstr("tensor 'output.weight' has shape"));
+  EXPECT_THAT(error("output_norm.weight", {32}, TensorType::kQ8_0),
+              HasSubstr("tensor 'output_norm.weight' has type Q8_0, expected F32, F16 or BF16"));
+}
+
+TEST(ModelFileTest, RefusesTensorsThatWouldChangeTheResult) {
+  for (const char* name : {"blk.0.attn_q.bias", "blk.1.attn_q.weight", "blk.0.ffn_gate_inp.weight", "output.bias",
+                           "rope_factors_long.weight", "blk.0.attn_q_norm.weight"}) {
+    GgufWriter writer = TinyModel();
+    writer.SetRandomTensor(name, {32}, TensorType::kF32, 1);
+    EXPECT_THAT(ErrorOf(writer), HasSubstr("m.gguf: tensor '" + std::string(name) + "' is none that"));
+  }
+  for (const char* name : {"blk.0.attn_rot_embd.weight", "blk.0.rot_embd.weight"}) {
+    GgufWriter writer = TinyModel();
+    writer.SetRandomTensor(name, {8}, TensorType::kF32, 1);
+    EXPECT_EQ(ErrorOf(writer), "loaded");
+  }
+}
+
+TEST(ModelFileTest, TheFuzzersSeedIsSmallAndWhole) {
+  const Loaded loaded(SmallestModel());
+  EXPECT_TRUE(loaded.model.ok()) << loaded.model.status();
+  EXPECT_LT(loaded.bytes.size(), 4096u);
+}
+
+}  // namespace
+}  // namespace longhaul
