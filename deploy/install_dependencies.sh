@@ -5,10 +5,10 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 packages=(
-  build-essential cmake ninja-build ccache pkg-config git ca-certificates
+  build-essential cmake ninja-build ccache pkg-config ca-certificates
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   nlohmann-json3-dev libpcre2-dev libspdlog-dev libhwy-dev libcli11-dev libssl-dev
-  python3 python3-pip python3-venv unzip
+  python3 python3-pip python3-venv
 )
 if [ "${1:-}" = --tests ]; then
   packages+=(libgtest-dev libgmock-dev)

@@ -12,7 +12,7 @@ say "Building the server and the command line (build/release)"
 cd "$repo"
 cmake --preset release -DLONGHAUL_BUILD_TESTS=OFF ||
   fail "CMake could not configure: the lines above name what is missing"
-cmake --build --preset release --parallel "$(nproc)" || fail "the build failed: the first error above says where"
+cmake --build --preset release --parallel "$(nproc)" --target longhaul-server longhaul || fail "the build failed: the first error above says where"
 
 model=$("$repo/deploy/fetch_model.sh")
 
@@ -36,10 +36,12 @@ for _ in $(seq 100); do
 done
 [ -s "$state/port" ] || { cat "$state/log" >&2; fail "the server did not open its port in 10 seconds"; }
 target=127.0.0.1:$(cat "$state/port")
+serving=
 for _ in $(seq 100); do
-  build/release/client/longhaul info --target "$target" >/dev/null 2>&1 && break
+  build/release/client/longhaul info --target "$target" >"$state/info" 2>&1 && { serving=yes; break; }
   sleep 0.1
 done
+[ -n "$serving" ] || { cat "$state/info" "$state/log" >&2; fail "the server did not serve in 10 seconds"; }
 
 say "$question"
 build/release/client/longhaul chat --target "$target" "$question" ||
