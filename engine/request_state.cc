@@ -143,7 +143,6 @@ void GenerateState::OnSampled(const SamplerResult& sampled, Clock::time_point no
   CountToken(now);
   for (Sequence& row : group_.rows) row.tokens.push_back(sampled.id);
   if (counts_tokens_) {
-    ++sampler_.prompt_counts[sampled.id];
     ++sampler_.answer_counts[sampled.id];
   }
   if (params().output.token_ids || sampler_.top_logprobs >= 0) {

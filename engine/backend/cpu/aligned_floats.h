@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+namespace longhaul::cpu {
+
+struct FreeDeleter {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using AlignedFloats = std::unique_ptr<float[], FreeDeleter>;
+
+// `n` floats, not initialised, on a border of 64 bytes; large ones become resident when they are first written. Null
+// where there is no memory or n is negative.
+inline AlignedFloats AllocateFloats(int64_t n) {
+  constexpr int64_t kAlignment = 64, kMost = INT64_MAX / 8;
+  if (n < 0 || n > kMost) return nullptr;
+  const int64_t bytes = (n * static_cast<int64_t>(sizeof(float)) / kAlignment + 1) * kAlignment;
+  return AlignedFloats(static_cast<float*>(std::aligned_alloc(kAlignment, static_cast<size_t>(bytes))));
+}
+
+}  // namespace longhaul::cpu
