@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/base/exp-inl.h"
 #include "engine/decoding/logit_kernels.h"
-#include "hwy/contrib/math/math-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -23,11 +23,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr size_t kSumLanes = 64;
 constexpr size_t kSumVectors = kSumLanes / kLanes;
 static_assert(kSumLanes % kLanes == 0 && kCellStride % kLanes == 0);
-
-// exp(x) for x <= 0, within 3e-7; what is below the smallest float may be 0.
-V ExpOfNegative(D d, V x) {
-  return hn::Exp(d, hn::Max(x, hn::Set(d, -104.0f)));
-}
 
 float MaxLogit(std::span<const float> logits) {
   const D d;
@@ -55,7 +50,7 @@ double SumExpOfRange(const float* logits, size_t n, float max, float scale) {
   for (V& sum : sums) sum = hn::Zero(d);
   const auto add = [&](const float* x) {
     for (size_t v = 0; v < kSumVectors; ++v) {
-      sums[v] = hn::Add(sums[v], ExpOfNegative(d, hn::Mul(hn::Sub(hn::LoadU(d, x + v * kLanes), max_v), scale_v)));
+      sums[v] = hn::Add(sums[v], Exp(d, hn::Mul(hn::Sub(hn::LoadU(d, x + v * kLanes), max_v), scale_v)));
     }
   };
   size_t i = 0;
