@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace longhaul {
@@ -9,8 +10,8 @@ namespace longhaul {
 // and values above U+10FFFF are not valid.)
 size_t FirstInvalidUtf8(std::string_view text);
 
-// The length of the longest prefix that ends between two characters: what follows is at most 3 bytes that may still
-// become a character. REQUIRES nothing of the rest.
-size_t CompleteUtf8Prefix(std::string_view text);
+// Takes whole characters from the front of `bytes`; what stays are at most 3 bytes that may still become a character,
+// nothing with `at_end`. Each maximal part that can never become one comes out as U+FFFD.
+std::string TakeUtf8(std::string& bytes, bool at_end);
 
 }  // namespace longhaul

@@ -70,7 +70,7 @@ inline std::shared_ptr<EventStream> Start(Engine& engine, std::variant<GenerateP
   return engine.Submit(std::move(request), nullptr);
 }
 
-inline Outcome Run(Engine& engine, std::variant<GenerateParams, ScoreParams> params) {
+inline Outcome AnswerTo(Engine& engine, std::variant<GenerateParams, ScoreParams> params) {
   return Collect(*Start(engine, std::move(params)));
 }
 

@@ -37,7 +37,7 @@ class EngineTest : public ::testing::Test {
   }
   static void ExpectRefused(std::variant<GenerateParams, ScoreParams> params, absl::StatusCode code,
                             const ::testing::Matcher<std::string>& message) {
-    const Outcome outcome = Run(*engine_, std::move(params));
+    const Outcome outcome = AnswerTo(*engine_, std::move(params));
     EXPECT_TRUE(outcome.finished.refused);
     EXPECT_EQ(outcome.finished.status.code(), code) << outcome.finished.status;
     EXPECT_THAT(std::string(outcome.finished.status.message()), message);
@@ -54,7 +54,7 @@ std::unique_ptr<Engine> EngineTest::engine_;
 
 TEST_F(EngineTest, AnswersAndSaysWhatItUsed) {
   GenerateParams params = Ask("The capital of France is", 8);
-  const Outcome outcome = Run(*engine_, params);
+  const Outcome outcome = AnswerTo(*engine_, params);
   EXPECT_THAT(outcome.text, HasSubstr("Paris"));
   EXPECT_EQ(outcome.finished.reason, FinishReason::kLength);
   EXPECT_TRUE(outcome.finished.status.ok());
@@ -70,7 +70,7 @@ TEST_F(EngineTest, AnswersAndSaysWhatItUsed) {
 TEST_F(EngineTest, AChatEndsWithTheTurn) {
   GenerateParams params = Ask("", 100);
   params.prompt = ChatPrompt{{{"user", "Say hello in one short sentence."}}};
-  const Outcome outcome = Run(*engine_, params);
+  const Outcome outcome = AnswerTo(*engine_, params);
   EXPECT_EQ(outcome.finished.reason, FinishReason::kEos);
   EXPECT_THAT(outcome.text, Not(HasSubstr("<|im_end|>")));
   EXPECT_FALSE(outcome.text.empty());
@@ -79,7 +79,7 @@ TEST_F(EngineTest, AChatEndsWithTheTurn) {
 TEST_F(EngineTest, TopLogprobsHoldTheChosenTokenFirstWhenGreedy) {
   GenerateParams params = Ask("The capital of France is", 4);
   params.output.logprobs = 3;
-  const Outcome outcome = Run(*engine_, params);
+  const Outcome outcome = AnswerTo(*engine_, params);
   ASSERT_EQ(outcome.top.size(), 4u);
   for (size_t i = 0; i < 4; ++i) {
     ASSERT_EQ(outcome.top[i].size(), 3u);
@@ -91,23 +91,23 @@ TEST_F(EngineTest, TopLogprobsHoldTheChosenTokenFirstWhenGreedy) {
 
 TEST_F(EngineTest, AStopStringEndsTheAnswerBeforeItself) {
   GenerateParams params = Ask("One, two, three, four,", 40);
-  const std::string whole = Run(*engine_, params).text;
+  const std::string whole = AnswerTo(*engine_, params).text;
   ASSERT_GT(whole.size(), 12u);
   params.stopping.stop = {"never in there", whole.substr(7, 5)};
-  const Outcome outcome = Run(*engine_, params);
+  const Outcome outcome = AnswerTo(*engine_, params);
   EXPECT_EQ(outcome.finished.reason, FinishReason::kStop);
   EXPECT_EQ(outcome.text, whole.substr(0, whole.find(whole.substr(7, 5))));
 }
 
 TEST_F(EngineTest, AStopTokenEndsTheAnswerAndMinTokensHoldsItOff) {
   GenerateParams params = Ask("The capital of France is", 12);
-  const Outcome whole = Run(*engine_, params);
+  const Outcome whole = AnswerTo(*engine_, params);
   params.stopping.stop_token_ids = {whole.ids[0]};
-  Outcome outcome = Run(*engine_, params);
+  Outcome outcome = AnswerTo(*engine_, params);
   EXPECT_EQ(outcome.finished.reason, FinishReason::kStop);
   EXPECT_TRUE(outcome.ids.empty());
   params.stopping.min_tokens = 3;
-  outcome = Run(*engine_, params);
+  outcome = AnswerTo(*engine_, params);
   EXPECT_GE(outcome.ids.size(), 3u);
   EXPECT_NE(outcome.ids[0], whole.ids[0]);
 }
@@ -115,15 +115,15 @@ TEST_F(EngineTest, AStopTokenEndsTheAnswerAndMinTokensHoldsItOff) {
 TEST_F(EngineTest, ASeedDecidesAndIsTold) {
   GenerateParams params = Ask("Once upon a time", 12);
   params.sampling.temperature = 1;
-  const Outcome first = Run(*engine_, params);
+  const Outcome first = AnswerTo(*engine_, params);
   params.seed = first.started.seed;
-  EXPECT_EQ(Run(*engine_, params).text, first.text);
+  EXPECT_EQ(AnswerTo(*engine_, params).text, first.text);
   params.seed = first.started.seed + 1;
-  EXPECT_NE(Run(*engine_, params).text, first.text);
+  EXPECT_NE(AnswerTo(*engine_, params).text, first.text);
 }
 
 TEST_F(EngineTest, MaxTokensZeroReadsThePromptAndSaysNothing) {
-  const Outcome outcome = Run(*engine_, Ask("The capital of France is", 0));
+  const Outcome outcome = AnswerTo(*engine_, Ask("The capital of France is", 0));
   EXPECT_EQ(outcome.finished.reason, FinishReason::kLength);
   EXPECT_TRUE(outcome.ids.empty());
   EXPECT_TRUE(outcome.finished.status.ok());
@@ -172,7 +172,7 @@ TEST_F(EngineTest, AFullQueueRefusesAndLivesOn) {
   EXPECT_GT(refused, 0);
   EXPECT_LT(refused, 12);
   ExpectAllFree();
-  EXPECT_EQ(Run(*engine_, Ask("Still", 2)).finished.reason, FinishReason::kLength);
+  EXPECT_EQ(AnswerTo(*engine_, Ask("Still", 2)).finished.reason, FinishReason::kLength);
 }
 
 TEST_F(EngineTest, ASlowReaderIsNotScheduledAndLosesNothing) {
@@ -183,11 +183,11 @@ TEST_F(EngineTest, ASlowReaderIsNotScheduledAndLosesNothing) {
   }();
   const auto slow = Start(*engine_, params);
   std::this_thread::sleep_for(milliseconds(300));
-  const Outcome beside = Run(*engine_, Ask("The capital of France is", 4));
+  const Outcome beside = AnswerTo(*engine_, Ask("The capital of France is", 4));
   EXPECT_EQ(beside.ids.size(), 4u);
   const Outcome late = Collect(*slow);
   EXPECT_EQ(late.ids.size(), 150u);
-  EXPECT_EQ(late.ids, Run(*engine_, params).ids);
+  EXPECT_EQ(late.ids, AnswerTo(*engine_, params).ids);
 }
 
 TEST_F(EngineTest, RefusesWhatCanNeverFitWithTheNumbers) {
@@ -230,11 +230,11 @@ TEST_F(EngineTest, RefusesBadPromptsNamingTheField) {
 TEST_F(EngineTest, ScoresTheAskedTokensOnly) {
   ScoreParams score;
   score.prompt = TextPrompt{"The capital of France is Paris."};
-  const Outcome all = Run(*engine_, score);
+  const Outcome all = AnswerTo(*engine_, score);
   EXPECT_EQ(all.logprobs.size(), 6u);
   score.last_tokens = 2;
   score.top_logprobs = 2;
-  const Outcome last = Run(*engine_, score);
+  const Outcome last = AnswerTo(*engine_, score);
   EXPECT_EQ(last.logprobs, std::vector<float>(all.logprobs.end() - 2, all.logprobs.end()));
   EXPECT_EQ(last.top[0].size(), 2u);
 }
@@ -246,7 +246,7 @@ TEST(EngineDrain, LetsRunningRequestsFinishAndRefusesNewOnes) {
   const Outcome outcome = Collect(*stream);
   drain.join();
   EXPECT_EQ(outcome.ids.size(), 20u);
-  EXPECT_EQ(Run(*engine, Ask("x", 1)).finished.status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(AnswerTo(*engine, Ask("x", 1)).finished.status.code(), absl::StatusCode::kUnavailable);
 }
 
 TEST(EngineDrain, CancelsWhatIsLeftAfterTheTimeout) {

@@ -61,7 +61,7 @@ class EngineThreadsTest : public ::testing::Test {
 TEST_F(EngineThreadsTest, EveryClientGetsItsOwnAnswerWhole) {
   constexpr int kClients = 4, kRequests = 40;
   std::map<int, std::vector<TokenId>> alone;
-  for (int number = 0; number < 60; ++number) alone[number] = Run(*engine_, Numbered(number)).ids;
+  for (int number = 0; number < 60; ++number) alone[number] = AnswerTo(*engine_, Numbered(number)).ids;
   std::vector<std::thread> clients;
   for (int client = 0; client < kClients; ++client) {
     clients.emplace_back([&, client] {

@@ -39,7 +39,7 @@ class SamenessTest : public ::testing::TestWithParam<Types> {
 std::vector<float> Scores(Engine& engine, const Prompt& prompt) {
   ScoreParams params;
   params.prompt = prompt;
-  return Run(engine, params).logprobs;
+  return AnswerTo(engine, params).logprobs;
 }
 
 TEST_P(SamenessTest, ChunksAndThreadsChangeNoBit) {
@@ -69,7 +69,7 @@ TEST_P(SamenessTest, WhatRunsBesideARequestChangesNoBitAndScoreAgreesWithGenerat
   for (const GenerateParams& params : requests) streams.push_back(Start(*engine, params));
   for (size_t i = 0; i < requests.size(); ++i) {
     const Outcome together = Collect(*streams[i]);
-    const Outcome alone = Run(*engine, requests[i]);
+    const Outcome alone = AnswerTo(*engine, requests[i]);
     ASSERT_EQ(alone.finished.reason, FinishReason::kLength) << alone.finished.status;
     EXPECT_EQ(together.ids, alone.ids) << "request " << i;
     EXPECT_EQ(together.logprobs, alone.logprobs) << "request " << i;
@@ -82,7 +82,7 @@ TEST_P(SamenessTest, WhatRunsBesideARequestChangesNoBitAndScoreAgreesWithGenerat
     ScoreParams score;
     score.prompt = TokenPrompt{*ids};
     score.from_token = static_cast<int64_t>(prompt_tokens);
-    EXPECT_EQ(Run(*engine, score).logprobs, alone.logprobs) << "Score of the answer of request " << i;
+    EXPECT_EQ(AnswerTo(*engine, score).logprobs, alone.logprobs) << "Score of the answer of request " << i;
   }
   EXPECT_EQ(engine->Stats().blocks_used, 0);
 }

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace longhaul {
+
+// Byte-level BPE writes every byte as one printable character: printable ASCII and Latin-1 as themselves, the others as
+// U+0100 and up in order.
+
+// The character of a byte, UTF-8.
+std::string_view CharacterOfByte(unsigned char byte);
+
+// The bytes that a token's characters stand for; a character outside the alphabet stands for its own UTF-8.
+std::string BytesOfToken(std::string_view token);
+
+}  // namespace longhaul

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace longhaul {
+
+// Cuts text into the pieces that byte-level BPE may merge within. Immutable: any thread may call.
+class PreTokenizer {
+ public:
+  // The pre-tokenizer with this name of tokenizer.ggml.pre; INVALID_ARGUMENT lists those that are known.
+  static absl::StatusOr<std::unique_ptr<PreTokenizer>> Create(std::string_view name);
+  ~PreTokenizer();
+
+  // Appends the pieces of `text`, in order; joined they are the text. INTERNAL when the matcher gives up.
+  // REQUIRES: `text` is valid UTF-8 and outlives the pieces.
+  absl::Status Split(std::string_view text, std::vector<std::string_view>& pieces) const;
+
+  // Whether a piece that is a token as a whole is taken as it is, without merging.
+  bool ignores_merges() const { return ignores_merges_; }
+
+ private:
+  class Pattern;
+  explicit PreTokenizer(bool ignores_merges);
+
+  std::vector<std::unique_ptr<Pattern>> patterns_;
+  bool ignores_merges_;
+};
+
+}  // namespace longhaul
