@@ -37,3 +37,42 @@ python_venv() {
     printf '%s' "$wanted" >"$venv/.requirements"
   fi
 }
+
+# start_server BUILD_FOLDER MODEL: starts a longhaul-server on a free port of this machine and waits until it serves; sets
+# $target. It ends with the script at the latest.
+server='' server_state=''
+start_server() {
+  server_state=$(mktemp -d)
+  trap 'stop_server >/dev/null || true' EXIT
+  "$1/server/longhaul-server" --model "$2" --listen 127.0.0.1:0 --port-file "$server_state/port" \
+    2>"$server_state/log" &
+  server=$!
+  local try
+  for ((try = 0; try < 300; ++try)); do
+    if ! kill -0 "$server" 2>/dev/null; then
+      cat "$server_state/log" >&2
+      server=''
+      fail "the server ended: its log stands above"
+    fi
+    if [ -s "$server_state/port" ]; then
+      target=127.0.0.1:$(cat "$server_state/port")
+      "$1/client/longhaul" info --target "$target" >"$server_state/info" 2>&1 && return 0
+    fi
+    sleep 0.1
+  done
+  cat "$server_state/log" "$server_state/info" >&2 2>/dev/null || true
+  fail "the server did not serve within 30 seconds: its log stands above"
+}
+
+# stop_server: asks it to drain; its exit code.
+stop_server() {
+  local code=0
+  if [ -n "$server" ]; then
+    kill "$server" 2>/dev/null || true
+    wait "$server" || code=$?
+    [ "$code" -eq 0 ] || cat "$server_state/log" >&2
+    rm -rf "$server_state"
+    server=''
+  fi
+  return "$code"
+}
