@@ -43,7 +43,7 @@ python_venv() {
 server='' server_state=''
 start_server() {
   server_state=$(mktemp -d)
-  trap 'stop_server >/dev/null || true' EXIT
+  trap 'stop_server >/dev/null || true; rm -rf "$server_state"' EXIT
   "$1/server/longhaul-server" --model "$2" --listen 127.0.0.1:0 --port-file "$server_state/port" \
     2>"$server_state/log" &
   server=$!
