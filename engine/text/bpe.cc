@@ -10,14 +10,13 @@
 
 namespace longhaul {
 
-absl::Status Bpe::Create(const std::vector<std::string>& tokens, const std::vector<std::string>& merges,
-                         TokenId unknown) {
+absl::Status Bpe::Create(const std::vector<std::string>& tokens, const std::vector<std::string>& merges) {
   absl::flat_hash_map<absl::string_view, TokenId> ids;
   ids.reserve(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) ids.emplace(ToAbsl(tokens[i]), static_cast<TokenId>(i));
   for (int byte = 0; byte < 256; ++byte) {
     const auto found = ids.find(ToAbsl(CharacterOfByte(static_cast<unsigned char>(byte))));
-    byte_ids_[byte] = found == ids.end() ? unknown : found->second;
+    byte_ids_[byte] = found == ids.end() ? -1 : found->second;
   }
   merges_.reserve(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
@@ -48,11 +47,11 @@ absl::Status Bpe::Create(const std::vector<std::string>& tokens, const std::vect
   return absl::OkStatus();
 }
 
-absl::Status Bpe::Encode(std::string_view piece, bool whole_first, std::vector<TokenId>& ids) const {
+void Bpe::Encode(std::string_view piece, bool whole_first, std::vector<TokenId>& ids) const {
   if (whole_first) {
     if (const auto found = whole_.find(ToAbsl(piece)); found != whole_.end()) {
       ids.push_back(found->second);
-      return absl::OkStatus();
+      return;
     }
   }
   struct Symbol {
@@ -61,14 +60,14 @@ absl::Status Bpe::Encode(std::string_view piece, bool whole_first, std::vector<T
   };
   std::vector<Symbol> symbols;
   symbols.reserve(piece.size());
-  const int64_t n = static_cast<int64_t>(piece.size());
-  for (int64_t i = 0; i < n; ++i) {
-    const auto byte = static_cast<unsigned char>(piece[static_cast<size_t>(i)]);
-    if (byte_ids_[byte] < 0) {
-      return absl::InvalidArgumentError(absl::StrCat("the model's vocabulary has no token for the byte ", byte));
-    }
-    symbols.push_back({byte_ids_[byte], i - 1, i + 1 < n ? i + 1 : -1});
+  for (const char character : piece) {
+    const TokenId id = byte_ids_[static_cast<unsigned char>(character)];
+    const int64_t i = std::ssize(symbols);
+    if (id >= 0) symbols.push_back({id, i - 1, i + 1});
   }
+  const int64_t n = std::ssize(symbols);
+  if (n == 0) return;
+  symbols.back().next = -1;
   const auto at = [&](int64_t i) -> Symbol& { return symbols[static_cast<size_t>(i)]; };
 
   // Candidates by rank, then by place; one whose tokens have changed since is out of date.
@@ -100,8 +99,7 @@ absl::Status Bpe::Encode(std::string_view piece, bool whole_first, std::vector<T
     consider(left.previous);
     consider(best.left);
   }
-  for (int64_t i = n > 0 ? 0 : -1; i >= 0; i = at(i).next) ids.push_back(at(i).id);
-  return absl::OkStatus();
+  for (int64_t i = 0; i >= 0; i = at(i).next) ids.push_back(at(i).id);
 }
 
 }  // namespace longhaul

@@ -77,9 +77,7 @@ struct Tokenizer::Impl {
   absl::Status EncodePlain(std::string_view text, std::vector<TokenId>& ids) const {
     std::vector<std::string_view> pieces;
     LH_RETURN_IF_ERROR(pre_tokenizer->Split(text, pieces));
-    for (std::string_view piece : pieces) {
-      LH_RETURN_IF_ERROR(bpe.Encode(piece, pre_tokenizer->ignores_merges(), ids));
-    }
+    for (std::string_view piece : pieces) bpe.Encode(piece, pre_tokenizer->ignores_merges(), ids);
     return absl::OkStatus();
   }
 };
@@ -91,7 +89,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(Vocabulary vocabula
   LH_RETURN_IF_ERROR(Check(vocabulary));
   auto impl = std::make_unique<Impl>();
   LH_ASSIGN_OR_RETURN(impl->pre_tokenizer, PreTokenizer::Create(vocabulary.pre_tokenizer));
-  LH_RETURN_IF_ERROR(impl->bpe.Create(vocabulary.tokens, vocabulary.merges, vocabulary.unknown.value_or(-1)));
+  LH_RETURN_IF_ERROR(impl->bpe.Create(vocabulary.tokens, vocabulary.merges));
   impl->vocabulary = std::move(vocabulary);
   const Vocabulary& v = impl->vocabulary;
   const auto size = static_cast<TokenId>(v.tokens.size());
