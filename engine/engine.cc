@@ -359,12 +359,15 @@ void EngineImpl::Loop() {
     DropEnded(Clock::now());
     for (auto& [group, state] : active_) group->paused = !state->stream().HasRoom();
     const Batch& batch = scheduler_.NextBatch();
+    {
+      MutexLock lock(mutex_);
+      stats_.running = scheduler_.running();
+      stats_.blocks_total = pool_.total();
+      stats_.blocks_used = pool_.used();
+      // After a step the loop looks again at once.
+      attention_ = attention_ || !batch.rows.empty();
+    }
     if (!batch.rows.empty()) RunStep(batch);
-    MutexLock lock(mutex_);
-    stats_.running = scheduler_.running();
-    stats_.blocks_total = pool_.total();
-    stats_.blocks_used = pool_.used();
-    if (!batch.rows.empty()) attention_ = true;
   }
 }
 

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -72,6 +74,14 @@ inline std::shared_ptr<EventStream> Start(Engine& engine, std::variant<GenerateP
 
 inline Outcome AnswerTo(Engine& engine, std::variant<GenerateParams, ScoreParams> params) {
   return Collect(*Start(engine, std::move(params)));
+}
+
+// Waits until the engine, between two steps, has taken back every block; false when it never does.
+inline bool AllBlocksComeBack(const Engine& engine) {
+  for (int i = 0; i < 1000 && engine.Stats().blocks_used > 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return engine.Stats().blocks_used == 0;
 }
 
 }  // namespace longhaul

@@ -43,8 +43,7 @@ class EngineTest : public ::testing::Test {
     EXPECT_THAT(std::string(outcome.finished.status.message()), message);
   }
   static void ExpectAllFree() {
-    for (int i = 0; i < 200 && engine_->Stats().blocks_used > 0; ++i) std::this_thread::sleep_for(milliseconds(5));
-    EXPECT_EQ(engine_->Stats().blocks_used, 0);
+    EXPECT_TRUE(AllBlocksComeBack(*engine_));
     EXPECT_EQ(engine_->Stats().waiting, 0);
   }
 
