@@ -1,0 +1,92 @@
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <optional>
+#include <string_view>
+
+#include "tests/fuzz/model_bytes.h"
+#include "tests/fuzz/mutator.h"
+#include "tests/support/gguf_writer.h"
+
+// The address sanitizer ends the program on an allocation beyond any that a file of 4 KB may cause.
+extern "C" const char* __asan_default_options() {
+  return "max_allocation_size_mb=512";
+}
+
+// What the sanitizers call before they end the program; null without one.
+extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*)());
+
+namespace longhaul {
+namespace {
+
+constexpr uint64_t kMutants = 110000;
+
+// One of four mutants is taken all the way to a token, with each kind of products in turn.
+std::optional<ComputeType> ForwardType(uint64_t n) {
+  static constexpr ComputeType kTypes[] = {ComputeType::kF32, ComputeType::kBf16, ComputeType::kInt8};
+  return n % 4 == 0 ? std::optional(kTypes[n / 4 % 3]) : std::nullopt;
+}
+
+uint64_t current_mutant = 0;
+
+void NameTheMutant() {
+  std::fprintf(stderr, "mutant %llu: run again with LONGHAUL_MUTANT=%llu\n",
+               static_cast<unsigned long long>(current_mutant), static_cast<unsigned long long>(current_mutant));
+}
+
+TEST(GgufMutationTest, TheSeedYieldsAToken) {
+  const ModelBytesResult result = TryModelBytes(SmallestModel().Build(), ComputeType::kAuto);
+  EXPECT_EQ(result.reached, Reached::kToken) << result.refusal;
+  ASSERT_TRUE(result.token.has_value());
+  EXPECT_GE(*result.token, 0);
+  EXPECT_LT(*result.token, 24);
+}
+
+TEST(GgufMutationTest, NoMutantCrashes) {
+  if (__sanitizer_set_death_callback != nullptr) {
+    __sanitizer_set_death_callback(&NameTheMutant);
+  } else {
+    std::set_terminate([] { NameTheMutant(), std::abort(); });
+    const rlimit memory{size_t{4} << 30, size_t{4} << 30};
+    setrlimit(RLIMIT_AS, &memory);
+  }
+  const Mutator mutator(SmallestModel().Build());
+  uint64_t first = 0, end = kMutants;
+  if (const char* one = std::getenv("LONGHAUL_MUTANT")) {
+    first = std::strtoull(one, nullptr, 10);
+    end = first + 1;
+  }
+
+  std::array<uint64_t, 6> reached{};
+  uint64_t with_magic = 0;
+  double slowest = 0;
+  for (current_mutant = first; current_mutant < end; ++current_mutant) {
+    const std::vector<std::byte> mutant = mutator.Mutant(current_mutant);
+    with_magic += mutant.size() >= 4 && std::string_view(reinterpret_cast<const char*>(mutant.data()), 4) == "GGUF";
+    const auto begin = std::chrono::steady_clock::now();
+    const ModelBytesResult result = TryModelBytes(mutant, ForwardType(current_mutant));
+    slowest = std::max(slowest, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    ++reached.at(static_cast<size_t>(result.reached));
+    if (end == first + 1) std::fprintf(stderr, "%s\n", result.refusal.c_str());
+  }
+  if (end == first + 1) return;
+
+  std::cout << kMutants << " mutants, " << with_magic << " with the magic: refused by the header " << reached[0]
+            << ", by configuration or tensors " << reached[1] << ", by the tokenizer " << reached[2]
+            << ", by the runner " << reached[4] << "; loaded " << reached[3] + reached[5] << ", gave a token "
+            << reached[5] << "; slowest " << slowest * 1e3 << " ms\n";
+  EXPECT_GE(with_magic, kMutants * 85 / 100);
+  EXPECT_GE(reached[1] + reached[2], kMutants / 10) << "too few get past the header and are refused by a later check";
+  EXPECT_GE(reached[5], kMutants / 1000) << "too few give a token";
+  EXPECT_LT(slowest, 5);
+}
+
+}  // namespace
+}  // namespace longhaul

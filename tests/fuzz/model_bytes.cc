@@ -1,0 +1,82 @@
+#include "tests/fuzz/model_bytes.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "engine/model/model_file.h"
+#include "engine/model/model_runner.h"
+#include "engine/position/rotary_plan.h"
+#include "engine/text/tokenizer.h"
+
+namespace longhaul {
+namespace {
+
+// Ends the process, which every fuzzer reports.
+void Check(bool condition, const absl::Status& status) {
+  if (condition) return;
+  std::fprintf(stderr, "unexpected: %s\n", status.ToString().c_str());
+  std::abort();
+}
+
+std::string Refusal(const absl::Status& status) {
+  Check(status.code() == absl::StatusCode::kInvalidArgument, status);
+  return std::string(status.message());
+}
+
+absl::StatusOr<TokenId> OneToken(ModelRunner& runner, const RotaryPlan& plan) {
+  const BlockId block = 0;
+  const SamplerInput sampler;
+  Batch batch;
+  batch.tokens = {0};
+  batch.positions = {0};
+  batch.row_of = {0};
+  batch.rows.push_back({.block_table = {&block, 1}, .n_new = 1});
+  batch.groups.push_back({.first_row = 0, .n_rows = 1, .sampler = &sampler});
+  batch.plans = {&plan};
+  const auto ticket = runner.Step(batch);
+  if (!ticket.ok()) return ticket.status();
+  const auto result = runner.Collect(*ticket);
+  if (!result.ok()) return result.status();
+  return result->groups.at(0).id;
+}
+
+}  // namespace
+
+ModelBytesResult TryModelBytes(std::span<const std::byte> bytes, std::optional<ComputeType> type) {
+  // A copy of exactly this size, so that the address sanitizer sees every read past its end.
+  const auto copy = std::make_unique<std::byte[]>(bytes.size());
+  if (!bytes.empty()) std::memcpy(copy.get(), bytes.data(), bytes.size());
+
+  auto gguf = GgufFile::Parse({copy.get(), bytes.size()}, "mutant");
+  if (!gguf.ok()) return {Reached::kNothing, Refusal(gguf.status()), {}};
+  const auto model = LoadModelFile(*std::move(gguf));
+  if (!model.ok()) return {Reached::kHeader, Refusal(model.status()), {}};
+  const auto plan = PlainPlan(model->config.rotation);
+  Check(plan.ok(), plan.status());  // ReadModelConfig refuses such rotations by their keys
+
+  auto vocabulary = ReadVocabulary(*model->gguf);
+  if (!vocabulary.ok()) return {Reached::kTensors, Refusal(vocabulary.status()), {}};
+  const auto tokenizer = Tokenizer::Create(*std::move(vocabulary));
+  if (!tokenizer.ok()) return {Reached::kTensors, Refusal(tokenizer.status()), {}};
+  const auto ids = (*tokenizer)->Encode("abc a cab");
+  if (!ids.ok()) return {Reached::kTensors, std::string(ids.status().message()), {}};
+  (*tokenizer)->Decode(*ids, true);
+  if (!type) return {Reached::kTokenizer, "", {}};
+
+  ModelRunnerOptions options;
+  options.compute_type = *type;
+  options.threads = 1;
+  options.kv_cache_bytes = 1 << 20;
+  options.limits = {.max_tokens = 1, .max_logit_rows = 1};
+  const auto runner = ModelRunner::Create(*model, options);
+  if (!runner.ok()) return {Reached::kTokenizer, std::string(runner.status().message()), {}};
+  const auto token = OneToken(**runner, *plan);
+  if (!token.ok()) return {Reached::kRunner, std::string(token.status().message()), {}};
+  return {Reached::kToken, "", *token};
+}
+
+}  // namespace longhaul
