@@ -1,0 +1,206 @@
+#include "server/conversions.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/backend/batch.h"
+
+namespace longhaul {
+namespace {
+
+void Append(const std::vector<TokenLogprob>& top, v1::TopLogprobs& out) {
+  for (const TokenLogprob& token : top) {
+    v1::TokenLogprob& entry = *out.add_tokens();
+    entry.set_id(token.id);
+    entry.set_logprob(token.logprob);
+  }
+}
+
+void Append(const Chunk& chunk, v1::Chunk& out) {
+  out.mutable_text()->append(chunk.text);
+  for (const ChunkToken& token : chunk.tokens) {
+    out.add_token_ids(token.id);
+    if (!token.logprob.has_value()) continue;
+    out.add_logprobs(*token.logprob);
+    if (!token.top.empty()) Append(token.top, *out.add_top());
+  }
+}
+
+void Append(const ScoreChunk& chunk, v1::Scores& out) {
+  for (const ScoredToken& token : chunk.tokens) {
+    out.add_logprobs(token.logprob);
+    if (!token.top.empty()) Append(token.top, *out.add_top());
+  }
+}
+
+v1::FinishReason ToWire(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return v1::FINISH_REASON_STOP;
+    case FinishReason::kLength:
+      return v1::FINISH_REASON_LENGTH;
+    case FinishReason::kEos:
+      return v1::FINISH_REASON_EOS;
+    case FinishReason::kCancelled:
+      return v1::FINISH_REASON_CANCELLED;
+    case FinishReason::kDeadline:
+      return v1::FINISH_REASON_DEADLINE;
+    case FinishReason::kStalled:
+      return v1::FINISH_REASON_STALLED;
+    case FinishReason::kError:
+      return v1::FINISH_REASON_ERROR;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+v1::Progress ToWire(const Progress& progress) {
+  v1::Progress out;
+  out.set_prefilled_tokens(static_cast<uint64_t>(progress.prefilled_tokens));
+  out.set_total_tokens(static_cast<uint64_t>(progress.total_tokens));
+  return out;
+}
+
+// What both kinds of streams have.
+template <typename Response>
+void SetCommon(const Event& event, Response& response) {
+  if (const auto* started = std::get_if<Started>(&event)) *response.mutable_started() = ToWire(*started);
+  if (const auto* progress = std::get_if<Progress>(&event)) *response.mutable_progress() = ToWire(*progress);
+  if (const auto* finished = std::get_if<Finished>(&event)) *response.mutable_finished() = ToWire(*finished);
+}
+
+}  // namespace
+
+Prompt FromWire(const v1::Prompt& prompt) {
+  switch (prompt.kind_case()) {
+    case v1::Prompt::kTokenIds:
+      return TokenPrompt{{prompt.token_ids().ids().begin(), prompt.token_ids().ids().end()}};
+    case v1::Prompt::kChat: {
+      ChatPrompt chat;
+      for (const v1::Message& message : prompt.chat().messages()) {
+        chat.messages.push_back({message.role(), message.content()});
+      }
+      return chat;
+    }
+    default:
+      return TextPrompt{prompt.text()};
+  }
+}
+
+GenerateParams FromWire(const v1::GenerateRequest& request) {
+  GenerateParams params;
+  params.prompt = FromWire(request.prompt());
+  const v1::Sampling& sampling = request.sampling();
+  params.sampling.temperature = sampling.temperature();
+  params.sampling.top_k = static_cast<int32_t>(sampling.top_k());
+  params.sampling.top_p = sampling.has_top_p() ? sampling.top_p() : 1;
+  params.sampling.min_p = sampling.min_p();
+  params.sampling.repetition_penalty = sampling.has_repetition_penalty() ? sampling.repetition_penalty() : 1;
+  params.sampling.presence_penalty = sampling.presence_penalty();
+  params.sampling.frequency_penalty = sampling.frequency_penalty();
+  params.sampling.logit_bias.assign(sampling.logit_bias().begin(), sampling.logit_bias().end());
+  std::sort(params.sampling.logit_bias.begin(), params.sampling.logit_bias.end());
+  if (sampling.has_seed()) params.seed = sampling.seed();
+  const v1::Stopping& stopping = request.stopping();
+  if (stopping.has_max_tokens()) params.stopping.max_tokens = stopping.max_tokens();
+  params.stopping.min_tokens = stopping.min_tokens();
+  params.stopping.stop.assign(stopping.stop().begin(), stopping.stop().end());
+  params.stopping.stop_token_ids.assign(stopping.stop_token_ids().begin(), stopping.stop_token_ids().end());
+  params.stopping.ignore_eos = stopping.ignore_eos();
+  const v1::Output& output = request.output();
+  if (output.has_top_logprobs()) params.output.logprobs = static_cast<int>(output.top_logprobs());
+  params.output.token_ids = output.token_ids();
+  params.output.progress = output.progress();
+  return params;
+}
+
+ScoreParams FromWire(const v1::ScoreRequest& request) {
+  ScoreParams params;
+  params.prompt = FromWire(request.prompt());
+  params.from_token = static_cast<int64_t>(request.from_token());
+  params.last_tokens = static_cast<int64_t>(request.last_tokens());
+  params.top_logprobs = static_cast<int>(request.top_logprobs());
+  return params;
+}
+
+v1::Started ToWire(const Started& started) {
+  v1::Started out;
+  out.set_prompt_tokens(static_cast<uint64_t>(started.prompt_tokens));
+  out.set_max_tokens(static_cast<uint64_t>(started.max_tokens));
+  out.set_reach(static_cast<uint64_t>(started.reach));
+  out.set_seed(started.seed);
+  out.set_engine_fingerprint(started.engine_fingerprint);
+  return out;
+}
+
+v1::Finished ToWire(const Finished& finished) {
+  v1::Finished out;
+  out.set_reason(ToWire(finished.reason));
+  out.mutable_usage()->set_prompt_tokens(static_cast<uint64_t>(finished.usage.prompt_tokens));
+  out.mutable_usage()->set_cached_tokens(static_cast<uint64_t>(finished.usage.cached_tokens));
+  out.mutable_usage()->set_completion_tokens(static_cast<uint64_t>(finished.usage.completion_tokens));
+  out.mutable_timings()->set_queue(finished.timings.queue);
+  out.mutable_timings()->set_prefill(finished.timings.prefill);
+  out.mutable_timings()->set_decode(finished.timings.decode);
+  out.mutable_timings()->set_first_token(finished.timings.first_token);
+  return out;
+}
+
+void ToWire(const Event& event, v1::GenerateResponse& response) {
+  SetCommon(event, response);
+  if (const auto* chunk = std::get_if<Chunk>(&event)) Append(*chunk, *response.mutable_chunk());
+}
+
+void ToWire(const Event& event, v1::ScoreResponse& response) {
+  SetCommon(event, response);
+  if (const auto* chunk = std::get_if<ScoreChunk>(&event)) {
+    response.mutable_scores()->set_first_token(static_cast<uint64_t>(chunk->first_token));
+    Append(*chunk, *response.mutable_scores());
+  }
+}
+
+bool Coalesce(const Event& event, v1::GenerateResponse& response) {
+  const auto* chunk = std::get_if<Chunk>(&event);
+  if (chunk == nullptr || !response.has_chunk()) return false;
+  Append(*chunk, *response.mutable_chunk());
+  return true;
+}
+
+bool Coalesce(const Event& event, v1::ScoreResponse& response) {
+  const auto* chunk = std::get_if<ScoreChunk>(&event);
+  if (chunk == nullptr || !response.has_scores()) return false;
+  Append(*chunk, *response.mutable_scores());
+  return true;
+}
+
+v1::GetModelResponse ToWire(const ModelInfo& model, const EngineStats& stats) {
+  v1::GetModelResponse out;
+  out.set_name(model.name);
+  out.set_architecture(model.architecture);
+  out.set_parameters(static_cast<uint64_t>(model.parameters));
+  out.set_file_bytes(static_cast<uint64_t>(model.file_bytes));
+  out.set_file_type(model.file_type);
+  out.set_vocabulary_size(static_cast<uint64_t>(model.vocabulary_size));
+  out.set_trained_length(static_cast<uint64_t>(model.trained_length));
+  out.set_layers(static_cast<uint64_t>(model.n_layers));
+  out.set_heads(static_cast<uint64_t>(model.n_heads));
+  out.set_kv_heads(static_cast<uint64_t>(model.n_kv_heads));
+  out.set_head_dim(static_cast<uint64_t>(model.head_dim));
+  out.set_width(static_cast<uint64_t>(model.width));
+  out.set_chat_template(model.chat_template);
+  out.set_pre_tokenizer(model.pre_tokenizer);
+  for (TokenId id : model.end_tokens) out.add_end_tokens(id);
+  out.set_compute_type(model.compute_type);
+  out.set_kv_cache_type(model.cache_type);
+  out.set_backend(model.backend);
+  out.set_instruction_set(model.instruction_set);
+  out.set_threads(static_cast<uint32_t>(model.threads));
+  out.set_cache_tokens(static_cast<uint64_t>(model.cache_tokens));
+  out.set_cache_tokens_used(static_cast<uint64_t>(stats.blocks_used * kBlockTokens));
+  out.set_running(static_cast<uint32_t>(stats.running));
+  out.set_waiting(static_cast<uint32_t>(stats.waiting));
+  out.set_version(model.version);
+  out.set_engine_fingerprint(model.engine_fingerprint);
+  return out;
+}
+
+}  // namespace longhaul

@@ -1,0 +1,27 @@
+#pragma once
+
+#include "engine/engine.h"
+#include "longhaul/v1/inference.pb.h"
+
+// Plain structs of the engine to messages of the wire and back. REQUIRES: requests were validated.
+namespace longhaul {
+
+Prompt FromWire(const v1::Prompt& prompt);
+GenerateParams FromWire(const v1::GenerateRequest& request);
+ScoreParams FromWire(const v1::ScoreRequest& request);
+
+v1::Started ToWire(const Started& started);
+v1::Finished ToWire(const Finished& finished);
+
+// Fills a response with one event of a stream. `Event`s of the other kind of stream are left out.
+void ToWire(const Event& event, v1::GenerateResponse& response);
+void ToWire(const Event& event, v1::ScoreResponse& response);
+
+// Appends a later chunk to an earlier message, so that a reader who fell behind gets both in one; false when they are
+// not chunks both.
+bool Coalesce(const Event& event, v1::GenerateResponse& response);
+bool Coalesce(const Event& event, v1::ScoreResponse& response);
+
+v1::GetModelResponse ToWire(const ModelInfo& model, const EngineStats& stats);
+
+}  // namespace longhaul

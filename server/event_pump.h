@@ -1,0 +1,42 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <thread>
+
+#include "engine/base/mutex.h"
+
+namespace longhaul {
+
+// Something that writes events to a client.
+class EventWriter {
+ public:
+  virtual ~EventWriter() = default;
+  // Writes what is there, if nothing is being written. Any thread but the engine's.
+  virtual void Pull() = 0;
+};
+
+// The thread that starts writes on behalf of the engine's, which only leaves a note here: starting a write takes gRPC
+// longer than the engine has time for.
+class EventPump {
+ public:
+  EventPump();
+  // Forgets what was noted and joins the thread.
+  ~EventPump();
+  EventPump(const EventPump&) = delete;
+  EventPump& operator=(const EventPump&) = delete;
+
+  // Has `writer`'s Pull called soon, unless it is gone by then. Any thread; short.
+  void Note(std::weak_ptr<EventWriter> writer);
+
+ private:
+  void Run();
+
+  Mutex mutex_;
+  CondVar noted_;
+  std::deque<std::weak_ptr<EventWriter>> notes_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace longhaul

@@ -1,0 +1,238 @@
+#include "server/inference_service.h"
+
+#include <chrono>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/log.h"
+#include "engine/base/mutex.h"
+#include "engine/text/utf8.h"
+#include "server/conversions.h"
+#include "server/request_validation.h"
+#include "server/status_conversion.h"
+
+namespace longhaul {
+namespace {
+
+template <typename Message>
+absl::StatusOr<Message> Parse(const grpc::ByteBuffer& buffer) {
+  Message message;
+  grpc::ByteBuffer copy(buffer);  // shares the bytes; parsing takes the buffer apart
+  if (!grpc::SerializationTraits<Message>::Deserialize(&copy, &message).ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("the message is no ", Message::descriptor()->full_name(),
+                                                   ": it is malformed, or a text in it is not UTF-8"));
+  }
+  if (absl::Status status = Validate(message); !status.ok()) return status;
+  return message;
+}
+
+template <typename Message>
+void Serialize(const Message& message, grpc::ByteBuffer& buffer) {
+  bool own_buffer = false;
+  grpc::SerializationTraits<Message>::Serialize(message, &buffer, &own_buffer);
+}
+
+absl::Status Loading() {
+  return absl::UnavailableError("the model is still being loaded");
+}
+
+std::string MetadataOr(const grpc::CallbackServerContext& context, const char* key, std::string fallback) {
+  const auto found = context.client_metadata().find(key);
+  return found == context.client_metadata().end() ? std::move(fallback)
+                                                  : std::string(found->second.data(), found->second.size());
+}
+
+std::string MadeUpId() {
+  static thread_local std::mt19937_64 generator{std::random_device{}()};
+  return absl::StrFormat("%016x", generator());
+}
+
+// Fills what comes from the call itself; the request id goes back to the client.
+Request RequestFor(grpc::CallbackServerContext& context) {
+  Request request;
+  request.id = MetadataOr(context, "x-request-id", MadeUpId());
+  request.client = MetadataOr(context, "x-client-id", context.peer());
+  context.AddInitialMetadata("x-request-id", request.id);
+  const auto deadline = context.deadline();
+  if (deadline != std::chrono::system_clock::time_point::max()) {
+    request.deadline =
+        Clock::now() + std::chrono::duration_cast<Clock::duration>(deadline - std::chrono::system_clock::now());
+  }
+  return request;
+}
+
+// Ends an RPC at once.
+class Refusal : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+ public:
+  explicit Refusal(const absl::Status& status) { Finish(ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
+
+// Carries a request's events to its client. Lives until gRPC is done with the RPC, and as long as the pump holds it.
+template <typename Response>
+class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
+                      public EventWriter,
+                      public std::enable_shared_from_this<StreamReactor<Response>> {
+ public:
+  StreamReactor(Engine& engine, std::string id) : engine_(engine), id_(std::move(id)) {}
+
+  void Start(Request request, EventPump& pump) {
+    self_ = this->shared_from_this();
+    const std::weak_ptr<EventWriter> weak = self_;
+    auto stream = engine_.Submit(std::move(request), [&pump, weak] { pump.Note(weak); });
+    {
+      MutexLock lock(mutex_);
+      stream_ = std::move(stream);
+      if (cancelled_) engine_.Cancel(*stream_);
+    }
+    Pull();
+  }
+
+  void Pull() override {
+    MutexLock lock(mutex_);
+    if (writing_ || finished_ || stream_ == nullptr) return;
+    std::optional<Event> event = next_.has_value() ? std::exchange(next_, std::nullopt) : stream_->TryNext();
+    if (!event.has_value()) return;
+    writing_ = true;
+    Response response;
+    if (const auto* finished = std::get_if<Finished>(&*event)) {
+      finished_ = true;
+      const grpc::Status status = ToGrpc(finished->status);
+      LogDebug("request ", id_, " ended: ", Name(finished->reason), ", ", finished->usage.prompt_tokens, " + ",
+               finished->usage.completion_tokens, " tokens; ", finished->status.ToString());
+      if (finished->refused) {
+        this->Finish(status);
+        return;
+      }
+      ToWire(*event, response);
+      Serialize(response, buffer_);
+      this->StartWriteAndFinish(&buffer_, grpc::WriteOptions(), status);
+      return;
+    }
+    ToWire(*event, response);
+    // A reader who fell behind gets what is there in one message.
+    while ((next_ = stream_->TryNext()).has_value() && Coalesce(*next_, response)) {
+    }
+    Serialize(response, buffer_);
+    this->StartWrite(&buffer_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      MutexLock lock(mutex_);
+      writing_ = false;
+    }
+    if (!ok) OnCancel();
+    Pull();
+  }
+
+  void OnCancel() override {
+    MutexLock lock(mutex_);
+    cancelled_ = true;
+    if (stream_ != nullptr) engine_.Cancel(*stream_);
+  }
+
+  void OnDone() override { self_.reset(); }
+
+ private:
+  Engine& engine_;
+  const std::string id_;
+  std::shared_ptr<StreamReactor> self_;
+  Mutex mutex_;
+  std::shared_ptr<EventStream> stream_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Event> next_ ABSL_GUARDED_BY(mutex_);  // taken, and to be written next
+  grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+template <typename RequestMessage, typename Response>
+grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::CallbackServerContext* context,
+                                                                     const grpc::ByteBuffer* buffer) {
+  Engine* const engine = engine_.load();
+  if (engine == nullptr) return new Refusal(Loading());
+  const absl::StatusOr<RequestMessage> message = Parse<RequestMessage>(*buffer);
+  if (!message.ok()) return new Refusal(message.status());
+  Request request = RequestFor(*context);
+  request.params = FromWire(*message);
+  auto reactor = std::make_shared<StreamReactor<Response>>(*engine, request.id);
+  reactor->Start(std::move(request), pump_);
+  return reactor.get();
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Generate(grpc::CallbackServerContext* context,
+                                                                       const grpc::ByteBuffer* request) {
+  return Stream<v1::GenerateRequest, v1::GenerateResponse>(context, request);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Score(grpc::CallbackServerContext* context,
+                                                                    const grpc::ByteBuffer* request) {
+  return Stream<v1::ScoreRequest, v1::ScoreResponse>(context, request);
+}
+
+template <typename RequestMessage, typename Response, typename Work>
+grpc::ServerUnaryReactor* InferenceService::Unary(grpc::CallbackServerContext* context, const grpc::ByteBuffer* buffer,
+                                                  grpc::ByteBuffer* response_buffer, Work work) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  Engine* const engine = engine_.load();
+  absl::StatusOr<RequestMessage> request = Parse<RequestMessage>(*buffer);
+  if (engine == nullptr) {
+    reactor->Finish(ToGrpc(Loading()));
+  } else if (!request.ok()) {
+    reactor->Finish(ToGrpc(request.status()));
+  } else {
+    engine->RunOnTextPool([=, request = *std::move(request)] {
+      Response response;
+      const absl::Status status = work(*engine, request, response);
+      if (status.ok()) Serialize(response, *response_buffer);
+      reactor->Finish(ToGrpc(status));
+    });
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return Unary<v1::TokenizeRequest, v1::TokenizeResponse>(
+      context, request, response,
+      [](Engine& engine, const v1::TokenizeRequest& message, v1::TokenizeResponse& out) -> absl::Status {
+        const auto ids = engine.Tokenize(FromWire(message.prompt()), message.parse_special());
+        if (!ids.ok()) return ids.status();
+        for (TokenId id : *ids) {
+          out.add_ids(id);
+          if (message.pieces()) out.add_pieces(engine.TokenBytes(id));
+        }
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
+                                                       const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return Unary<v1::DetokenizeRequest, v1::DetokenizeResponse>(
+      context, request, response,
+      [](Engine& engine, const v1::DetokenizeRequest& message, v1::DetokenizeResponse& out) -> absl::Status {
+        const auto& ids = message.token_ids().ids();
+        auto text = engine.Detokenize({ids.begin(), ids.end()}, message.special());
+        if (!text.ok()) return text.status();
+        out.set_text(TakeUtf8(*text, /*at_end=*/true));
+        return absl::OkStatus();
+      });
+}
+
+grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,
+                                                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  return Unary<v1::GetModelRequest, v1::GetModelResponse>(
+      context, request, response, [](Engine& engine, const v1::GetModelRequest&, v1::GetModelResponse& out) {
+        out = ToWire(engine.model(), engine.Stats());
+        return absl::OkStatus();
+      });
+}
+
+}  // namespace longhaul

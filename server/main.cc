@@ -1,0 +1,111 @@
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/instruction_set.h"
+#include "engine/base/log.h"
+#include "server/server.h"
+#include "server/server_flags.h"
+
+namespace longhaul {
+namespace {
+
+constexpr int kExitFailure = 1;
+
+// SIGTERM and SIGINT, taken by a thread of its own: the first one is waited for, the second one ends the process.
+class Signals {
+ public:
+  // REQUIRES: no other thread runs yet, so that all inherit the blocked signals.
+  Signals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::thread([this] {
+      int number = 0;
+      sigwait(&set_, &number);
+      {
+        MutexLock lock(mutex_);
+        received_ = true;
+      }
+      changed_.NotifyAll();
+      sigwait(&set_, &number);
+      LogWarning("a second signal: stopping at once");
+      std::_Exit(kExitFailure);
+    }).detach();
+  }
+
+  void Wait() {
+    MutexLock lock(mutex_);
+    while (!received_) changed_.Wait(mutex_);
+  }
+
+ private:
+  sigset_t set_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool received_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "longhaul-server: %s\n", std::string(status.message()).c_str());
+  return kExitFailure;
+}
+
+// Whole or not at all: whoever waits for the file never reads half of it.
+absl::Status WritePort(const std::string& path, int port) {
+  const std::string partial = path + ".partial";
+  std::ofstream(partial) << port << "\n";
+  std::error_code error;
+  std::filesystem::rename(partial, path, error);
+  if (error) return absl::UnavailableError(absl::StrCat("--port-file: cannot write ", path, ": ", error.message()));
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  int exit_code = 0;
+  const std::optional<ServerFlags> flags = ParseServerFlags(argc, argv, &exit_code);
+  if (!flags.has_value()) return exit_code;
+  // Outlives main: the thread that waits for signals never ends.
+  static Signals& signals = *new Signals;
+  if (absl::Status status = SetLogLevel(flags->log_level); !status.ok()) return Fail(status);
+  const absl::StatusOr<InstructionSet> instructions = ParseInstructionSet(flags->instruction_set);
+  if (!instructions.ok()) return Fail(instructions.status());
+  UseInstructionSet(*instructions);
+
+  const auto begin = Clock::now();
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(flags->server);
+  if (!server.ok()) return Fail(server.status());
+  if (!flags->port_file.empty()) {
+    if (absl::Status status = WritePort(flags->port_file, (*server)->port()); !status.ok()) return Fail(status);
+  }
+  LogInfo("listening on ", flags->server.listen, " (port ", (*server)->port(), "), loading ", flags->engine.model_path);
+
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(flags->engine);
+  if (!engine.ok()) return Fail(engine.status());
+  (*server)->Serve(**engine);
+  const ModelInfo& model = (*engine)->model();
+  LogInfo("serving ", model.name, " (", model.file_type, ") after ",
+          absl::StrFormat("%.3f", std::chrono::duration<double>(Clock::now() - begin).count()), " s: products ",
+          model.compute_type, ", KV cache ", model.cache_type, " for ", model.cache_tokens, " tokens, ", model.threads,
+          " threads, ", model.instruction_set);
+
+  signals.Wait();
+  LogInfo("draining: no new requests, running ones have ", flags->drain_timeout.count(), " ms");
+  const bool all_finished = (*server)->Drain(flags->drain_timeout);
+  LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were cancelled");
+  server->reset();  // before the engine that it answers with
+  return 0;
+}
+
+}  // namespace
+}  // namespace longhaul
+
+int main(int argc, char** argv) {
+  return longhaul::Main(argc, argv);
+}

@@ -1,0 +1,121 @@
+#include "server/request_validation.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+
+namespace longhaul {
+namespace {
+
+constexpr uint32_t kMaxTopLogprobs = 20, kMaxTopK = 1u << 30;
+constexpr int kMaxStops = 16, kMaxStopIds = 64, kMaxBiases = 1024;
+constexpr size_t kMaxStopBytes = 1024;
+
+absl::Status Refuse(const char* field, double value, const char* allowed) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": ", value, " is not allowed; it must be ", allowed));
+}
+
+// NaN is in no range.
+absl::Status CheckRange(const char* field, double value, double low, double high, const char* allowed) {
+  return value >= low && value <= high ? absl::OkStatus() : Refuse(field, value, allowed);
+}
+
+absl::Status CheckPrompt(const v1::Prompt& prompt) {
+  switch (prompt.kind_case()) {
+    case v1::Prompt::kText:
+      if (prompt.text().empty()) return absl::InvalidArgumentError("prompt.text: the prompt is empty");
+      return absl::OkStatus();
+    case v1::Prompt::kTokenIds:
+      if (prompt.token_ids().ids().empty()) return absl::InvalidArgumentError("prompt.token_ids: the prompt is empty");
+      return absl::OkStatus();
+    case v1::Prompt::kChat:
+      if (prompt.chat().messages().empty())
+        return absl::InvalidArgumentError("prompt.chat.messages: the prompt is empty");
+      return absl::OkStatus();
+    case v1::Prompt::KIND_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("prompt: not given; one of text, token_ids, chat is needed");
+}
+
+absl::Status CheckSampling(const v1::Sampling& s) {
+  LH_RETURN_IF_ERROR(CheckRange("sampling.temperature", static_cast<double>(s.temperature()), 0, 100, "0 to 100"));
+  if (s.top_k() > kMaxTopK) return Refuse("sampling.top_k", s.top_k(), "at most 2^30; 0 keeps all");
+  if (s.has_top_p() && !(s.top_p() > 0 && s.top_p() <= 1)) {
+    return Refuse("sampling.top_p", static_cast<double>(s.top_p()), "above 0 and at most 1");
+  }
+  LH_RETURN_IF_ERROR(CheckRange("sampling.min_p", static_cast<double>(s.min_p()), 0, 1, "0 to 1"));
+  if (s.has_repetition_penalty() && !(s.repetition_penalty() > 0 && s.repetition_penalty() <= 100)) {
+    return Refuse("sampling.repetition_penalty", static_cast<double>(s.repetition_penalty()),
+                  "above 0 and at most 100");
+  }
+  LH_RETURN_IF_ERROR(
+      CheckRange("sampling.presence_penalty", static_cast<double>(s.presence_penalty()), -100, 100, "-100 to 100"));
+  LH_RETURN_IF_ERROR(
+      CheckRange("sampling.frequency_penalty", static_cast<double>(s.frequency_penalty()), -100, 100, "-100 to 100"));
+  if (static_cast<int>(s.logit_bias().size()) > kMaxBiases) {
+    return Refuse("sampling.logit_bias", static_cast<double>(s.logit_bias().size()), "at most 1024 entries");
+  }
+  for (const auto& [id, bias] : s.logit_bias()) {
+    LH_RETURN_IF_ERROR(
+        CheckRange("sampling.logit_bias", static_cast<double>(bias), -1000, 1000, "-1000 to 1000 for each token"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStopping(const v1::Stopping& s) {
+  if (s.stop_size() > kMaxStops) return Refuse("stopping.stop", s.stop_size(), "at most 16 texts");
+  for (const std::string& stop : s.stop()) {
+    if (stop.empty() || stop.size() > kMaxStopBytes) {
+      return Refuse("stopping.stop", static_cast<double>(stop.size()), "texts of 1 to 1024 bytes");
+    }
+  }
+  if (s.stop_token_ids_size() > kMaxStopIds) {
+    return Refuse("stopping.stop_token_ids", s.stop_token_ids_size(), "at most 64 ids");
+  }
+  if (s.has_max_tokens() && s.min_tokens() > s.max_tokens()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("stopping.min_tokens: ", s.min_tokens(), " is more than stopping.max_tokens, ", s.max_tokens()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Validate(const v1::GenerateRequest& request) {
+  LH_RETURN_IF_ERROR(CheckPrompt(request.prompt()));
+  LH_RETURN_IF_ERROR(CheckSampling(request.sampling()));
+  LH_RETURN_IF_ERROR(CheckStopping(request.stopping()));
+  if (request.output().has_top_logprobs() && request.output().top_logprobs() > kMaxTopLogprobs) {
+    return Refuse("output.top_logprobs", request.output().top_logprobs(), "0 to 20");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Validate(const v1::ScoreRequest& request) {
+  LH_RETURN_IF_ERROR(CheckPrompt(request.prompt()));
+  constexpr uint64_t kMost = uint64_t{1} << 62;
+  if (request.from_token() > kMost) {
+    return Refuse("from_token", static_cast<double>(request.from_token()), "less than the text's length");
+  }
+  if (request.last_tokens() > kMost) {
+    return Refuse("last_tokens", static_cast<double>(request.last_tokens()), "less than the text's length");
+  }
+  if (request.range_case() == v1::ScoreRequest::kLastTokens && request.last_tokens() == 0) {
+    return Refuse("last_tokens", 0, "at least 1");
+  }
+  if (request.top_logprobs() > kMaxTopLogprobs) return Refuse("top_logprobs", request.top_logprobs(), "0 to 20");
+  return absl::OkStatus();
+}
+
+absl::Status Validate(const v1::TokenizeRequest& request) {
+  return CheckPrompt(request.prompt());
+}
+
+absl::Status Validate(const v1::DetokenizeRequest& request) {
+  if (request.token_ids().ids().empty()) return absl::InvalidArgumentError("token_ids: there are none");
+  return absl::OkStatus();
+}
+
+}  // namespace longhaul

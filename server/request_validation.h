@@ -1,0 +1,15 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "longhaul/v1/inference.pb.h"
+
+namespace longhaul {
+
+// What can be said of a request without the model: INVALID_ARGUMENT names the field, its value and what is allowed.
+absl::Status Validate(const v1::GenerateRequest& request);
+absl::Status Validate(const v1::ScoreRequest& request);
+absl::Status Validate(const v1::TokenizeRequest& request);
+absl::Status Validate(const v1::DetokenizeRequest& request);
+inline absl::Status Validate(const v1::GetModelRequest&) { return absl::OkStatus(); }
+
+}  // namespace longhaul

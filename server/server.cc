@@ -1,0 +1,55 @@
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include "absl/strings/str_cat.h"
+
+namespace longhaul {
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  auto server = std::unique_ptr<Server>(new Server);
+  grpc::ServerBuilder builder;
+  // Two servers on one port would share its clients silently.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  builder.RegisterService(&server->service_);
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr || server->port_ == 0) {
+    return absl::UnavailableError(absl::StrCat("--listen: cannot listen on ", options.listen,
+                                               ": is the port in use, the address one of this host?"));
+  }
+  server->SetServing(false);
+  return server;
+}
+
+Server::~Server() {
+  server_->Shutdown(std::chrono::system_clock::now());
+  server_->Wait();
+}
+
+void Server::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  health->SetServingStatus(serving);
+  health->SetServingStatus(v1::InferenceService::service_full_name(), serving);
+}
+
+void Server::Serve(Engine& engine) {
+  engine_ = &engine;
+  service_.SetEngine(&engine);
+  SetServing(true);
+}
+
+bool Server::Drain(std::chrono::milliseconds timeout) {
+  SetServing(false);
+  const bool all_finished = engine_ == nullptr || engine_->Drain(timeout);
+  // The last messages are still on their way to the clients.
+  constexpr std::chrono::seconds kLastMessages{2};
+  server_->Shutdown(std::chrono::system_clock::now() + kLastMessages);
+  return all_finished;
+}
+
+}  // namespace longhaul

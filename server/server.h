@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/engine.h"
+#include "server/inference_service.h"
+
+namespace longhaul {
+
+struct ServerOptions {
+  std::string listen = "127.0.0.1:50051";  // port 0: a free one
+  int64_t max_message_bytes = 64 << 20;
+};
+
+// A gRPC server with InferenceService, grpc.health.v1 and reflection.
+class Server {
+ public:
+  // Listens at once, NOT_SERVING until Serve. UNAVAILABLE when the address cannot be bound.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
+  // Ends what runs.
+  ~Server();
+
+  int port() const { return port_; }
+
+  // Answers with `engine`, which is not owned and outlives this, and says SERVING.
+  void Serve(Engine& engine);
+
+  // Says NOT_SERVING, lets running requests finish for at most `timeout`, then stops. Whether all finished by
+  // themselves.
+  bool Drain(std::chrono::milliseconds timeout);
+
+ private:
+  Server() = default;
+  void SetServing(bool serving);
+
+  InferenceService service_;
+  std::unique_ptr<grpc::Server> server_;
+  Engine* engine_ = nullptr;
+  int port_ = 0;
+};
+
+}  // namespace longhaul

@@ -1,0 +1,90 @@
+#include "server/server_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
+#include <map>
+
+namespace longhaul {
+namespace {
+
+// --max-queue -> LONGHAUL_MAX_QUEUE
+std::string EnvironmentName(std::string flag) {
+  std::string name = "LONGHAUL_" + flag.substr(2);
+  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name;
+}
+
+template <typename T>
+CLI::Option* Add(CLI::App& app, const std::string& flag, T& value, const std::string& help) {
+  return app.add_option(flag, value, help)->envname(EnvironmentName(flag))->capture_default_str();
+}
+
+const std::map<std::string, double> kSeconds = {{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}};
+
+}  // namespace
+
+std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_code) {
+  ServerFlags flags;
+  std::string compute_type = "auto", cache_type = "auto";
+  std::string kv_cache_memory;
+  double drain_seconds = 30;
+  CLI::App app{
+      "Serves a language model over gRPC.\n"
+      "  longhaul-server --model model.gguf\n"
+      "  longhaul-server --model model.gguf --listen 0.0.0.0:50051 --kv-cache-memory 4GiB --max-queue 64\n"
+      "Every flag is also an environment variable (LONGHAUL_MAX_QUEUE=64) and a line of a --config file "
+      "(max-queue=64).\n"
+      "SIGTERM ends the server when its running requests have finished; a second one at once."};
+  app.set_version_flag("--version", LONGHAUL_VERSION);
+  app.set_config("--config", "", "a file of flags, one NAME=VALUE a line");
+  const auto bytes = CLI::AsSizeValue(/*kb_is_1000=*/false);
+
+  Add(app, "--model", flags.engine.model_path, "the GGUF file to serve")->required();
+  Add(app, "--listen", flags.server.listen, "HOST:PORT to listen on; port 0 takes a free one");
+  Add(app, "--port-file", flags.port_file, "write the port that was bound into this file");
+  Add(app, "--threads", flags.engine.threads, "threads of the CPU backend; 0: one per core")
+      ->check(CLI::Range(0, 1024));
+  Add(app, "--compute-type", compute_type, "what activations are rounded to in matrix products")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
+  Add(app, "--kv-cache-type", cache_type, "what keys and values are rounded to")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
+  uint64_t cache_bytes = 0, message_bytes = 64 << 20;
+  Add(app, "--kv-cache-memory", cache_bytes, "memory of the KV cache, as in 4GiB; 0: a quarter of the machine's")
+      ->transform(bytes);
+  Add(app, "--max-queue", flags.engine.max_queue, "requests that may wait")->check(CLI::Range(1, 1000000));
+  Add(app, "--max-request-tokens", flags.engine.max_request_tokens, "tokens of prompt and answer together; 0: no bound")
+      ->check(CLI::NonNegativeNumber);
+  Add(app, "--max-message-size", message_bytes, "of one gRPC message, as in 64MiB")->transform(bytes);
+  Add(app, "--drain-timeout", drain_seconds, "how long running requests may take to finish after SIGTERM, as in 30s")
+      ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"));
+  Add(app, "--chat-template", flags.engine.chat_template, "chatml or llama3; by default what the file's template is")
+      ->check(CLI::IsMember({"chatml", "llama3"}));
+  Add(app, "--instruction-set", flags.instruction_set, "the CPU's instructions to use")
+      ->check(CLI::IsMember({"auto", "avx512", "avx2", "portable"}));
+  Add(app, "--log-level", flags.log_level, "how much is logged")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    *exit_code = app.exit(error) == 0 ? 0 : 2;
+    return std::nullopt;
+  }
+  constexpr uint64_t kMostMessage = 2047u << 20, kMostCache = uint64_t{1} << 50;
+  if (message_bytes < 1024 || message_bytes > kMostMessage || cache_bytes > kMostCache || !(drain_seconds >= 0) ||
+      drain_seconds > 1e6) {
+    std::cerr
+        << "--max-message-size must be 1KiB to 2047MiB, --kv-cache-memory at most 1024TiB, --drain-timeout 0 to 1e6 "
+           "seconds\n";
+    *exit_code = 2;
+    return std::nullopt;
+  }
+  flags.engine.compute_type = *ParseComputeType(compute_type);
+  flags.engine.cache_type = *ParseCacheType(cache_type);
+  flags.engine.kv_cache_bytes = static_cast<int64_t>(cache_bytes);
+  flags.server.max_message_bytes = static_cast<int64_t>(message_bytes);
+  flags.drain_timeout = std::chrono::milliseconds(static_cast<int64_t>(drain_seconds * 1000));
+  return flags;
+}
+
+}  // namespace longhaul
