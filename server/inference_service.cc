@@ -32,6 +32,7 @@ absl::StatusOr<Message> Parse(const grpc::ByteBuffer& buffer) {
 
 template <typename Message>
 void Serialize(const Message& message, grpc::ByteBuffer& buffer) {
+  buffer.Clear();
   bool own_buffer = false;
   grpc::SerializationTraits<Message>::Serialize(message, &buffer, &own_buffer);
 }

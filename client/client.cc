@@ -1,0 +1,122 @@
+#include "client/client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <mutex>
+#include <set>
+
+#include "longhaul/v1/inference.grpc.pb.h"
+
+namespace longhaul {
+namespace {
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+}  // namespace
+
+struct Client::Impl {
+  explicit Impl(const std::string& target) {
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxReceiveMessageSize(-1);
+    stub =
+        v1::InferenceService::NewStub(grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
+  }
+
+  std::unique_ptr<v1::InferenceService::Stub> stub;
+  std::mutex mutex;
+  std::set<grpc::ClientContext*> running;  // guarded by mutex
+};
+
+namespace {
+
+// A call's context, which Cancel reaches while it lives.
+template <typename Impl>
+class Call {
+ public:
+  Call(Impl& impl, const CallOptions& options) : impl_(impl) {
+    if (options.timeout_seconds > 0) {
+      context_.set_deadline(std::chrono::system_clock::now() +
+                            std::chrono::microseconds(static_cast<int64_t>(options.timeout_seconds * 1e6)));
+    }
+    if (!options.request_id.empty()) context_.AddMetadata("x-request-id", options.request_id);
+    const std::lock_guard lock(impl_.mutex);
+    impl_.running.insert(&context_);
+  }
+  ~Call() {
+    const std::lock_guard lock(impl_.mutex);
+    impl_.running.erase(&context_);
+  }
+  grpc::ClientContext* context() { return &context_; }
+
+ private:
+  Impl& impl_;
+  grpc::ClientContext context_;
+};
+
+// Reads a stream to its end.
+template <typename Response, typename Reader>
+absl::Status ReadAll(Reader& reader, grpc::ClientContext* context,
+                     const std::function<bool(const Response&)>& on_message) {
+  Response response;
+  while (reader.Read(&response)) {
+    if (on_message(response)) continue;
+    context->TryCancel();
+    while (reader.Read(&response)) {
+    }
+  }
+  return FromGrpc(reader.Finish());
+}
+
+}  // namespace
+
+Client::Client(const std::string& target) : impl_(std::make_unique<Impl>(target)) {}
+Client::~Client() = default;
+
+absl::Status Client::Generate(const v1::GenerateRequest& request, const CallOptions& options,
+                              const std::function<bool(const v1::GenerateResponse&)>& on_message) {
+  Call call(*impl_, options);
+  const auto reader = impl_->stub->Generate(call.context(), request);
+  return ReadAll(*reader, call.context(), on_message);
+}
+
+absl::Status Client::Score(const v1::ScoreRequest& request, const CallOptions& options,
+                           const std::function<bool(const v1::ScoreResponse&)>& on_message) {
+  Call call(*impl_, options);
+  const auto reader = impl_->stub->Score(call.context(), request);
+  return ReadAll(*reader, call.context(), on_message);
+}
+
+absl::StatusOr<v1::TokenizeResponse> Client::Tokenize(const v1::TokenizeRequest& request, const CallOptions& options) {
+  Call call(*impl_, options);
+  v1::TokenizeResponse response;
+  const grpc::Status status = impl_->stub->Tokenize(call.context(), request, &response);
+  if (!status.ok()) return FromGrpc(status);
+  return response;
+}
+
+absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(const v1::DetokenizeRequest& request,
+                                                          const CallOptions& options) {
+  Call call(*impl_, options);
+  v1::DetokenizeResponse response;
+  const grpc::Status status = impl_->stub->Detokenize(call.context(), request, &response);
+  if (!status.ok()) return FromGrpc(status);
+  return response;
+}
+
+absl::StatusOr<v1::GetModelResponse> Client::Model(const CallOptions& options) {
+  Call call(*impl_, options);
+  v1::GetModelResponse response;
+  const grpc::Status status = impl_->stub->GetModel(call.context(), v1::GetModelRequest(), &response);
+  if (!status.ok()) return FromGrpc(status);
+  return response;
+}
+
+void Client::Cancel() {
+  const std::lock_guard lock(impl_->mutex);
+  for (grpc::ClientContext* context : impl_->running) context->TryCancel();
+}
+
+}  // namespace longhaul

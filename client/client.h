@@ -1,0 +1,52 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "longhaul/v1/inference.pb.h"
+
+namespace grpc {
+class ClientContext;
+}
+
+namespace longhaul {
+
+// How one call is made.
+struct CallOptions {
+  double timeout_seconds = 0;  // 0: no deadline
+  std::string request_id;      // for the server's log; empty: the server makes one up
+};
+
+// A longhaul server, as a C++ program sees it. Thread-safe; calls block their thread. Statuses carry the server's
+// message.
+class Client {
+ public:
+  // `target`: "HOST:PORT". Connects with the first call.
+  explicit Client(const std::string& target);
+  ~Client();
+
+  // Calls `on_message` with each message of the stream as it arrives; false from it cancels the call. The status is
+  // that of the call: OK after a whole answer.
+  absl::Status Generate(const v1::GenerateRequest& request, const CallOptions& options,
+                        const std::function<bool(const v1::GenerateResponse&)>& on_message);
+  absl::Status Score(const v1::ScoreRequest& request, const CallOptions& options,
+                     const std::function<bool(const v1::ScoreResponse&)>& on_message);
+
+  absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request, const CallOptions& options);
+  absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& request, const CallOptions& options);
+  absl::StatusOr<v1::GetModelResponse> Model(const CallOptions& options);
+
+  // Cancels the call that runs; a call that begins later runs as usual. Any thread; not from a signal handler.
+  void Cancel();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace longhaul

@@ -1,0 +1,376 @@
+#include "client/commands.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "client/client.h"
+#include "client/output.h"
+
+namespace longhaul {
+namespace {
+
+// What every subcommand has.
+struct Common {
+  std::string target = "127.0.0.1:50051";
+  bool json = false;
+  double timeout = 0;
+  std::string request_id;
+
+  CallOptions call() const { return {timeout, request_id}; }
+};
+
+struct PromptFlags {
+  std::string text, file;
+};
+
+struct GenerateFlags {
+  PromptFlags prompt;
+  v1::GenerateRequest request;
+  float temperature = 0, top_p = 1, min_p = 0, repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
+  uint32_t top_k = 0, max_tokens = 256, min_tokens = 0, top_logprobs = 0;
+  uint64_t seed = 0;
+  std::vector<std::string> stop, logit_bias;
+  std::vector<int32_t> stop_token_ids;
+  bool ignore_eos = false, token_ids = false, quiet = false, no_progress = false;
+  std::string system;
+};
+
+// A client whose running call Ctrl-C cancels. The signal is taken by a thread, because a handler may not call into
+// gRPC; it is blocked before gRPC starts threads of its own.
+class InterruptibleClient {
+ public:
+  explicit InterruptibleClient(const std::string& target) {
+    static sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    client_ = std::make_shared<Client>(target);
+    std::thread([client = client_] {
+      for (int number = 0; sigwait(&set, &number) == 0;) client->Cancel();
+    }).detach();
+  }
+  Client& operator*() { return *client_; }
+
+ private:
+  std::shared_ptr<Client> client_;
+};
+
+absl::StatusOr<std::string> ReadPrompt(const PromptFlags& flags) {
+  if (!flags.file.empty()) {
+    std::ifstream file(flags.file, std::ios::binary);
+    if (!file) return absl::InvalidArgumentError(absl::StrCat("--prompt-file: cannot read ", flags.file));
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    return flags.text.empty() ? text : absl::StrCat(text, "\n\n", flags.text);
+  }
+  if (!flags.text.empty()) return flags.text;
+  return std::string{std::istreambuf_iterator<char>(std::cin), {}};
+}
+
+void AddPrompt(CLI::App& command, PromptFlags& flags) {
+  command.add_option("prompt", flags.text, "the text; without it (and without a file) standard input is read");
+  command.add_option("--prompt-file", flags.file, "read the text from a file; a text given too follows it");
+}
+
+void AddCommon(CLI::App& command, Common& common) {
+  command.add_option("--target", common.target, "HOST:PORT of the server")
+      ->envname("LONGHAUL_TARGET")
+      ->capture_default_str();
+  command.add_flag("--json", common.json, "print for machines: the messages, one JSON object a line");
+  command.add_option("--timeout", common.timeout, "end the request after so many seconds; 0: never");
+  command.add_option("--request-id", common.request_id, "name the request in the server's log");
+}
+
+void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
+  command.add_option("--max-tokens", f.max_tokens, "tokens of the answer at most; 0 reads the prompt only");
+  command.add_option("--min-tokens", f.min_tokens, "no end before so many tokens");
+  command.add_option("--stop", f.stop, "end the answer before this text (may be given several times)");
+  command.add_option("--stop-token-id", f.stop_token_ids, "end the answer before this token");
+  command.add_flag("--ignore-eos", f.ignore_eos, "never end at the model's end of sequence");
+  command.add_option("--temperature", f.temperature, "0: the most probable token, always");
+  command.add_option("--top-k", f.top_k, "keep the k most probable tokens; 0: all");
+  command.add_option("--top-p", f.top_p, "keep the most probable tokens that sum to p");
+  command.add_option("--min-p", f.min_p, "keep tokens at least so probable, as a share of the most probable one");
+  command.add_option("--repetition-penalty", f.repetition_penalty, "above 1: against repeating prompt and answer");
+  command.add_option("--presence-penalty", f.presence_penalty, "against tokens that the answer holds");
+  command.add_option("--frequency-penalty", f.frequency_penalty, "against tokens that the answer holds often");
+  command.add_option("--logit-bias", f.logit_bias, "ID=BIAS, added to a token's logit");
+  command.add_option("--seed", f.seed, "the same seed gives the same text");
+  command.add_option("--top-logprobs", f.top_logprobs,
+                     "log-probabilities, also of so many likely tokens (with --json)");
+  command.add_flag("--token-ids", f.token_ids, "token ids (with --json)");
+  command.add_flag("--quiet", f.quiet, "no summary on standard error");
+}
+
+absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::GenerateRequest& request) {
+  const auto given = [&](const char* flag) { return command.count(flag) > 0; };
+  v1::Sampling& sampling = *request.mutable_sampling();
+  sampling.set_temperature(f.temperature);
+  sampling.set_top_k(f.top_k);
+  if (given("--top-p")) sampling.set_top_p(f.top_p);
+  sampling.set_min_p(f.min_p);
+  if (given("--repetition-penalty")) sampling.set_repetition_penalty(f.repetition_penalty);
+  sampling.set_presence_penalty(f.presence_penalty);
+  sampling.set_frequency_penalty(f.frequency_penalty);
+  if (given("--seed")) sampling.set_seed(f.seed);
+  for (const std::string& entry : f.logit_bias) {
+    int32_t id = 0;
+    float bias = 0;
+    if (std::sscanf(entry.c_str(), "%d=%f", &id, &bias) != 2) {
+      return absl::InvalidArgumentError(absl::StrCat("--logit-bias: '", entry, "' is not ID=BIAS"));
+    }
+    (*sampling.mutable_logit_bias())[id] = bias;
+  }
+  v1::Stopping& stopping = *request.mutable_stopping();
+  if (given("--max-tokens")) stopping.set_max_tokens(f.max_tokens);
+  stopping.set_min_tokens(f.min_tokens);
+  for (const std::string& stop : f.stop) stopping.add_stop(stop);
+  for (int32_t id : f.stop_token_ids) stopping.add_stop_token_ids(id);
+  stopping.set_ignore_eos(f.ignore_eos);
+  v1::Output& output = *request.mutable_output();
+  if (given("--top-logprobs")) output.set_top_logprobs(f.top_logprobs);
+  output.set_token_ids(f.token_ids);
+  output.set_progress(true);
+  return absl::OkStatus();
+}
+
+// Runs a request and prints its answer as it arrives; `answer`, if given, gets its text.
+absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
+                    std::string* answer) {
+  const bool shows_progress = isatty(STDERR_FILENO) != 0 && !common.json && !quiet;
+  bool progress_shown = false;
+  v1::Finished finished;
+  const absl::Status status = client.Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
+    if (message.has_finished()) finished = message.finished();
+    if (common.json) {
+      PrintJson(message);
+      return true;
+    }
+    if (message.has_progress() && shows_progress) {
+      std::fprintf(stderr, "\rreading: %llu of %llu tokens",
+                   static_cast<unsigned long long>(message.progress().prefilled_tokens()),
+                   static_cast<unsigned long long>(message.progress().total_tokens()));
+      progress_shown = true;
+    }
+    if (message.has_chunk()) {
+      if (progress_shown) std::fprintf(stderr, "\r\033[K");
+      progress_shown = false;
+      const std::string& text = message.chunk().text();
+      std::fwrite(text.data(), 1, text.size(), stdout);
+      std::fflush(stdout);
+      if (answer != nullptr) *answer += text;
+    }
+    return std::ferror(stdout) == 0;
+  });
+  if (!common.json) {
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+  if (status.ok() && !common.json && !quiet) PrintSummary(finished);
+  return status;
+}
+
+int Generate(const CLI::App& command, const Common& common, const GenerateFlags& flags) {
+  v1::GenerateRequest request;
+  if (absl::Status status = FillRequest(command, flags, request); !status.ok()) return PrintError(status, common.json);
+  auto prompt = ReadPrompt(flags.prompt);
+  if (!prompt.ok()) return PrintError(prompt.status(), common.json);
+  request.mutable_prompt()->set_text(*std::move(prompt));
+  InterruptibleClient client(common.target);
+  const absl::Status status = Stream(*client, request, common, flags.quiet, nullptr);
+  return status.ok() ? 0 : PrintError(status, common.json);
+}
+
+// One turn with a prompt; without one, on a terminal, a conversation until the end of the input.
+int Chat(const CLI::App& command, const Common& common, const GenerateFlags& flags) {
+  v1::GenerateRequest request;
+  if (absl::Status status = FillRequest(command, flags, request); !status.ok()) return PrintError(status, common.json);
+  v1::Chat& chat = *request.mutable_prompt()->mutable_chat();
+  const auto say = [&](const char* role, const std::string& content) {
+    v1::Message& message = *chat.add_messages();
+    message.set_role(role);
+    message.set_content(content);
+  };
+  if (!flags.system.empty()) say("system", flags.system);
+  InterruptibleClient client(common.target);
+  const bool conversation = flags.prompt.text.empty() && flags.prompt.file.empty() && isatty(STDIN_FILENO) != 0;
+  if (!conversation) {
+    auto prompt = ReadPrompt(flags.prompt);
+    if (!prompt.ok()) return PrintError(prompt.status(), common.json);
+    say("user", *prompt);
+    const absl::Status status = Stream(*client, request, common, flags.quiet, nullptr);
+    return status.ok() ? 0 : PrintError(status, common.json);
+  }
+  std::fprintf(stderr, "Ctrl-C stops an answer, Ctrl-D ends the conversation.\n");
+  for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {
+    if (line.empty()) continue;
+    say("user", line);
+    std::string answer;
+    const absl::Status status = Stream(*client, request, common, flags.quiet, &answer);
+    if (!status.ok() && status.code() != absl::StatusCode::kCancelled) return PrintError(status, common.json);
+    say("assistant", answer);
+  }
+  std::fprintf(stderr, "\n");
+  return 0;
+}
+
+int Tokenize(const Common& common, const PromptFlags& prompt_flags, bool parse_special) {
+  auto prompt = ReadPrompt(prompt_flags);
+  if (!prompt.ok()) return PrintError(prompt.status(), common.json);
+  v1::TokenizeRequest request;
+  request.mutable_prompt()->set_text(*std::move(prompt));
+  request.set_parse_special(parse_special);
+  request.set_pieces(true);
+  const auto response = Client(common.target).Tokenize(request, common.call());
+  if (!response.ok()) return PrintError(response.status(), common.json);
+  if (common.json) {
+    PrintJson(*response);
+    return 0;
+  }
+  for (int i = 0; i < response->ids_size(); ++i) {
+    std::printf("%d\t%s\n", response->ids(i), QuotePiece(response->pieces(i)).c_str());
+  }
+  std::fprintf(stderr, "[%d tokens]\n", response->ids_size());
+  return 0;
+}
+
+int Detokenize(const Common& common, const std::vector<int32_t>& ids, bool special) {
+  v1::DetokenizeRequest request;
+  for (int32_t id : ids) request.mutable_token_ids()->add_ids(id);
+  request.set_special(special);
+  const auto response = Client(common.target).Detokenize(request, common.call());
+  if (!response.ok()) return PrintError(response.status(), common.json);
+  if (common.json) {
+    PrintJson(*response);
+  } else {
+    std::printf("%s\n", response->text().c_str());
+  }
+  return 0;
+}
+
+struct ScoreFlags {
+  PromptFlags prompt;
+  uint64_t from_token = 0, last_tokens = 0;
+  uint32_t top_logprobs = 0;
+};
+
+int Score(const Common& common, const ScoreFlags& flags) {
+  auto prompt = ReadPrompt(flags.prompt);
+  if (!prompt.ok()) return PrintError(prompt.status(), common.json);
+  v1::ScoreRequest request;
+  request.mutable_prompt()->set_text(*std::move(prompt));
+  if (flags.from_token > 0) request.set_from_token(flags.from_token);
+  if (flags.last_tokens > 0) request.set_last_tokens(flags.last_tokens);
+  request.set_top_logprobs(flags.top_logprobs);
+  InterruptibleClient client(common.target);
+  double sum = 0;
+  int64_t n = 0;
+  const absl::Status status = (*client).Score(request, common.call(), [&](const v1::ScoreResponse& message) {
+    if (common.json) PrintJson(message);
+    for (int i = 0; i < message.scores().logprobs_size(); ++i) {
+      const float logprob = message.scores().logprobs(i);
+      sum += static_cast<double>(logprob);
+      ++n;
+      if (!common.json) {
+        std::printf(
+            "%llu\t%.6f\n",
+            static_cast<unsigned long long>(message.scores().first_token()) + static_cast<unsigned long long>(i),
+            static_cast<double>(logprob));
+      }
+    }
+    return true;
+  });
+  if (!status.ok()) return PrintError(status, common.json);
+  if (n > 0)
+    std::fprintf(stderr, "[%lld tokens, %.5f nat per token]\n", static_cast<long long>(n),
+                 -sum / static_cast<double>(n));
+  return 0;
+}
+
+int Info(const Common& common) {
+  const auto model = Client(common.target).Model(common.call());
+  if (!model.ok()) return PrintError(model.status(), common.json);
+  if (common.json) {
+    PrintJson(*model);
+  } else {
+    PrintModel(*model);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void AddCommands(CLI::App& app, int& exit_code) {
+  const auto add = [&](const char* name, const char* help) {
+    const auto common = std::make_shared<Common>();
+    CLI::App* const command = app.add_subcommand(name, help);
+    AddCommon(*command, *common);
+    return std::pair(command, common);
+  };
+
+  {
+    const auto [command, common] = add("generate",
+                                       "Continue a text.\n"
+                                       "  longhaul generate \"The capital of France is\" --max-tokens 8\n"
+                                       "  longhaul generate --prompt-file notes.txt --temperature 0.8 --seed 7\n"
+                                       "  cat notes.txt | longhaul generate --json --top-logprobs 3");
+    const auto flags = std::make_shared<GenerateFlags>();
+    AddPrompt(*command, flags->prompt);
+    AddGenerateFlags(*command, *flags);
+    command->callback([=, c = command, s = common, &exit_code] { exit_code = Generate(*c, *s, *flags); });
+  }
+  {
+    const auto [command, common] = add("chat",
+                                       "Talk with the model.\n"
+                                       "  longhaul chat \"Why is the sky blue?\"\n"
+                                       "  longhaul chat --system \"Answer in French.\"    (a conversation)");
+    const auto flags = std::make_shared<GenerateFlags>();
+    AddPrompt(*command, flags->prompt);
+    command->add_option("--system", flags->system, "the system message");
+    AddGenerateFlags(*command, *flags);
+    command->callback([=, c = command, s = common, &exit_code] { exit_code = Chat(*c, *s, *flags); });
+  }
+  {
+    const auto [command, common] =
+        add("tokenize", "The token ids of a text.\n  longhaul tokenize \"How many are these?\"");
+    const auto flags = std::make_shared<PromptFlags>();
+    const auto parse_special = std::make_shared<bool>(false);
+    AddPrompt(*command, *flags);
+    command->add_flag("--parse-special", *parse_special, "names of special tokens become those tokens");
+    command->callback([=, s = common, &exit_code] { exit_code = Tokenize(*s, *flags, *parse_special); });
+  }
+  {
+    const auto [command, common] = add("detokenize", "The text of token ids.\n  longhaul detokenize 504 3575 282");
+    const auto ids = std::make_shared<std::vector<int32_t>>();
+    const auto special = std::make_shared<bool>(false);
+    command->add_option("ids", *ids, "token ids")->required();
+    command->add_flag("--special", *special, "write special tokens out");
+    command->callback([=, s = common, &exit_code] { exit_code = Detokenize(*s, *ids, *special); });
+  }
+  {
+    const auto [command, common] = add("score",
+                                       "The log-probability of every token of a text, and their mean.\n"
+                                       "  longhaul score \"The capital of France is Paris.\"\n"
+                                       "  longhaul score --prompt-file book.txt --last-tokens 512");
+    const auto flags = std::make_shared<ScoreFlags>();
+    AddPrompt(*command, flags->prompt);
+    command->add_option("--from-token", flags->from_token, "score from this token on");
+    command->add_option("--last-tokens", flags->last_tokens, "score the last so many tokens")->excludes("--from-token");
+    command->add_option("--top-logprobs", flags->top_logprobs, "also of so many likely tokens (with --json)");
+    command->callback([=, s = common, &exit_code] { exit_code = Score(*s, *flags); });
+  }
+  {
+    const auto [command, common] = add("info", "What the server has loaded, and how it runs.\n  longhaul info --json");
+    command->callback([=, s = common, &exit_code] { exit_code = Info(*s); });
+  }
+}
+
+}  // namespace longhaul

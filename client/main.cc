@@ -1,0 +1,23 @@
+#include <CLI/CLI.hpp>
+
+#include "client/commands.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Asks a longhaul server.\n"
+      "  longhaul generate \"Once upon a time\"\n"
+      "  longhaul chat \"Why is the sky blue?\"\n"
+      "  longhaul COMMAND --help\n"
+      "Exit codes: 0 fine, 1 the server failed, 2 a wrong flag or request, 3 the model cannot do it, 4 no server (or "
+      "it is\n"
+      "loading or shutting down), 5 the queue is full, 6 the deadline passed, 130 cancelled."};
+  app.require_subcommand(1);
+  int exit_code = 0;
+  longhaul::AddCommands(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return exit_code;
+}
