@@ -1,0 +1,105 @@
+"""The longhaul command line against the real server."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from conftest import BUILD, MODEL
+
+
+@pytest.fixture
+def longhaul(server, stub):
+    def run(*arguments, stdin=""):
+        return subprocess.run([BUILD / "client" / "longhaul", arguments[0], "--target", server.target, *arguments[1:]],
+                              input=stdin, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+def test_generates_from_an_argument_a_file_and_standard_input(longhaul, tmp_path):
+    prompt = "The capital of France is"
+    by_argument = longhaul("generate", prompt, "--max-tokens", "6")
+    assert by_argument.returncode == 0 and "Paris" in by_argument.stdout
+    assert "6 tokens" in by_argument.stderr
+    file = tmp_path / "prompt"
+    file.write_text(prompt)
+    assert longhaul("generate", "--prompt-file", str(file), "--max-tokens", "6").stdout == by_argument.stdout
+    assert longhaul("generate", "--max-tokens", "6", stdin=prompt).stdout == by_argument.stdout
+
+
+def test_prints_json_for_machines(longhaul):
+    result = longhaul("generate", "The capital of France is", "--max-tokens", "4", "--json", "--top-logprobs", "2")
+    messages = [json.loads(line) for line in result.stdout.splitlines()]
+    assert "started" in messages[0] and "finished" in messages[-1]
+    assert len(messages[1]["chunk"]["top"][0]["tokens"]) == 2
+    assert json.loads(longhaul("info", "--json").stdout)["chat_template"] == "chatml"
+
+
+def test_the_other_commands_answer(longhaul):
+    assert longhaul("chat", "Say hello.").returncode == 0
+    assert longhaul("tokenize", "hello").stdout.startswith("28120\t")
+    assert longhaul("detokenize", "28120").stdout == "hello\n"
+    score = longhaul("score", "The capital of France is Paris.")
+    assert len(score.stdout.splitlines()) == 6 and "nat per token" in score.stderr
+
+
+@pytest.mark.parametrize("arguments,code", [
+    (("generate", "x", "--top-p", "0"), 2),
+    (("generate", "x", "--no-such-flag"), 2),
+    (("generate", "--prompt-file", "/no/such/file"), 2),
+    (("generate", "x", "--ignore-eos", "--max-tokens", "2500", "--timeout", "0.3"), 6),
+])
+def test_exit_codes_tell_the_kind_of_error(longhaul, arguments, code):
+    result = longhaul(*arguments)
+    assert result.returncode == code and result.stderr
+
+
+def test_no_server_is_exit_code_4():
+    result = subprocess.run([BUILD / "client" / "longhaul", "info", "--target", "127.0.0.1:1"], capture_output=True)
+    assert result.returncode == 4
+
+
+def test_ctrl_c_cancels(server, stub):
+    process = subprocess.Popen(
+        [BUILD / "client" / "longhaul", "generate", "One, two,", "--target", server.target, "--ignore-eos",
+         "--max-tokens", "2500"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(20)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+
+
+def server_fails(*flags):
+    result = subprocess.run([BUILD / "server" / "longhaul-server", *flags], capture_output=True, text=True, timeout=30)
+    return result.returncode, result.stderr
+
+
+def test_the_server_says_what_is_wrong_with_its_flags_and_files(tmp_path):
+    code, message = server_fails("--model", MODEL, "--compute-type", "int3")
+    assert code == 2 and "compute-type" in message
+    code, message = server_fails("--listen", "127.0.0.1:0")
+    assert code == 2 and "model" in message
+    code, message = server_fails("--model", "/no/such.gguf", "--listen", "127.0.0.1:0")
+    assert code == 1 and "/no/such.gguf" in message
+    truncated = tmp_path / "truncated.gguf"
+    truncated.write_bytes(MODEL.read_bytes()[:5_000_000])
+    code, message = server_fails("--model", truncated, "--listen", "127.0.0.1:0")
+    assert code == 1 and "truncated.gguf" in message
+
+
+def test_flags_come_from_the_environment_and_a_file(start_server, tmp_path, monkeypatch):
+    config = tmp_path / "config"
+    config.write_text("threads=1\nkv-cache-memory=32MiB\n")
+    monkeypatch.setenv("LONGHAUL_COMPUTE_TYPE", "f32")
+    running = start_server("--config", str(config))
+    for _ in range(100):
+        result = subprocess.run([BUILD / "client" / "longhaul", "info", "--json", "--target", running.target],
+                                capture_output=True, text=True)
+        if result.returncode == 0:
+            break
+        time.sleep(0.1)
+    info = json.loads(result.stdout)
+    assert info["threads"] == 1 and info["compute_type"] == "f32" and info["kv_cache_type"] == "f32"
