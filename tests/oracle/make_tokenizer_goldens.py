@@ -1,0 +1,95 @@
+"""Token ids of awkward texts by Hugging Face's `tokenizers`, on the vocabulary and merges of a GGUF.
+
+    python make_tokenizer_goldens.py MODEL.gguf goldens/tokenizer.json      (needs the PyPI packages gguf, tokenizers)
+
+The tokenizer is put together from its parts, not converted: digits one by one, then the GPT-2 pattern, no BOS, which is
+what the model was trained with. For the other pre-tokenizers the same vocabulary is used with their published patterns.
+"""
+
+import json
+import random
+import sys
+
+from gguf import GGUFReader
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
+
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+
+
+def split(pattern):
+    return Sequence([Split(Regex(pattern), behavior="isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
+
+
+PRE_TOKENIZERS = {
+    "smollm": (Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]), False),
+    "gpt-2": (ByteLevel(add_prefix_space=False, use_regex=True), False),
+    "llama-bpe": (split(LLAMA3), True),
+    "qwen2": (split(QWEN2), False),
+}
+
+TEXTS = [
+    "", " ", "  ", "   a", "a   ", "\n", "\n\n", "\n \n", "\r\n", "a\r\nb", "\t", "\t\tx", " \t \n x", "a\n\n\nb", "a \n b",
+    "hello", " hello", "Hello World", "hello  world", "hello   world", "HELLO", "hElLo", "don't", "DON'T", "it's we're I've",
+    "I'M You'LL He'D", "'s 's's", "''''", "rock 'n' roll", "O'Neill's", "1", "12", "123", "1234", "12345678901234567890",
+    "3.14159", "1,000,000", "2024-01-31", "v1.2.3-rc4", "0x1F", "1e-9", "x1y22z333", " 1 22 333 ", "५६७", "①②③", "Ⅷ", "½",
+    "int main() { return 0; }", "for (int i = 0; i < 10; ++i) {\n    x += i;\n}", "def f(x):\n\treturn x**2\n",
+    "std::vector<std::string>", "a->b->c", "#include <stdio.h>\n", "SELECT * FROM t WHERE a='b';", "{\"a\": [1, 2, null]}",
+    "https://example.org/a?b=c&d=%20#e", "foo_bar fooBar foo-bar", "<div class=\"x\">y</div>", "a=b==c!=d", "$x @y #z",
+    "...", "....", "?!?!", "—–-", "“quoted” ‘text’", "(a)[b]{c}", "a/b\\c", "~`^|", "+-*/=", "&amp;", "e.g., i.e.",
+    "你好", "你好,世界!", "こんにちは世界", "カタカナ", "안녕하세요 세계", "混合text和中文123", "漢字かな交じり文。", "，。！？",
+    "Привет, мир!", "Ελληνικά", "العربية نص", "שלום עולם", "हिन्दी पाठ", "ไทย", "ქართული", "Zażółć gęślą jaźń", "naïve café",
+    "Straße ÄÖÜ", "ﬁ ﬂ", "ℝ ∈ ∑ ∫", "x² + y³", "½ ¼", "10 €", "£5 ¥6 ₹7", "°C µm", "™ © ®",
+    "🙂", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪🇫🇷", "a🙂b", "🙂🙂🙂", "✈️ ☕", "e\u0301", "a\u0308o\u0308", "Z\u0351\u036b\u0343", "n\u0303 ñ",
+    "\u00a0", "a\u00a0b", "\u2003x\u2003", "\u3000全角\u3000", "\u200b", "a\u200bb", "\u200d", "\ufeffbom", "\u2028line", "\u0085nel",
+    "\u000b\u000c", "\u180e", "\u0001", "\u007f", "null\u0000byte", "\ud7ff\ue000", "\U0010ffff",
+    "<|im_start|>", "<|im_end|>", "a<|im_end|>b", "<|endoftext|>", "<|im_start|>user\nhi<|im_end|>", "<|im_", "|>", "<s>", "[INST]",
+    "<repo_name>", "<|eot_id|>", "</s> <unk>", "Ġ", "Ċ", "Ġhello", "ĉ", "a Ġb",
+    "supercalifragilisticexpialidocious", "Donaudampfschifffahrtsgesellschaft", "aaaaaaaaaaaaaaaa", "ababababab", "zzzzzzz",
+    "The quick brown fox jumps over the lazy dog.", "In 1815, M. Charles-François-Bienvenu Myriel was Bishop of D----",
+    "Call me Ishmael. Some years ago--never mind how long precisely--", "MiXeD CaSe WiTh 123 NuMbErS",
+    "  leading and trailing  ", "tab\there", "multi\nline\ntext\n", "trailing newline\n", "\n\n  indented\n    more\n",
+    "# Title\n\n- item 1\n- item 2\n\n> quote\n", "| a | b |\n|---|---|\n", "```c\nint x;\n```\n", "a,b;c:d.e", "x" * 300,
+    " " * 100, "\n" * 50, "!" * 77, "1" * 64, "ab " * 60, "é" * 40, "你" * 40, "🙂" * 20, "\t" * 33 + "x", "- " * 30,
+]
+
+
+def random_texts(count, seed):
+    pick = random.Random(seed)
+    alphabet = list("abcdefgh ABC 0123456789 \n\t'.,-_/()<>|") + list("éüß你好世界привет🙂👍\u0301\u200d\u00a0")
+    return ["".join(pick.choice(alphabet) for _ in range(pick.randint(1, 60))) for _ in range(count)]
+
+
+def main():
+    model, out = sys.argv[1:]
+    reader = GGUFReader(model)
+
+    def strings(key):
+        field = reader.fields[key]
+        return [bytes(field.parts[i]).decode("utf-8") for i in field.data]
+
+    tokens, merges = strings("tokenizer.ggml.tokens"), strings("tokenizer.ggml.merges")
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    texts = TEXTS + random_texts(80, seed=5)
+    goldens = {"texts": texts, "ids": {}}
+    for name, (pre_tokenizer, ignore_merges) in PRE_TOKENIZERS.items():
+        pairs = [tuple(merge.split(" ")) for merge in merges]
+        tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=pairs, ignore_merges=ignore_merges))
+        tokenizer.pre_tokenizer = pre_tokenizer
+        goldens["ids"][name] = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    # Rules instead of long texts: (unit, repetitions, number of ids, their sum).
+    tokenizer.pre_tokenizer = PRE_TOKENIZERS["smollm"][0]
+    goldens["long"] = []
+    for unit in ("a", "word ", "12 ", "\u00e9", " ", "x=1; "):
+        ids = tokenizer.encode((unit * 10000)[:10000], add_special_tokens=False).ids
+        goldens["long"].append([unit, len(ids), sum(ids)])
+    with open(out, "w") as file:
+        json.dump(goldens, file, ensure_ascii=True, separators=(",", ":"))
+
+
+if __name__ == "__main__":
+    main()
