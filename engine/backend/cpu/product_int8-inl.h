@@ -30,6 +30,16 @@ LH_INLINE Lanes::I StartSum(const int32_t* minus_8_sum) {
   return start;
 }
 
+// Few rows wait for memory, and the CPU's own prefetching stops at the end of a page: asks for what is read some
+// microseconds later, in this panel or, past its end, in the next ones.
+template <PanelFormat kFormat>
+LH_INLINE void PrefetchRun(const uint8_t* panel, int64_t run) {
+  constexpr int64_t kAhead = 8192;
+  constexpr int64_t kRunBytes = RunCodeBytes(kFormat) + RunScaleBytes(kFormat) + BlockScaleBytes(kFormat) / 8;
+  const uint8_t* at = panel + kAhead + run * kRunBytes;
+  for (int64_t line = 0; line < (kRunBytes + 63) / 64; ++line) __builtin_prefetch(at + line * 64, 0, 2);
+}
+
 template <class Dot, PanelFormat kFormat, int kRows>
 void Int8Tile(const PanelLayout& layout, const uint8_t* panel, int64_t runs, const int8_t* x, const RunSums* sums,
               float* out, int64_t stride, int64_t outputs, Epilogue epilogue) {
@@ -38,6 +48,7 @@ void Int8Tile(const PanelLayout& layout, const uint8_t* panel, int64_t runs, con
   for (int r = 0; r < kRows; ++r) sum[r] = Lanes::Zero();
   for (int64_t run = 0; run < runs; ++run) {
     Lanes::I codes[8];
+    if constexpr (kRows <= 4) PrefetchRun<kFormat>(panel, run);
     LoadCodes<kFormat>(panel + run * RunCodeBytes(kFormat), codes);
     const RunScales scales = LoadScales<kFormat>(layout, panel, run);
 #pragma GCC unroll 12
