@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
+#include "engine/text/utf8.h"
 
 namespace longhaul {
 namespace {
@@ -180,6 +182,13 @@ absl::Status ReadDeclaredScaling(const GgufFile& file, const Keys& keys, ModelRo
   return absl::OkStatus();
 }
 
+// The name is shown to clients, whose messages hold UTF-8 only.
+std::string Printable(const std::string& name) {
+  constexpr size_t kMaxBytes = 256;
+  if (name.size() <= kMaxBytes && FirstInvalidUtf8(name) == name.size()) return name;
+  return absl::CHexEscape(name.substr(0, kMaxBytes));
+}
+
 absl::StatusOr<ModelConfig> ReadLlama(const GgufFile& file, ModelConfig config) {
   const Keys keys(file, "llama");
   LH_ASSIGN_OR_RETURN(config.n_layers, keys.Integer("block_count", 1, kMaxLayers));
@@ -240,7 +249,7 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const GgufFile& file) {
   ModelConfig config;
   LH_ASSIGN_OR_RETURN(config.architecture, file.String("general.architecture"));
   LH_ASSIGN_OR_RETURN(const std::optional<std::string> name, file.OptionalString("general.name"));
-  config.name = name.value_or("");
+  config.name = Printable(name.value_or(""));
   LH_ASSIGN_OR_RETURN(const std::vector<std::string>* tokens, file.Strings("tokenizer.ggml.tokens"));
   config.vocabulary_size = static_cast<int64_t>(tokens->size());
   if (config.vocabulary_size < 1 || config.vocabulary_size > kMaxVocabulary) {

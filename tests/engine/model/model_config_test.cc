@@ -88,6 +88,15 @@ TEST(ModelConfigTest, FillsInWhatAFileMayLeaveOut) {
   EXPECT_EQ(config->rotation.base, 10000);
 }
 
+TEST(ModelConfigTest, NamesAreUtf8AndShort) {
+  const auto name = [](const std::string& value) {
+    return Config([&](GgufWriter& w) { w.SetString("general.name", value); })->name;
+  };
+  EXPECT_EQ(name("Größe 7B"), "Größe 7B");
+  EXPECT_EQ(name("7B\xff"), "7B\\xff");
+  EXPECT_EQ(name(std::string(100000, 'x')), std::string(256, 'x'));
+}
+
 TEST(ModelConfigTest, ReadsTheDeclaredScaling) {
   const auto rotation = [](const Change& change) {
     const auto config = Config(change);
