@@ -11,6 +11,7 @@
 #include <optional>
 #include <string_view>
 
+#include "engine/base/instruction_set.h"
 #include "tests/fuzz/model_bytes.h"
 #include "tests/fuzz/mutator.h"
 #include "tests/support/gguf_writer.h"
@@ -47,6 +48,35 @@ TEST(GgufMutationTest, TheSeedYieldsAToken) {
   ASSERT_TRUE(result.token.has_value());
   EXPECT_GE(*result.token, 0);
   EXPECT_LT(*result.token, 24);
+}
+
+// In every tensor type and every kind of products.
+void ExpectTokens(TinyModelOptions shape) {
+  for (const TensorType type :
+       {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ8_0,
+        TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K}) {
+    shape.type = [type](std::string_view) { return type; };
+    const std::vector<std::byte> bytes = TinyModel(shape).Build();
+    for (const ComputeType compute : {ComputeType::kF32, ComputeType::kBf16, ComputeType::kInt8}) {
+      const ModelBytesResult result = TryModelBytes(bytes, compute);
+      EXPECT_EQ(result.reached, Reached::kToken) << result.refusal;
+      EXPECT_GE(result.token.value_or(-1), 0) << Info(type).name << " width " << shape.width;
+    }
+  }
+}
+
+TEST(GgufMutationTest, OddShapesYieldATokenOnEveryInstructionSet) {
+  for (const char* name : {"portable", "avx2", "avx512"}) {
+    const auto set = ParseInstructionSet(name);
+    if (!set.ok()) continue;
+    UseInstructionSet(*set);
+    ExpectTokens({.n_heads = 1, .n_kv_heads = 1, .head_dim = 2, .width = 1, .feed_forward_width = 1});
+    ExpectTokens({.n_layers = 3, .n_heads = 6, .n_kv_heads = 3, .head_dim = 6, .width = 33, .feed_forward_width = 7});
+    ExpectTokens({.n_heads = 100, .n_kv_heads = 2, .head_dim = 2, .width = 5, .vocabulary = 1001});
+    ExpectTokens({.n_heads = 1, .n_kv_heads = 1, .head_dim = 256, .width = 32, .tied = false});
+    ExpectTokens({.n_heads = 2, .n_kv_heads = 2, .head_dim = 128, .width = 256, .feed_forward_width = 512});
+  }
+  UseInstructionSet(DetectInstructionSet());
 }
 
 TEST(GgufMutationTest, NoMutantCrashes) {
