@@ -1,284 +1,340 @@
 #include "engine/backend/cpu/cpu_backend.h"
 
 #include <algorithm>
-#include <cstring>
-#include <optional>
-#include <thread>
+#include <deque>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/cpu/aligned_floats.h"
 #include "engine/backend/cpu/attention.h"
+#include "engine/backend/cpu/batch_check.h"
 #include "engine/backend/cpu/dequantize.h"
+#include "engine/backend/cpu/kv_cache.h"
 #include "engine/backend/cpu/packed_matrix.h"
 #include "engine/backend/cpu/row_ops.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/decoding/log_softmax.h"
 
 namespace longhaul {
 namespace {
 
-// Rows of one piece of an operation on single rows.
-constexpr int64_t kRowsPerPiece = 8;
+using cpu::AlignedFloats;
 
-// A weight is one of the three kinds that PackMatrix, PackEmbedding and PackVector make.
+// Rows that one piece of a row operation takes: some microseconds.
+constexpr int64_t kPieceRows = 8;
+
+// [rows, width], of which `rows` hold something in this step.
+struct Activation {
+  int64_t max_rows = 0;
+  int64_t width = 0;
+  AlignedFloats data;
+  int64_t rows = 0;
+
+  float* Row(int64_t row) { return data.get() + row * width; }
+};
+
+// What a WeightId stands for: one of three.
 struct Weight {
   cpu::PackedMatrixPtr matrix;
-  std::optional<HostTensor> table;
   std::vector<float> vector;
+  HostTensor table;
 };
 
-struct Activation {
-  cpu::AlignedFloats values;  // [max_rows, width]
-  int64_t max_rows = 0, width = 0;
-  int64_t rows = 0;  // of the present step
-
-  float* Row(int64_t row) { return values.get() + row * width; }
+// Of a step that has ended.
+struct Outcome {
+  absl::Status status;
+  StepResult result;
 };
 
-class CpuBackend : public Backend {
+absl::Status CheckTensor(const HostTensor& tensor) {
+  const int64_t block = Info(tensor.type).block_elements;
+  if (tensor.data == nullptr || tensor.rows < 1 || tensor.columns < 1 || tensor.columns % block != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "' of ", tensor.rows, " rows and ",
+                                                   tensor.columns, " columns: the columns come in blocks of ", block));
+  }
+  if (tensor.row_order.empty()) return absl::OkStatus();
+  bool fits = static_cast<int64_t>(tensor.row_order.size()) == tensor.rows;
+  for (int32_t row : tensor.row_order) fits = fits && row >= 0 && row < tensor.rows;
+  if (fits) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "': the order of its rows does not fit"));
+}
+
+const std::byte* RowData(const HostTensor& tensor, int64_t row) {
+  const int64_t file_row = tensor.row_order.empty() ? row : tensor.row_order[static_cast<size_t>(row)];
+  return tensor.data + file_row * RowBytes(tensor.type, tensor.columns);
+}
+
+class CpuBackend final : public Backend {
  public:
-  CpuBackend(const CpuBackendOptions& options, int threads)
-      : info_{.name = "cpu",
-              .instruction_set = std::string(InstructionSetName(ActiveInstructionSet())),
-              .compute_type = options.compute_type,
-              .cache_type = options.cache_type},
-        pool_(threads) {}
+  explicit CpuBackend(const CpuBackendOptions& options, int threads) : pool_(threads) {
+    info_.name = "cpu";
+    info_.instruction_set = std::string(InstructionSetName(ActiveInstructionSet()));
+    info_.compute_type = options.compute_type;
+    info_.cache_type = options.cache_type;
+  }
 
   const BackendInfo& info() const override { return info_; }
 
-  absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) override;
-  absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) override;
-  absl::StatusOr<WeightId> PackVector(const HostTensor& vector) override;
-  absl::Status AllocateCache(const CacheShape& shape) override;
-  absl::StatusOr<ActivationId> AllocateActivation(int64_t max_rows, int64_t width) override;
+  absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) override {
+    Weight weight;
+    LH_ASSIGN_OR_RETURN(weight.matrix, cpu::Pack(parts, info_.compute_type, pool_));
+    return Add(std::move(weight));
+  }
 
-  absl::Status BeginStep(const Batch& batch) override;
-  void Embed(WeightId table, ActivationId out) override;
-  void RmsNorm(ActivationId in, WeightId weight, float epsilon, ActivationId out) override;
-  void Linear(ActivationId in, WeightId matrix, Epilogue epilogue, ActivationId out) override;
-  void Attention(int64_t layer, ActivationId qkv, ActivationId out) override;
-  void SwiGlu(ActivationId in, ActivationId out) override;
-  void GatherLogitRows(ActivationId in, ActivationId out) override;
-  void Decode(ActivationId logits) override;
-  Ticket EndStep() override;
-  absl::StatusOr<StepResult> Collect(Ticket ticket) override;
-  std::vector<float> Read(ActivationId activation) override;
+  absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) override {
+    LH_RETURN_IF_ERROR(CheckTensor(table));
+    // A token is checked once, against what every table has.
+    vocabulary_size_ = std::min(vocabulary_size_, table.rows);
+    Weight weight;
+    weight.table = table;
+    return Add(std::move(weight));
+  }
+
+  absl::StatusOr<WeightId> PackVector(const HostTensor& vector) override {
+    LH_RETURN_IF_ERROR(CheckTensor(vector));
+    if (vector.rows != 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor '", vector.name, "' has ", vector.rows, " rows: a vector has one"));
+    }
+    Weight weight;
+    weight.vector.resize(static_cast<size_t>(vector.columns));
+    cpu::DequantizeRow(vector.type, RowData(vector, 0), vector.columns, weight.vector.data());
+    return Add(std::move(weight));
+  }
+
+  absl::Status AllocateCache(const CacheShape& shape) override {
+    if (cache_ != nullptr) return absl::FailedPreconditionError("the KV cache is there already");
+    LH_ASSIGN_OR_RETURN(cache_, cpu::KvCache::Create(shape, info_.cache_type));
+    attention_ = std::make_unique<cpu::Attention>(*cache_, pool_);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<ActivationId> AllocateActivation(int64_t max_rows, int64_t width) override {
+    Activation activation;
+    activation.max_rows = max_rows;
+    activation.width = width;
+    int64_t size = 0;
+    if (max_rows < 0 || width < 1) {
+      return absl::InvalidArgumentError(absl::StrCat("an activation of ", max_rows, " x ", width));
+    }
+    if (!__builtin_mul_overflow(max_rows, width, &size)) activation.data = cpu::AllocateFloats(size);
+    if (activation.data == nullptr) {
+      return absl::ResourceExhaustedError(absl::StrCat("no memory for an activation of ", max_rows, " x ", width));
+    }
+    activations_.push_back(std::move(activation));
+    return static_cast<ActivationId>(activations_.size() - 1);
+  }
+
+  absl::Status BeginStep(const Batch& batch) override {
+    if (attention_ == nullptr) return absl::FailedPreconditionError("no KV cache was allocated");
+    LH_RETURN_IF_ERROR(cpu::CheckBatch(batch, cache_->shape(), vocabulary_size_));
+    batch_ = &batch;
+    status_ = absl::OkStatus();
+    result_ = StepResult();
+    result_.groups.resize(batch.groups.size());
+    attention_->BeginStep(batch);
+    return absl::OkStatus();
+  }
+
+  void Embed(WeightId table_id, ActivationId out_id) override {
+    const HostTensor& table = At(table_id).table;
+    Activation& out = At(out_id);
+    if (!Holds(out, batch_->n_tokens(), table.columns, "Embed")) return;
+    ForRows(out.rows, [&](int64_t row) {
+      const TokenId token = batch_->tokens[static_cast<size_t>(row)];
+      cpu::DequantizeRow(table.type, RowData(table, token), table.columns, out.Row(row));
+    });
+  }
+
+  void RmsNorm(ActivationId in_id, WeightId weight_id, float epsilon, ActivationId out_id) override {
+    const std::vector<float>& weight = At(weight_id).vector;
+    Activation &in = At(in_id), &out = At(out_id);
+    if (!Is(static_cast<int64_t>(weight.size()) == in.width, "RmsNorm: width") ||
+        !Holds(out, in.rows, in.width, "RmsNorm")) {
+      return;
+    }
+    ForRows(in.rows,
+            [&](int64_t row) { cpu::RmsNormRow(in.Row(row), weight.data(), epsilon, in.width, out.Row(row)); });
+  }
+
+  void Linear(ActivationId in_id, WeightId matrix_id, Epilogue epilogue, ActivationId out_id) override {
+    const cpu::PackedMatrix* matrix = At(matrix_id).matrix.get();
+    Activation &in = At(in_id), &out = At(out_id);
+    if (!Is(matrix != nullptr && cpu::Columns(*matrix) == in.width, "Linear: columns") ||
+        !Is(epilogue == Epilogue::kStore || out.rows == in.rows, "Linear: rows to add to") ||
+        !Holds(out, in.rows, cpu::Outputs(*matrix), "Linear")) {
+      return;
+    }
+    cpu::Multiply(in.data.get(), in.rows, *matrix, epilogue, out.data.get(), product_scratch_, pool_);
+  }
+
+  void Attention(int64_t layer, ActivationId qkv_id, ActivationId out_id) override {
+    const CacheShape& shape = cache_->shape();
+    Activation &qkv = At(qkv_id), &out = At(out_id);
+    if (!Is(layer >= 0 && layer < shape.n_layers, "Attention: layer") ||
+        !Is(qkv.rows == batch_->n_tokens() && qkv.width == (shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim,
+            "Attention: queries, keys and values") ||
+        !Holds(out, qkv.rows, shape.n_heads * shape.head_dim, "Attention")) {
+      return;
+    }
+    attention_->Run(layer, qkv.data.get(), out.data.get());
+  }
+
+  void SwiGlu(ActivationId in_id, ActivationId out_id) override {
+    Activation &in = At(in_id), &out = At(out_id);
+    if (!Is(in.width == 2 * out.width, "SwiGlu: width") || !Holds(out, in.rows, out.width, "SwiGlu")) return;
+    ForRows(in.rows,
+            [&](int64_t row) { cpu::SwiGluRow(in.Row(row), in.Row(row) + out.width, out.width, out.Row(row)); });
+  }
+
+  void GatherLogitRows(ActivationId in_id, ActivationId out_id) override {
+    Activation &in = At(in_id), &out = At(out_id);
+    if (!Is(in.rows == batch_->n_tokens(), "GatherLogitRows: rows") ||
+        !Holds(out, batch_->n_logit_rows(), in.width, "GatherLogitRows")) {
+      return;
+    }
+    int64_t next = 0;
+    for (const BatchRow& row : batch_->rows) {
+      const int64_t n = row.n_new - row.first_logit;
+      std::copy_n(in.Row(row.first_token + row.first_logit), n * in.width, out.Row(next));
+      next += n;
+    }
+  }
+
+  void Decode(ActivationId logits_id) override {
+    Activation& logits = At(logits_id);
+    if (!Is(logits.rows == batch_->n_logit_rows(), "Decode: rows") ||
+        !Is(logits.width >= vocabulary_size_, "Decode: vocabulary")) {
+      return;
+    }
+    // A sampled group's last token has the last logit row of its row; a group of one row is all there is so far.
+    struct Task {
+      int64_t logit_row;
+      SamplerResult* sampled;
+      const SamplerInput* sampler;
+      TokenScore* score;
+      TokenId target;
+    };
+    std::vector<Task> tasks;
+    int64_t end = 0;
+    for (size_t group = 0; group < batch_->groups.size(); ++group) {
+      const BatchRow& row = batch_->rows[static_cast<size_t>(batch_->groups[group].first_row)];
+      end += row.n_new - row.first_logit;
+      const SamplerInput* const sampler = batch_->groups[group].sampler;
+      if (sampler != nullptr) tasks.push_back({end - 1, &result_.groups[group], sampler, nullptr, -1});
+    }
+    const auto is_scored = [](TokenId target) { return target >= 0; };
+    result_.scores.resize(
+        static_cast<size_t>(std::count_if(batch_->targets.begin(), batch_->targets.end(), is_scored)));
+    TokenScore* score = result_.scores.data();
+    for (size_t row = 0; row < batch_->targets.size(); ++row) {
+      const TokenId target = batch_->targets[row];
+      if (is_scored(target)) tasks.push_back({static_cast<int64_t>(row), nullptr, nullptr, score++, target});
+    }
+    pool_.ParallelFor(static_cast<int64_t>(tasks.size()), [&](int64_t i, int) {
+      const Task& task = tasks[static_cast<size_t>(i)];
+      const std::span<const float> row(logits.Row(task.logit_row), static_cast<size_t>(logits.width));
+      if (task.sampler != nullptr) {
+        *task.sampled = Sample(row, *task.sampler);
+      } else {
+        *task.score = Score(row, task.target);
+      }
+    });
+  }
+
+  Ticket EndStep() override {
+    batch_ = nullptr;
+    outcomes_.push_back({std::move(status_), std::move(result_)});
+    return static_cast<Ticket>(next_ticket_++);
+  }
+
+  absl::StatusOr<StepResult> Collect(Ticket ticket) override {
+    const int64_t first = next_ticket_ - static_cast<int64_t>(outcomes_.size());
+    if (outcomes_.empty() || static_cast<int64_t>(ticket) != first) {
+      return absl::InternalError(absl::StrCat("ticket ", static_cast<int64_t>(ticket), " is not the next one"));
+    }
+    Outcome outcome = std::move(outcomes_.front());
+    outcomes_.pop_front();
+    LH_RETURN_IF_ERROR(outcome.status);
+    return std::move(outcome.result);
+  }
+
+  std::vector<float> Read(ActivationId id) override {
+    Activation& activation = At(id);
+    return {activation.data.get(), activation.Row(activation.rows)};
+  }
 
  private:
-  Weight& At(WeightId id) { return weights_[static_cast<size_t>(id)]; }
-  Activation& At(ActivationId id) { return activations_[static_cast<size_t>(id)]; }
   WeightId Add(Weight weight) {
     weights_.push_back(std::move(weight));
     return static_cast<WeightId>(weights_.size() - 1);
   }
-  // Calls work(row) for each row, in pieces of kRowsPerPiece.
-  template <typename Work>
-  void ForRows(int64_t rows, Work work) {
-    pool_.ParallelFor((rows + kRowsPerPiece - 1) / kRowsPerPiece, [&](int64_t piece, int) {
-      for (int64_t row = piece * kRowsPerPiece; row < std::min(rows, (piece + 1) * kRowsPerPiece); ++row) work(row);
+
+  Weight& At(WeightId id) { return weights_[static_cast<size_t>(id)]; }
+  Activation& At(ActivationId id) { return activations_[static_cast<size_t>(id)]; }
+
+  // Shapes that do not fit are a mistake of the caller: the step goes on without the operation, and Collect says so.
+  bool Is(bool right, const char* what) {
+    if (!right && status_.ok()) status_ = absl::InternalError(absl::StrCat("shapes do not fit: ", what));
+    return right;
+  }
+
+  // Sets the rows of `out`; false when it does not hold [rows, width].
+  bool Holds(Activation& out, int64_t rows, int64_t width, const char* what) {
+    if (!Is(rows <= out.max_rows && width == out.width, what)) return false;
+    out.rows = rows;
+    return true;
+  }
+
+  void ForRows(int64_t rows, absl::FunctionRef<void(int64_t row)> work) {
+    pool_.ParallelFor((rows + kPieceRows - 1) / kPieceRows, [&](int64_t piece, int) {
+      const int64_t end = std::min(rows, (piece + 1) * kPieceRows);
+      for (int64_t row = piece * kPieceRows; row < end; ++row) work(row);
     });
+  }
+
+  TokenScore Score(std::span<const float> logits, TokenId target) const {
+    const float log_sum_exp = LogSumExp(logits);
+    TokenScore score;
+    score.logprob = LogProbability(logits[static_cast<size_t>(target)], log_sum_exp);
+    if (batch_->top_scores > 0) score.top = TopLogprobs(logits, log_sum_exp, batch_->top_scores);
+    return score;
   }
 
   BackendInfo info_;
   cpu::WorkerPool pool_;
-  cpu::ProductScratch scratch_;
-  std::vector<Weight> weights_;
-  std::vector<Activation> activations_;
+  cpu::ProductScratch product_scratch_;
   std::unique_ptr<cpu::KvCache> cache_;
   std::unique_ptr<cpu::Attention> attention_;
-  int64_t vocabulary_size_ = 0;  // rows of the embedding
+  std::vector<Weight> weights_;
+  std::vector<Activation> activations_;
+  int64_t vocabulary_size_ = INT64_MAX;
 
+  // Of the step at hand.
   const Batch* batch_ = nullptr;
+  absl::Status status_;
   StepResult result_;
-  int64_t steps_ = 0;
+
+  std::deque<Outcome> outcomes_;  // not collected yet; the last one is of next_ticket_ - 1
+  int64_t next_ticket_ = 0;
 };
-
-absl::Status CheckBlocks(const HostTensor& tensor) {
-  const TensorTypeInfo& type = Info(tensor.type);
-  if (tensor.rows >= 1 && tensor.columns >= 1 && tensor.columns % type.block_elements == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(tensor.name, ": ", tensor.rows, " rows of ", tensor.columns,
-                                                 " columns; rows must be whole blocks of ", type.block_elements));
-}
-
-absl::StatusOr<WeightId> CpuBackend::PackMatrix(std::span<const HostTensor> parts) {
-  Weight weight;
-  LH_ASSIGN_OR_RETURN(weight.matrix, cpu::Pack(parts, info_.compute_type, pool_));
-  return Add(std::move(weight));
-}
-
-absl::StatusOr<WeightId> CpuBackend::PackEmbedding(const HostTensor& table) {
-  LH_RETURN_IF_ERROR(CheckBlocks(table));
-  vocabulary_size_ = table.rows;
-  Weight weight;
-  weight.table = table;
-  return Add(std::move(weight));
-}
-
-absl::StatusOr<WeightId> CpuBackend::PackVector(const HostTensor& vector) {
-  LH_RETURN_IF_ERROR(CheckBlocks(vector));
-  Weight weight;
-  weight.vector.resize(static_cast<size_t>(vector.columns));
-  cpu::DequantizeRow(vector.type, vector.data, vector.columns, weight.vector.data());
-  return Add(std::move(weight));
-}
-
-absl::Status CpuBackend::AllocateCache(const CacheShape& shape) {
-  LH_ASSIGN_OR_RETURN(cache_, cpu::KvCache::Create(shape, info_.cache_type));
-  attention_ = std::make_unique<cpu::Attention>(*cache_, pool_);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<ActivationId> CpuBackend::AllocateActivation(int64_t max_rows, int64_t width) {
-  Activation activation;
-  activation.values = cpu::AllocateFloats(max_rows * width);
-  if (activation.values == nullptr) {
-    return absl::ResourceExhaustedError(absl::StrCat("no memory for activations of ", max_rows, " x ", width));
-  }
-  activation.max_rows = max_rows;
-  activation.width = width;
-  activations_.push_back(std::move(activation));
-  return static_cast<ActivationId>(activations_.size() - 1);
-}
-
-absl::Status CpuBackend::BeginStep(const Batch& batch) {
-  for (size_t i = 0; i < batch.tokens.size(); ++i) {
-    if (batch.tokens[i] < 0 || batch.tokens[i] >= vocabulary_size_) {
-      return absl::InvalidArgumentError(absl::StrCat("batch: token ", i, " has the id ", batch.tokens[i],
-                                                     ", the vocabulary holds ", vocabulary_size_));
-    }
-  }
-  for (size_t r = 0; r < batch.rows.size(); ++r) {
-    const BatchRow& row = batch.rows[r];
-    if (row.length + row.n_new > static_cast<int64_t>(row.block_table.size()) * kBlockTokens) {
-      return absl::InvalidArgumentError(absl::StrCat("batch: row ", r, " of ", row.length + row.n_new, " tokens has ",
-                                                     row.block_table.size(), " blocks of ", kBlockTokens));
-    }
-  }
-  batch_ = &batch;
-  result_ = StepResult();
-  result_.groups.resize(batch.groups.size());
-  attention_->BeginStep(batch);
-  return absl::OkStatus();
-}
-
-void CpuBackend::Embed(WeightId table_id, ActivationId out_id) {
-  const HostTensor& table = *At(table_id).table;
-  Activation& out = At(out_id);
-  out.rows = batch_->n_tokens();
-  const int64_t row_bytes = RowBytes(table.type, table.columns);
-  ForRows(out.rows, [&](int64_t row) {
-    const int64_t id = batch_->tokens[static_cast<size_t>(row)];
-    cpu::DequantizeRow(table.type, table.data + id * row_bytes, table.columns, out.Row(row));
-  });
-}
-
-void CpuBackend::RmsNorm(ActivationId in_id, WeightId weight, float epsilon, ActivationId out_id) {
-  Activation &in = At(in_id), &out = At(out_id);
-  out.rows = in.rows;
-  const float* scale = At(weight).vector.data();
-  ForRows(in.rows, [&](int64_t row) { cpu::RmsNormRow(in.Row(row), scale, epsilon, in.width, out.Row(row)); });
-}
-
-void CpuBackend::Linear(ActivationId in_id, WeightId matrix, Epilogue epilogue, ActivationId out_id) {
-  Activation &in = At(in_id), &out = At(out_id);
-  out.rows = in.rows;
-  cpu::Multiply(in.values.get(), in.rows, *At(matrix).matrix, epilogue, out.values.get(), scratch_, pool_);
-}
-
-void CpuBackend::Attention(int64_t layer, ActivationId qkv, ActivationId out_id) {
-  Activation& out = At(out_id);
-  out.rows = batch_->n_tokens();
-  attention_->Run(layer, At(qkv).values.get(), out.values.get());
-}
-
-void CpuBackend::SwiGlu(ActivationId in_id, ActivationId out_id) {
-  Activation &in = At(in_id), &out = At(out_id);
-  out.rows = in.rows;
-  ForRows(in.rows, [&](int64_t row) { cpu::SwiGluRow(in.Row(row), in.Row(row) + out.width, out.width, out.Row(row)); });
-}
-
-void CpuBackend::GatherLogitRows(ActivationId in_id, ActivationId out_id) {
-  Activation &in = At(in_id), &out = At(out_id);
-  out.rows = 0;
-  for (const BatchRow& row : batch_->rows) {
-    for (int64_t i = row.first_logit; i < row.n_new; ++i) {
-      std::memcpy(out.Row(out.rows++), in.Row(row.first_token + i), static_cast<size_t>(in.width) * sizeof(float));
-    }
-  }
-}
-
-void CpuBackend::Decode(ActivationId logits_id) {
-  Activation& logits = At(logits_id);
-  const auto row_of = [&](int64_t row) {
-    return std::span<const float>(logits.Row(row), static_cast<size_t>(logits.width));
-  };
-  std::vector<int64_t> last_logit_row;  // [rows of the batch]
-  int64_t n_logit_rows = 0;
-  for (const BatchRow& row : batch_->rows) {
-    n_logit_rows += row.n_new - row.first_logit;
-    last_logit_row.push_back(n_logit_rows - 1);
-  }
-  // What is to be done, each by itself: sample for a group, or score a logit row.
-  struct Work {
-    const SamplerInput* sampler;
-    size_t result;
-    int64_t logit_row;
-  };
-  std::vector<Work> work;
-  for (size_t g = 0; g < batch_->groups.size(); ++g) {
-    const BatchGroup& group = batch_->groups[g];
-    if (group.sampler != nullptr)
-      work.push_back({group.sampler, g, last_logit_row[static_cast<size_t>(group.first_row)]});
-  }
-  for (size_t i = 0; i < batch_->targets.size(); ++i) {
-    if (batch_->targets[i] >= 0) work.push_back({nullptr, result_.scores.size(), static_cast<int64_t>(i)});
-    if (batch_->targets[i] >= 0) result_.scores.emplace_back();
-  }
-  pool_.ParallelFor(static_cast<int64_t>(work.size()), [&](int64_t piece, int) {
-    const auto& [sampler, result, logit_row] = work[static_cast<size_t>(piece)];
-    const std::span<const float> row = row_of(logit_row);
-    if (sampler != nullptr) {
-      result_.groups[result] = Sample(row, *sampler);
-      return;
-    }
-    const auto target = static_cast<size_t>(batch_->targets[static_cast<size_t>(logit_row)]);
-    const float log_sum_exp = LogSumExp(row);
-    TokenScore& score = result_.scores[result];
-    score.logprob = LogProbability(row[target], log_sum_exp);
-    if (batch_->top_scores > 0) score.top = TopLogprobs(row, log_sum_exp, batch_->top_scores);
-  });
-}
-
-Ticket CpuBackend::EndStep() {
-  batch_ = nullptr;
-  return static_cast<Ticket>(++steps_);
-}
-
-absl::StatusOr<StepResult> CpuBackend::Collect(Ticket ticket) {
-  if (static_cast<int64_t>(ticket) != steps_) {
-    return absl::InternalError(absl::StrCat("no result of step ", static_cast<int64_t>(ticket),
-                                            ": it was collected, "
-                                            "or another step was begun"));
-  }
-  return std::move(result_);
-}
-
-std::vector<float> CpuBackend::Read(ActivationId id) {
-  Activation& activation = At(id);
-  return std::vector<float>(activation.values.get(), activation.Row(activation.rows));
-}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuBackendOptions& options) {
-  if (options.compute_type == ComputeType::kAuto || options.cache_type == CacheType::kAuto) {
-    return absl::InvalidArgumentError("the CPU backend needs a resolved compute type and KV cache type, not auto");
-  }
+  constexpr int kMostThreads = 1024;
   const int threads =
-      options.threads > 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+      options.threads != 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (threads < 1 || threads > kMostThreads) {
+    return absl::InvalidArgumentError(absl::StrCat("threads ", threads, ": allowed are 1 to ", kMostThreads));
+  }
+  if (options.compute_type == ComputeType::kAuto || options.cache_type == CacheType::kAuto) {
+    return absl::InvalidArgumentError("the types of products and cache are not resolved");
+  }
   return std::make_unique<CpuBackend>(options, threads);
 }
 

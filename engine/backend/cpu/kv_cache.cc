@@ -31,7 +31,6 @@ int64_t CacheBlockBytes(const CacheShape& shape, CacheType type) {
 }
 
 absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const CacheShape& shape, CacheType type) {
-  constexpr int64_t kMostHeadDim = 1024;
   if (type == CacheType::kAuto) return absl::InvalidArgumentError("the type of the KV cache is not resolved");
   if (shape.n_layers < 1 || shape.n_kv_heads < 1 || shape.n_heads < shape.n_kv_heads ||
       shape.n_heads % shape.n_kv_heads != 0 || shape.n_heads > std::numeric_limits<int32_t>::max()) {
@@ -67,6 +66,8 @@ absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const CacheShape& shape
 KvCache::KvCache(const CacheShape& shape, CacheType type, std::byte* data, int64_t bytes)
     : shape_(shape), type_(type), page_bytes_(PageBytes(shape, type)), data_(data), bytes_(bytes) {}
 
-KvCache::~KvCache() { munmap(data_, static_cast<size_t>(bytes_)); }
+KvCache::~KvCache() {
+  munmap(data_, static_cast<size_t>(bytes_));
+}
 
 }  // namespace longhaul::cpu
