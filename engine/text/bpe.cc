@@ -1,7 +1,8 @@
 #include "engine/text/bpe.h"
 
-#include <queue>
-#include <utility>
+#include <algorithm>
+#include <cstddef>
+#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
@@ -9,29 +10,44 @@
 #include "engine/text/byte_alphabet.h"
 
 namespace longhaul {
+namespace {
 
-absl::Status Bpe::Create(const std::vector<std::string>& tokens, const std::vector<std::string>& merges) {
+// Up to here a scan for the lowest rank is faster than a heap.
+constexpr size_t kShortPiece = 32;
+
+}  // namespace
+
+absl::Status Bpe::Create(const Vocabulary& vocabulary, const std::function<bool(TokenId)>& special) {
+  const std::vector<std::string>&tokens = vocabulary.tokens, &merges = vocabulary.merges;
   absl::flat_hash_map<absl::string_view, TokenId> ids;
   ids.reserve(tokens.size());
-  for (size_t i = 0; i < tokens.size(); ++i) ids.emplace(ToAbsl(tokens[i]), static_cast<TokenId>(i));
-  for (int byte = 0; byte < 256; ++byte) {
-    const auto found = ids.find(ToAbsl(CharacterOfByte(static_cast<unsigned char>(byte))));
-    byte_ids_[byte] = found == ids.end() ? -1 : found->second;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const auto [found, is_new] = ids.emplace(ToAbsl(tokens[i]), static_cast<TokenId>(i));
+    if (!is_new) {
+      return absl::InvalidArgumentError(absl::StrCat("tokenizer.ggml.tokens[", i, "] is ", Quoted(tokens[i]),
+                                                     ", which is token ", found->second, " already"));
+    }
   }
+  for (size_t byte = 0; byte < byte_ids_.size(); ++byte) {
+    const auto found = ids.find(ToAbsl(CharacterOfByte(static_cast<unsigned char>(byte))));
+    byte_ids_[byte] = found == ids.end() || special(found->second) ? -1 : found->second;
+  }
+
   merges_.reserve(merges.size());
+  std::string joined;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const std::string_view merge = merges[rank];
-    // A token may itself begin with the separating space.
-    const size_t space = merge.find(' ', 1);
-    if (space == std::string_view::npos || space + 1 == merge.size()) {
+    const size_t space = merge.find(' ');
+    if (space == std::string_view::npos || space == 0 || space + 1 == merge.size() ||
+        merge.find(' ', space + 1) != std::string_view::npos) {
       return absl::InvalidArgumentError(
           absl::StrCat("tokenizer.ggml.merges[", rank, "] is ", Quoted(merge), ", expected two tokens and a space"));
     }
     const std::string_view left = merge.substr(0, space), right = merge.substr(space + 1);
-    const std::string merged = absl::StrCat(ToAbsl(left), ToAbsl(right));
-    TokenId of[3];
-    const std::string_view names[3] = {left, right, merged};
-    for (int i = 0; i < 3; ++i) {
+    joined.assign(left).append(right);
+    std::array<TokenId, 3> of;
+    const std::array<std::string_view, 3> names = {left, right, joined};
+    for (size_t i = 0; i < 3; ++i) {
       const auto found = ids.find(ToAbsl(names[i]));
       if (found == ids.end()) {
         return absl::InvalidArgumentError(absl::StrCat("tokenizer.ggml.merges[", rank, "] is ", Quoted(merge),
@@ -39,67 +55,95 @@ absl::Status Bpe::Create(const std::vector<std::string>& tokens, const std::vect
       }
       of[i] = found->second;
     }
+    if (special(of[2])) continue;
     merges_.emplace(static_cast<uint64_t>(of[0]) << 32 | static_cast<uint32_t>(of[1]),
                     Merge{static_cast<int32_t>(rank), of[2]});
   }
-  whole_.reserve(tokens.size());
-  for (size_t i = 0; i < tokens.size(); ++i) whole_.emplace(BytesOfToken(tokens[i]), static_cast<TokenId>(i));
   return absl::OkStatus();
 }
 
-void Bpe::Encode(std::string_view piece, bool whole_first, std::vector<TokenId>& ids) const {
-  if (whole_first) {
-    if (const auto found = whole_.find(ToAbsl(piece)); found != whole_.end()) {
-      ids.push_back(found->second);
-      return;
-    }
-  }
-  struct Symbol {
-    TokenId id;  // -1: merged into its left neighbour
-    int64_t previous, next;
-  };
-  std::vector<Symbol> symbols;
-  symbols.reserve(piece.size());
+void Bpe::Encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const {
+  scratch.id.clear();
   for (const char character : piece) {
     const TokenId id = byte_ids_[static_cast<unsigned char>(character)];
-    const int64_t i = std::ssize(symbols);
-    if (id >= 0) symbols.push_back({id, i - 1, i + 1});
+    if (id >= 0) scratch.id.push_back(id);
   }
-  const int64_t n = std::ssize(symbols);
-  if (n == 0) return;
-  symbols.back().next = -1;
-  const auto at = [&](int64_t i) -> Symbol& { return symbols[static_cast<size_t>(i)]; };
+  if (scratch.id.size() <= kShortPiece) {
+    MergeShort(scratch);
+  } else {
+    MergeLong(scratch);
+  }
+  for (const TokenId id : scratch.id) {
+    if (id >= 0) ids.push_back(id);
+  }
+}
 
-  // Candidates by rank, then by place; one whose tokens have changed since is out of date.
-  struct Candidate {
-    int32_t rank;
-    int64_t left;
-    TokenId left_id, right_id, merged;
-    bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
-  };
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates;
-  const auto consider = [&](int64_t left) {
-    if (left < 0 || at(left).next < 0) return;
-    const TokenId left_id = at(left).id, right_id = at(at(left).next).id;
-    if (const Merge* merge = Find(left_id, right_id)) {
-      candidates.push({merge->rank, left, left_id, right_id, merge->merged});
+void Bpe::MergeShort(Scratch& scratch) const {
+  size_t n = scratch.id.size();
+  std::array<TokenId, kShortPiece> id;
+  std::array<Merge, kShortPiece> merge;  // of each with its right neighbour
+  std::copy(scratch.id.begin(), scratch.id.end(), id.begin());
+  for (size_t i = 0; i + 1 < n; ++i) merge[i] = Find(id[i], id[i + 1]);
+  while (n > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < n; ++i) {
+      if (merge[i].rank < merge[best].rank) best = i;
     }
-  };
-  for (int64_t i = 0; i + 1 < n; ++i) consider(i);
-  while (!candidates.empty()) {
-    const Candidate best = candidates.top();
-    candidates.pop();
-    Symbol& left = at(best.left);
-    if (left.id != best.left_id || left.next < 0 || at(left.next).id != best.right_id) continue;
-    Symbol& right = at(left.next);
-    left.id = best.merged;
-    right.id = -1;
-    left.next = right.next;
-    if (left.next >= 0) at(left.next).previous = best.left;
-    consider(left.previous);
-    consider(best.left);
+    if (merge[best].rank == kNoMerge) break;
+    id[best] = merge[best].merged;
+    for (size_t i = best + 1; i + 1 < n; ++i) {
+      id[i] = id[i + 1];
+      merge[i] = merge[i + 1];
+    }
+    --n;
+    if (best > 0) merge[best - 1] = Find(id[best - 1], id[best]);
+    if (best + 1 < n) merge[best] = Find(id[best], id[best + 1]);
   }
-  for (int64_t i = 0; i >= 0; i = at(i).next) ids.push_back(at(i).id);
+  scratch.id.assign(id.begin(), id.begin() + static_cast<std::ptrdiff_t>(n));
+}
+
+void Bpe::MergeLong(Scratch& scratch) const {
+  const auto n = static_cast<int32_t>(scratch.id.size());
+  auto& [id, rank, previous, next, heap] = scratch;
+  rank.assign(id.size(), kNoMerge);
+  previous.resize(id.size());
+  next.resize(id.size());
+  heap.clear();
+  const auto at = [](auto& values, int32_t i) -> auto& {
+    return values[static_cast<size_t>(i)];
+  };
+  const auto look = [&](int32_t left) {
+    const int32_t right = at(next, left);
+    at(rank, left) = right == n ? kNoMerge : Find(at(id, left), at(id, right)).rank;
+    if (at(rank, left) == kNoMerge) return false;
+    heap.push_back(static_cast<uint64_t>(at(rank, left)) << 32 | static_cast<uint32_t>(left));
+    return true;
+  };
+  for (int32_t i = 0; i < n; ++i) {
+    at(previous, i) = i - 1;
+    at(next, i) = i + 1;
+    look(i);
+  }
+  std::make_heap(heap.begin(), heap.end(), std::greater<>());
+  const auto push = [&](int32_t left) {
+    if (look(left)) std::push_heap(heap.begin(), heap.end(), std::greater<>());
+  };
+  while (!heap.empty()) {
+    const uint64_t best = heap.front();
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+    heap.pop_back();
+    const auto left = static_cast<int32_t>(best & UINT32_MAX);
+    // A rank belongs to one pair: where it has changed, the pair is gone.
+    if (static_cast<uint64_t>(at(rank, left)) != best >> 32) continue;
+    const int32_t right = at(next, left);
+    at(id, left) = Find(at(id, left), at(id, right)).merged;
+    at(id, right) = -1;
+    at(rank, right) = kNoMerge;
+    at(next, left) = at(next, right);
+    if (at(next, left) < n) at(previous, at(next, left)) = left;
+    push(left);
+    if (at(previous, left) >= 0) push(at(previous, left));
+  }
 }
 
 }  // namespace longhaul

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -8,33 +10,45 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "engine/base/token.h"
+#include "engine/text/vocabulary.h"
 
 namespace longhaul {
 
-// Byte-pair merges over token ids. Immutable after Create: any thread may call.
+// Byte-pair merges over token ids: the bytes of a piece, joined two by two by the merge of the lowest rank, leftmost
+// first. Immutable after Create: any thread may call.
 class Bpe {
  public:
-  // `tokens` in the byte alphabet, `merges` as "left right" by rank; `unknown` (or -1) stands for bytes without a
-  // token. INVALID_ARGUMENT naming tokenizer.ggml.merges when a merge is malformed or speaks of unknown tokens.
-  absl::Status Create(const std::vector<std::string>& tokens, const std::vector<std::string>& merges);
+  // Tokens for which `special` holds are never the result of a merge and stand for no byte, so that no text becomes
+  // one. INVALID_ARGUMENT, naming the key, when a token stands twice, a merge is malformed or speaks of unknown tokens.
+  absl::Status Create(const Vocabulary& vocabulary, const std::function<bool(TokenId)>& special);
 
-  // Appends the ids of one piece: its bytes, merged by lowest rank, leftmost first. `whole_first`: a piece that is a
-  // token is taken as it is. A byte that no token stands for is left out, as Hugging Face's tokenizers do. O(n log n).
-  void Encode(std::string_view piece, bool whole_first, std::vector<TokenId>& ids) const;
+  // What Encode works in, to be used for many pieces.
+  struct Scratch {
+    std::vector<TokenId> id;    // [bytes of the piece]; -1 once merged into its left neighbour
+    std::vector<int32_t> rank;  // of the merge with the right neighbour
+    std::vector<int32_t> previous, next;
+    std::vector<uint64_t> heap;  // rank << 32 | place of the left token
+  };
+
+  // Appends the ids of a piece, in O(n log n). A byte that no token stands for is left out, as Hugging Face does.
+  // REQUIRES: piece.size() < 2^31.
+  void Encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const;
 
  private:
+  static constexpr int32_t kNoMerge = INT32_MAX;
   struct Merge {
-    int32_t rank;
-    TokenId merged;
+    int32_t rank = kNoMerge;
+    TokenId merged = -1;
   };
-  const Merge* Find(TokenId left, TokenId right) const {
+  Merge Find(TokenId left, TokenId right) const {
     const auto found = merges_.find(static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right));
-    return found == merges_.end() ? nullptr : &found->second;
+    return found == merges_.end() ? Merge() : found->second;
   }
+  void MergeShort(Scratch& scratch) const;
+  void MergeLong(Scratch& scratch) const;
 
-  TokenId byte_ids_[256];                            // -1: no token
-  absl::flat_hash_map<uint64_t, Merge> merges_;      // by left << 32 | right
-  absl::flat_hash_map<std::string, TokenId> whole_;  // tokens by their bytes
+  std::array<TokenId, 256> byte_ids_;            // -1: no token
+  absl::flat_hash_map<uint64_t, Merge> merges_;  // by left << 32 | right
 };
 
 }  // namespace longhaul

@@ -22,7 +22,7 @@ struct Alphabet {
     }
   }
   std::array<std::string, 256> character_of;
-  std::array<int, 0x800> byte_of;  // by code point
+  std::array<int, 0x800> byte_of;  // by code point; -1 outside the alphabet
 };
 
 const Alphabet& TheAlphabet() {
@@ -39,22 +39,19 @@ std::string_view CharacterOfByte(unsigned char byte) {
 std::string BytesOfToken(std::string_view token) {
   const Alphabet& alphabet = TheAlphabet();
   std::string bytes;
+  bytes.reserve(token.size());
   for (size_t i = 0; i < token.size(); ++i) {
-    const auto lead = static_cast<unsigned char>(token[i]);
-    unsigned code = lead;
-    size_t length = 1;
-    if (lead >= 0xc0 && lead < 0xe0 && i + 1 < token.size()) {
-      code = (lead & 0x1fu) << 6 | (static_cast<unsigned char>(token[i + 1]) & 0x3fu);
-      length = 2;
+    unsigned code = static_cast<unsigned char>(token[i]);
+    if (code >= 0x80) {
+      // The whole alphabet lies in the characters of two bytes.
+      if (code < 0xc2 || code > 0xdf || i + 1 == token.size()) return std::string(token);
+      const unsigned second = static_cast<unsigned char>(token[++i]);
+      if ((second & 0xc0) != 0x80) return std::string(token);
+      code = (code & 0x1f) << 6 | (second & 0x3f);
     }
-    const bool whole = lead < 0x80 || length == 2;
-    const int byte = whole ? alphabet.byte_of[code] : -1;
-    if (byte >= 0) {
-      bytes.push_back(static_cast<char>(byte));
-    } else {
-      bytes.append(token.substr(i, length));
-    }
-    i += length - 1;
+    const int byte = alphabet.byte_of[code];
+    if (byte < 0) return std::string(token);
+    bytes.push_back(static_cast<char>(byte));
   }
   return bytes;
 }

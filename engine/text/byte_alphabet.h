@@ -11,7 +11,7 @@ namespace longhaul {
 // The character of a byte, UTF-8.
 std::string_view CharacterOfByte(unsigned char byte);
 
-// The bytes that a token's characters stand for; a character outside the alphabet stands for its own UTF-8.
+// The bytes that a token's characters stand for; the token as it is when one of them is outside the alphabet.
 std::string BytesOfToken(std::string_view token);
 
 }  // namespace longhaul

@@ -2,10 +2,10 @@
 
 #include <array>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
-#include "engine/base/strings.h"
+#include "engine/base/status_macros.h"
+#include "engine/text/utf8.h"
 
 namespace longhaul {
 namespace {
@@ -21,23 +21,62 @@ absl::Status CheckTurns(std::span<const ChatTurn> turns) {
       return absl::InvalidArgumentError(
           absl::StrCat("messages[", i, "].role is ", Quoted(turns[i].role), ", not one of system, user, assistant"));
     }
+    if (const size_t invalid = FirstInvalidUtf8(turns[i].content); invalid != turns[i].content.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("messages[", i, "].content is not UTF-8 at byte ", invalid));
+    }
   }
   return absl::OkStatus();
 }
 
-// The system message that a ChatML template writes where the conversation begins without one; empty when it has none.
-// In the Jinja text it stands as a literal between "<|im_start|>system\n" and "<|im_end|>".
+// Where the escape or character at `at` of a Jinja literal ends; appends what it stands for.
+size_t ReadLiteralCharacter(std::string_view jinja, size_t at, bool quoted, std::string& text) {
+  if (!quoted || jinja[at] != '\\' || at + 1 == jinja.size()) {
+    text += jinja[at];
+    return at + 1;
+  }
+  const char escaped = jinja[at + 1];
+  text += escaped == 'n' ? '\n' : escaped == 't' ? '\t' : escaped == 'r' ? '\r' : escaped;
+  return at + 2;
+}
+
+// The system message that a ChatML template writes where the conversation begins without one: in the Jinja text the one
+// literal that holds a whole system turn. Empty when there is none.
 std::string DefaultSystemMessage(std::string_view jinja) {
-  if (jinja.find("messages[0]['role'] != 'system'") == std::string_view::npos) return std::string();
-  for (const std::string_view open :
-       {std::string_view("<|im_start|>system\n"), std::string_view("<|im_start|>system\\n")}) {
-    const size_t at = jinja.find(open);
-    if (at == std::string_view::npos) continue;
-    const size_t begin = at + open.size();
-    const size_t end = jinja.find("<|im_end|>", begin);
-    if (end != std::string_view::npos) return std::string(jinja.substr(begin, end - begin));
+  constexpr std::string_view kOpen = "<|im_start|>system", kClose = "<|im_end|>";
+  for (size_t at = jinja.find(kOpen); at != std::string_view::npos; at = jinja.find(kOpen, at + 1)) {
+    // Text of the template itself, or a string inside an expression, which ends with the quote that it began with.
+    const char quote = at > 0 && (jinja[at - 1] == '\'' || jinja[at - 1] == '"') ? jinja[at - 1] : '{';
+    std::string turn;
+    for (size_t i = at + kOpen.size(); i < jinja.size() && jinja[i] != quote;) {
+      if (jinja.substr(i).starts_with(kClose)) {
+        if (turn.starts_with('\n')) return turn.substr(1);
+        break;
+      }
+      i = ReadLiteralCharacter(jinja, i, quote != '{', turn);
+    }
   }
   return std::string();
+}
+
+bool TrimsContents(std::string_view jinja) {
+  return jinja.find("| trim") != std::string_view::npos || jinja.find("|trim") != std::string_view::npos;
+}
+
+// What Python's str.strip() takes away, which is what Jinja's `trim` is.
+constexpr std::string_view kBlanks[] = {" ",      "\t",     "\n",     "\v",     "\f",     "\r",     "\x1c",   "\x1d",
+                                        "\x1e",   "\x1f",   "\u0085", "\u00a0", "\u1680", "\u2000", "\u2001", "\u2002",
+                                        "\u2003", "\u2004", "\u2005", "\u2006", "\u2007", "\u2008", "\u2009", "\u200a",
+                                        "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"};
+
+std::string_view Trim(std::string_view text) {
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const std::string_view blank : kBlanks) {
+      while (text.starts_with(blank)) text.remove_prefix(blank.size()), changed = true;
+      while (text.ends_with(blank)) text.remove_suffix(blank.size()), changed = true;
+    }
+  }
+  return text;
 }
 
 // Special tokens as segments of their own, a user's text between them.
@@ -72,7 +111,8 @@ std::vector<Segment> RenderChatMl(std::string_view jinja, std::span<const ChatTu
     const std::string system = DefaultSystemMessage(jinja);
     if (!system.empty()) ChatMlTurn(out, "system", system);
   }
-  for (const ChatTurn& turn : turns) ChatMlTurn(out, turn.role, turn.content);
+  const bool trims = TrimsContents(jinja);
+  for (const ChatTurn& turn : turns) ChatMlTurn(out, turn.role, trims ? Trim(turn.content) : turn.content);
   out.Special("<|im_start|>");
   out.Text("assistant\n");
   return out.Take();
@@ -85,12 +125,23 @@ void Llama3Header(Renderer& out, std::string_view role) {
   out.Text("\n\n");
 }
 
-std::vector<Segment> RenderLlama3(std::span<const ChatTurn> turns) {
+std::vector<Segment> RenderLlama3(std::string_view jinja, std::span<const ChatTurn> turns) {
   Renderer out;
   out.Special("<|begin_of_text|>");
+  // Since Llama 3.1 every conversation begins with a system turn that names two dates. The second is a parameter whose
+  // default stands in the template; an answer must not depend on the day.
+  if (jinja.find("Cutting Knowledge Date") != std::string_view::npos) {
+    Llama3Header(out, "system");
+    out.Text("Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
+    if (turns[0].role == "system") {
+      out.Text(Trim(turns[0].content));
+      turns = turns.subspan(1);
+    }
+    out.Special("<|eot_id|>");
+  }
   for (const ChatTurn& turn : turns) {
     Llama3Header(out, turn.role);
-    out.Text(ToStd(absl::StripAsciiWhitespace(turn.content)));
+    out.Text(Trim(turn.content));
     out.Special("<|eot_id|>");
   }
   Llama3Header(out, "assistant");
@@ -114,7 +165,8 @@ std::string_view Name(ChatFamily family) {
 ChatFamily RecogniseChatFamily(std::string_view jinja) {
   const auto holds = [&](std::string_view text) { return jinja.find(text) != std::string_view::npos; };
   if (holds("<|start_header_id|>") && holds("<|eot_id|>")) return ChatFamily::kLlama3;
-  if (holds("<|im_start|>") && holds("<|im_end|>")) return ChatFamily::kChatMl;
+  // With <|im_sep|> it is another family.
+  if (holds("<|im_start|>") && holds("<|im_end|>") && !holds("<|im_sep|>")) return ChatFamily::kChatMl;
   return ChatFamily::kNone;
 }
 
@@ -127,12 +179,12 @@ absl::StatusOr<ChatFamily> ParseChatFamily(std::string_view name) {
 
 absl::StatusOr<std::vector<Segment>> RenderChat(ChatFamily family, std::string_view jinja,
                                                 std::span<const ChatTurn> turns) {
-  if (absl::Status status = CheckTurns(turns); !status.ok()) return status;
+  LH_RETURN_IF_ERROR(CheckTurns(turns));
   switch (family) {
     case ChatFamily::kChatMl:
       return RenderChatMl(jinja, turns);
     case ChatFamily::kLlama3:
-      return RenderLlama3(turns);
+      return RenderLlama3(jinja, turns);
     case ChatFamily::kNone:
       break;
   }

@@ -3,32 +3,43 @@
 #include <pcre2.h>
 
 #include <array>
+#include <cstdint>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
 namespace {
 
-constexpr const char* kGpt2 = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+// Unicode's White_Space, for the inside of a class. PCRE2's \s also holds U+180E, which is no white space any more.
+constexpr const char* kSpace = R"(\t-\r \x{85}\p{Z})";
+
+// Every pattern matches at least one character.
+constexpr const char* kGpt2 =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^SPACE\p{L}\p{N}]+|[SPACE]+(?![^SPACE])|[SPACE]+)";
+// Digits stand alone before anything else: what is left is cut as by GPT-2, with every digit an end of the text.
+constexpr const char* kSmolLm =
+    R"(\p{N}|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^SPACE\p{L}\p{N}]+|[SPACE]+(?![^SPACE\p{N}])|[SPACE]+)";
 constexpr const char* kLlama3 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^SPACE\p{L}\p{N}]+[\r\n]*|)"
+    R"([SPACE]*[\r\n]+|[SPACE]+(?![^SPACE])|[SPACE]+)";
 constexpr const char* kQwen2 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^SPACE\p{L}\p{N}]+[\r\n]*|)"
+    R"([SPACE]*[\r\n]+|[SPACE]+(?![^SPACE])|[SPACE]+)";
 
 // A pre-tokenizer is a list of patterns: each cuts every piece of the one before into its matches and what lies
-// between.
+// between. SPACE stands for kSpace.
 struct Recipe {
   const char* name;
   std::array<const char*, 4> patterns;
   bool ignores_merges;
 };
 constexpr Recipe kRecipes[] = {
-    // Digits stand alone before anything else.
-    {"smollm", {R"(\p{N})", kGpt2}, false},
+    {"smollm", {kSmolLm}, false},
     {"gpt-2", {kGpt2}, false},
     {"llama-bpe", {kLlama3}, true},
     {"qwen2", {kQwen2}, false},
@@ -39,43 +50,59 @@ constexpr Recipe kRecipes[] = {
 
 class PreTokenizer::Pattern {
  public:
-  static absl::StatusOr<std::unique_ptr<Pattern>> Compile(const char* pattern) {
+  static absl::StatusOr<std::unique_ptr<Pattern>> Compile(const char* text) {
+    const std::string pattern = absl::StrReplaceAll(text, {{"SPACE", kSpace}});
+    auto made = std::make_unique<Pattern>();
     int error = 0;
     PCRE2_SIZE offset = 0;
-    pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED,
-                                     PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &error, &offset, nullptr);
-    if (code == nullptr) return absl::InternalError(absl::StrCat("pre-tokenizer pattern: PCRE2 error ", error));
+    made->code_ = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP,
+                                &error, &offset, nullptr);
+    made->context_ = pcre2_match_context_create(nullptr);
+    if (made->code_ == nullptr || made->context_ == nullptr) {
+      return absl::InternalError(absl::StrCat("a pre-tokenizer's pattern: PCRE2 error ", error, " at ", offset));
+    }
     // Where there is no JIT the interpreter does the same, only slower.
-    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
-    return std::unique_ptr<Pattern>(new Pattern(code));
+    pcre2_jit_compile(made->code_, PCRE2_JIT_COMPLETE);
+    // A run of spaces of any length is stepped back through once: work in proportion to the text, not a runaway match.
+    pcre2_set_match_limit(made->context_, UINT32_MAX);
+    pcre2_set_depth_limit(made->context_, UINT32_MAX);
+    pcre2_set_heap_limit(made->context_, UINT32_MAX);
+    return made;
   }
-  ~Pattern() { pcre2_code_free(code_); }
+  Pattern() = default;
+  Pattern(const Pattern&) = delete;
+  Pattern& operator=(const Pattern&) = delete;
+  ~Pattern() {
+    pcre2_match_context_free(context_);
+    pcre2_code_free(code_);
+  }
 
-  absl::Status Split(std::string_view text, std::vector<std::string_view>& pieces) const {
-    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
-        pcre2_match_data_create_from_pattern(code_, nullptr), pcre2_match_data_free);
-    const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+  // Hands over the matches and what lies between them; stops at the first error of `piece`.
+  absl::Status Split(std::string_view text, absl::FunctionRef<absl::Status(std::string_view)> piece) const {
+    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(pcre2_match_data_create(1, nullptr),
+                                                                                    pcre2_match_data_free);
+    if (match == nullptr) return absl::ResourceExhaustedError("no memory for the pre-tokenizer");
     size_t done = 0;
     while (done < text.size()) {
-      int result = pcre2_match(code_, subject, text.size(), done, PCRE2_NO_UTF_CHECK, match.get(), nullptr);
-      if (result == PCRE2_ERROR_JIT_STACKLIMIT) {
-        result =
-            pcre2_match(code_, subject, text.size(), done, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match.get(), nullptr);
-      }
-      if (result == PCRE2_ERROR_NOMATCH) break;
+      const auto find = [&](uint32_t options) {
+        return pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), done,
+                           PCRE2_NO_UTF_CHECK | options, match.get(), context_);
+      };
+      int result = find(0);
+      if (result == PCRE2_ERROR_JIT_STACKLIMIT) result = find(PCRE2_NO_JIT);
+      if (result == PCRE2_ERROR_NOMATCH) return piece(text.substr(done));
       if (result < 0) return absl::InternalError(absl::StrCat("the pre-tokenizer gave up: PCRE2 error ", result));
       const PCRE2_SIZE* const ends = pcre2_get_ovector_pointer(match.get());
-      if (ends[0] > done) pieces.push_back(text.substr(done, ends[0] - done));
-      pieces.push_back(text.substr(ends[0], ends[1] - ends[0]));
+      if (ends[0] > done) LH_RETURN_IF_ERROR(piece(text.substr(done, ends[0] - done)));
+      LH_RETURN_IF_ERROR(piece(text.substr(ends[0], ends[1] - ends[0])));
       done = ends[1];
     }
-    if (done < text.size()) pieces.push_back(text.substr(done));
     return absl::OkStatus();
   }
 
  private:
-  explicit Pattern(pcre2_code* code) : code_(code) {}
-  pcre2_code* code_;
+  pcre2_code* code_ = nullptr;
+  pcre2_match_context* context_ = nullptr;
 };
 
 PreTokenizer::PreTokenizer(bool ignores_merges) : ignores_merges_(ignores_merges) {}
@@ -100,14 +127,16 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> PreTokenizer::Create(std::string_v
       absl::StrCat("tokenizer.ggml.pre: the pre-tokenizer ", Quoted(name), " is not known; known are ", known));
 }
 
-absl::Status PreTokenizer::Split(std::string_view text, std::vector<std::string_view>& pieces) const {
-  std::vector<std::string_view> before = {text}, after;
-  for (const auto& pattern : patterns_) {
-    after.clear();
-    for (std::string_view piece : before) LH_RETURN_IF_ERROR(pattern->Split(piece, after));
-    before.swap(after);
+absl::Status PreTokenizer::Split(std::string_view text, absl::FunctionRef<void(std::string_view)> piece) const {
+  return Split(text, 0, piece);
+}
+
+absl::Status PreTokenizer::Split(std::string_view text, size_t pattern,
+                                 absl::FunctionRef<void(std::string_view)> piece) const {
+  if (pattern < patterns_.size()) {
+    return patterns_[pattern]->Split(text, [&](std::string_view part) { return Split(part, pattern + 1, piece); });
   }
-  pieces.insert(pieces.end(), before.begin(), before.end());
+  piece(text);
   return absl::OkStatus();
 }
 

@@ -2,22 +2,36 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/text/bpe.h"
 #include "engine/text/byte_alphabet.h"
+#include "engine/text/name_trie.h"
 #include "engine/text/pre_tokenizer.h"
 #include "engine/text/utf8.h"
 
 namespace longhaul {
 namespace {
 
-// Names of control tokens that end an answer in the known families.
+// Names of special tokens that end an answer in the known families.
 constexpr std::array<std::string_view, 5> kEndNames = {"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>",
                                                        "<|eom_id|>"};
+// Special tokens of the known families, whatever a file declares them to be.
+constexpr std::array<std::string_view, 8> kMarks = {"<|im_start|>",        "<|im_end|>",       "<|endoftext|>",
+                                                    "<|eot_id|>",          "<|end_of_text|>",  "<|begin_of_text|>",
+                                                    "<|start_header_id|>", "<|end_header_id|>"};
+// Places in a text are 32 bits wide.
+constexpr size_t kMaxTextBytes = size_t{1} << 30;
+
+bool Contains(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 absl::Status CheckOptionalId(const char* key, std::optional<TokenId> id, size_t size) {
   if (!id.has_value() || (*id >= 0 && static_cast<size_t>(*id) < size)) return absl::OkStatus();
@@ -50,35 +64,68 @@ absl::Status Check(const Vocabulary& vocabulary) {
 }  // namespace
 
 struct Tokenizer::Impl {
+  // What a token is to text: made by merges, found by its name in any text, or found by its name where it is allowed.
+  enum class Role : uint8_t { kText, kAdded, kSpecial };
+
   Vocabulary vocabulary;
-  std::unique_ptr<PreTokenizer> pre_tokenizer;
-  Bpe bpe;
+  std::vector<Role> roles;         // [vocabulary]
   std::vector<std::string> bytes;  // [vocabulary]
   std::vector<TokenId> end_tokens;
-  // Tokens that are found by their name, longest first, by their first byte.
-  std::array<std::vector<TokenId>, 256> named;
+  std::unique_ptr<PreTokenizer> pre_tokenizer;
+  Bpe bpe;
+  NameTrie added, added_or_special;
+  // Where the pre-tokenizer ignores merges: tokens of text by their bytes, which `bytes` owns.
+  absl::flat_hash_map<absl::string_view, TokenId> whole;
 
-  bool IsNamed(TokenId id) const {
-    const TokenKind kind = vocabulary.kinds[static_cast<size_t>(id)];
-    return kind == TokenKind::kControl || kind == TokenKind::kUserDefined;
-  }
-
-  // The named token at `at`, or -1. A control token is found only where it is asked for; a user-defined one always, as
-  // an added token of Hugging Face's is.
-  TokenId NamedAt(std::string_view text, size_t at, bool control) const {
-    for (TokenId id : named[static_cast<unsigned char>(text[at])]) {
-      if (!control && vocabulary.kinds[static_cast<size_t>(id)] == TokenKind::kControl) continue;
-      const std::string& name = bytes[static_cast<size_t>(id)];
-      if (text.compare(at, name.size(), name) == 0) return id;
+  Role RoleOf(TokenId id) const {
+    if (Contains(kMarks, vocabulary.tokens[static_cast<size_t>(id)])) return Role::kSpecial;
+    switch (vocabulary.kinds[static_cast<size_t>(id)]) {
+      case TokenKind::kControl:
+      case TokenKind::kUnknown:
+      case TokenKind::kUnused:
+        return Role::kSpecial;
+      case TokenKind::kUserDefined:
+        return id == vocabulary.bos || id == vocabulary.eos || id == vocabulary.eot ? Role::kSpecial : Role::kAdded;
+      case TokenKind::kUndefined:
+      case TokenKind::kNormal:
+      case TokenKind::kByte:
+        break;
     }
-    return -1;
+    return Role::kText;
   }
 
-  absl::Status EncodePlain(std::string_view text, std::vector<TokenId>& ids) const {
-    std::vector<std::string_view> pieces;
-    LH_RETURN_IF_ERROR(pre_tokenizer->Split(text, pieces));
-    for (std::string_view piece : pieces) bpe.Encode(piece, pre_tokenizer->ignores_merges(), ids);
-    return absl::OkStatus();
+  absl::Status EncodePlain(std::string_view text, Bpe::Scratch& scratch, std::vector<TokenId>& ids) const {
+    return pre_tokenizer->Split(text, [&](std::string_view piece) {
+      if (const auto found = whole.find(ToAbsl(piece)); found != whole.end()) {
+        ids.push_back(found->second);
+      } else {
+        bpe.Encode(piece, scratch, ids);
+      }
+    });
+  }
+
+  absl::Status Encode(std::string_view text, bool parse_special, std::vector<TokenId>& ids) const {
+    if (text.size() > kMaxTextBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("the text has ", text.size(), " bytes, at most ", kMaxTextBytes));
+    }
+    if (const size_t invalid = FirstInvalidUtf8(text); invalid != text.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("the text is not UTF-8 at byte ", invalid));
+    }
+    Bpe::Scratch scratch;
+    const NameTrie& names = parse_special ? added_or_special : added;
+    size_t plain = 0;  // where the text begins that is not encoded yet
+    for (size_t at = 0; at < text.size() && !names.empty();) {
+      const NameTrie::Found found = names.Longest(text.substr(at));
+      if (found.id < 0) {
+        ++at;
+        continue;
+      }
+      LH_RETURN_IF_ERROR(EncodePlain(text.substr(plain, at - plain), scratch, ids));
+      ids.push_back(found.id);
+      at += found.length;
+      plain = at;
+    }
+    return EncodePlain(text.substr(plain), scratch, ids);
   }
 };
 
@@ -88,46 +135,40 @@ Tokenizer::~Tokenizer() = default;
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(Vocabulary vocabulary) {
   LH_RETURN_IF_ERROR(Check(vocabulary));
   auto impl = std::make_unique<Impl>();
-  LH_ASSIGN_OR_RETURN(impl->pre_tokenizer, PreTokenizer::Create(vocabulary.pre_tokenizer));
-  LH_RETURN_IF_ERROR(impl->bpe.Create(vocabulary.tokens, vocabulary.merges));
   impl->vocabulary = std::move(vocabulary);
   const Vocabulary& v = impl->vocabulary;
+  LH_ASSIGN_OR_RETURN(impl->pre_tokenizer, PreTokenizer::Create(v.pre_tokenizer));
   const auto size = static_cast<TokenId>(v.tokens.size());
+  impl->bytes.reserve(v.tokens.size());
+  impl->roles.reserve(v.tokens.size());
   for (TokenId id = 0; id < size; ++id) {
     const std::string& token = v.tokens[static_cast<size_t>(id)];
-    impl->bytes.push_back(impl->IsNamed(id) ? token : BytesOfToken(token));
-    if (impl->IsNamed(id) && !token.empty()) impl->named[static_cast<unsigned char>(token[0])].push_back(id);
-    const bool ends = id == v.eos || id == v.eot ||
-                      (v.kinds[static_cast<size_t>(id)] == TokenKind::kControl &&
-                       std::find(kEndNames.begin(), kEndNames.end(), token) != kEndNames.end());
-    if (ends) impl->end_tokens.push_back(id);
+    const TokenKind kind = v.kinds[static_cast<size_t>(id)];
+    const Impl::Role role = impl->RoleOf(id);
+    impl->roles.push_back(role);
+    impl->bytes.push_back(role == Impl::Role::kText ? BytesOfToken(token) : token);
+    if (role != Impl::Role::kText && kind != TokenKind::kUnused && !token.empty()) {
+      impl->added_or_special.Add(token, id);
+      if (role == Impl::Role::kAdded) impl->added.Add(token, id);
+    }
+    const bool ends = role == Impl::Role::kSpecial && Contains(kEndNames, token);
+    if (id == v.eos || id == v.eot || ends) impl->end_tokens.push_back(id);
   }
-  for (std::vector<TokenId>& ids : impl->named) {
-    std::stable_sort(ids.begin(), ids.end(), [&](TokenId a, TokenId b) {
-      return impl->bytes[static_cast<size_t>(a)].size() > impl->bytes[static_cast<size_t>(b)].size();
-    });
+  LH_RETURN_IF_ERROR(
+      impl->bpe.Create(v, [&](TokenId id) { return impl->roles[static_cast<size_t>(id)] == Impl::Role::kSpecial; }));
+  if (impl->pre_tokenizer->ignores_merges()) {
+    for (TokenId id = 0; id < size; ++id) {
+      if (impl->roles[static_cast<size_t>(id)] == Impl::Role::kText) {
+        impl->whole.emplace(ToAbsl(impl->bytes[static_cast<size_t>(id)]), id);
+      }
+    }
   }
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
 
 absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text, bool parse_special) const {
-  if (const size_t invalid = FirstInvalidUtf8(text); invalid != text.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("the text is not UTF-8 at byte ", invalid));
-  }
   std::vector<TokenId> ids;
-  size_t plain = 0;  // where the text that no named token holds begins
-  for (size_t at = 0; at < text.size();) {
-    const TokenId id = impl_->NamedAt(text, at, parse_special);
-    if (id < 0) {
-      ++at;
-      continue;
-    }
-    LH_RETURN_IF_ERROR(impl_->EncodePlain(text.substr(plain, at - plain), ids));
-    ids.push_back(id);
-    at += impl_->bytes[static_cast<size_t>(id)].size();
-    plain = at;
-  }
-  LH_RETURN_IF_ERROR(impl_->EncodePlain(text.substr(plain), ids));
+  LH_RETURN_IF_ERROR(impl_->Encode(text, parse_special, ids));
   return ids;
 }
 
@@ -135,8 +176,7 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::EncodeSegments(std::span<const S
   std::vector<TokenId> ids;
   if (add_bos && impl_->vocabulary.add_bos) ids.push_back(*impl_->vocabulary.bos);
   for (const Segment& segment : segments) {
-    LH_ASSIGN_OR_RETURN(const std::vector<TokenId> part, Encode(segment.text, segment.parse_special));
-    ids.insert(ids.end(), part.begin(), part.end());
+    LH_RETURN_IF_ERROR(impl_->Encode(segment.text, segment.parse_special, ids));
   }
   return ids;
 }
@@ -146,7 +186,7 @@ std::string_view Tokenizer::TokenBytes(TokenId id) const {
 }
 
 bool Tokenizer::IsSpecial(TokenId id) const {
-  return impl_->vocabulary.kinds[static_cast<size_t>(id)] == TokenKind::kControl;
+  return impl_->roles[static_cast<size_t>(id)] == Impl::Role::kSpecial;
 }
 
 std::string Tokenizer::Decode(std::span<const TokenId> ids, bool special) const {

@@ -24,11 +24,14 @@ struct Segment {
 class Tokenizer {
  public:
   // INVALID_ARGUMENT, naming the GGUF key, on an empty vocabulary, a tokenizer model other than "gpt2", an unknown
-  // pre-tokenizer (the message lists those that are known), a merge of unknown tokens or an id outside the vocabulary.
+  // pre-tokenizer (the message lists those that are known), a token that stands twice, a merge of unknown tokens or an
+  // id outside the vocabulary.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(Vocabulary vocabulary);
   ~Tokenizer();
 
-  // The ids of one text, without a BOS. INVALID_ARGUMENT when it is not UTF-8, with the byte offset.
+  // The ids of one text, without a BOS. INVALID_ARGUMENT when it is not UTF-8, with the byte offset. As with Hugging
+  // Face: names of user-defined tokens become those tokens in any text, and bytes for which the vocabulary has no token
+  // are left out. Without `parse_special` no id is special, whatever the text and the vocabulary are.
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text, bool parse_special = false) const;
 
   // Each segment by itself, joined; a BOS first where the model wants one and `add_bos` is true.
@@ -36,6 +39,7 @@ class Tokenizer {
 
   // The bytes that a token stands for; for special tokens their name. REQUIRES: 0 <= id < vocabulary_size().
   std::string_view TokenBytes(TokenId id) const;
+  // Control, unknown and unused tokens, and the marks of the known chat templates: no text of a user becomes one.
   bool IsSpecial(TokenId id) const;
 
   // The text of ids: bytes joined, special tokens left out unless asked for. May not be UTF-8 if the ids are not a

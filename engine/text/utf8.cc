@@ -1,6 +1,7 @@
 #include "engine/text/utf8.h"
 
-#include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace longhaul {
 namespace {
@@ -41,6 +42,14 @@ Head ReadHead(std::string_view text) {
 size_t FirstInvalidUtf8(std::string_view text) {
   size_t at = 0;
   while (at < text.size()) {
+    // Eight bytes of ASCII at once.
+    if (uint64_t eight; at + sizeof(eight) <= text.size()) {
+      std::memcpy(&eight, text.data() + at, sizeof(eight));
+      if ((eight & 0x8080808080808080u) == 0) {
+        at += sizeof(eight);
+        continue;
+      }
+    }
     const Head head = ReadHead(text.substr(at));
     if (!head.whole) return at;
     at += head.length;
