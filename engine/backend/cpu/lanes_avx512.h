@@ -27,7 +27,11 @@ struct Lanes {
   LH_INLINE static I LoadI(const void* at) { return _mm512_loadu_si512(at); }
   LH_INLINE static void StoreF(F value, void* at) { _mm512_storeu_ps(at, value); }
   LH_INLINE static F BroadcastF(const float* at) { return _mm512_set1_ps(*at); }
-  LH_INLINE static I BroadcastI(const void* at) { return _mm512_set1_epi32(*static_cast<const int32_t*>(at)); }
+  LH_INLINE static I BroadcastI(const void* at) {
+    int32_t value;
+    __builtin_memcpy(&value, at, sizeof(value));
+    return _mm512_set1_epi32(value);
+  }
   LH_INLINE static I SetI(int32_t value) { return _mm512_set1_epi32(value); }
 
   // 16 lanes of 16 or 8 bits, widened.

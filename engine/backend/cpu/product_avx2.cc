@@ -45,7 +45,11 @@ struct Lanes {
     const __m256 value = _mm256_broadcast_ss(at);
     return {value, value};
   }
-  LH_INLINE static I BroadcastI(const void* at) { return SetI(*static_cast<const int32_t*>(at)); }
+  LH_INLINE static I BroadcastI(const void* at) {
+    int32_t value;
+    __builtin_memcpy(&value, at, sizeof(value));
+    return SetI(value);
+  }
   LH_INLINE static I SetI(int32_t value) {
     const __m256i lanes = _mm256_set1_epi32(value);
     return {lanes, lanes};
