@@ -496,7 +496,10 @@ void EngineImpl::DistributeResults(StepResult result, Clock::time_point now) {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   LH_ASSIGN_OR_RETURN(ModelFile model, LoadModelFile(options.model_path));
   LH_ASSIGN_OR_RETURN(Vocabulary vocabulary, ReadVocabulary(*model.gguf));
-  LH_ASSIGN_OR_RETURN(auto encoder, PromptEncoder::Create(std::move(vocabulary), options.chat_template));
+  auto encoder = PromptEncoder::Create(std::move(vocabulary), options.chat_template);
+  if (!encoder.ok()) {
+    return absl::Status(encoder.status().code(), absl::StrCat(options.model_path, ": ", encoder.status().message()));
+  }
   LH_ASSIGN_OR_RETURN(RotaryPlan plan, PlainPlan(model.config.rotation));
   ModelRunnerOptions runner_options;
   runner_options.compute_type = options.compute_type;
@@ -505,7 +508,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
   runner_options.kv_cache_bytes = options.kv_cache_bytes > 0 ? options.kv_cache_bytes : QuarterOfMemory();
   runner_options.limits.max_tokens = options.max_batch_tokens;
   LH_ASSIGN_OR_RETURN(auto runner, ModelRunner::Create(model, runner_options));
-  return std::make_unique<EngineImpl>(options, std::move(model), std::move(encoder), std::move(runner),
+  return std::make_unique<EngineImpl>(options, std::move(model), *std::move(encoder), std::move(runner),
                                       std::move(plan));
 }
 
