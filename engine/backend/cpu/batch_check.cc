@@ -17,7 +17,7 @@ absl::Status CheckRow(const Batch& batch, size_t index, int64_t first_token, con
     return Wrong("row ", index, " has ", row.n_new, " new tokens from ", row.first_token, " on, behind ", row.length);
   }
   if (row.length > shape.max_positions - row.n_new) {
-    return Wrong("row ", index, " grows to ", row.length + row.n_new, " tokens; at most ", shape.max_positions);
+    return Wrong("row ", index, " grows by ", row.n_new, " to more than ", shape.max_positions, " tokens");
   }
   const int64_t n_blocks = (row.length + row.n_new + kBlockTokens - 1) / kBlockTokens;
   if (static_cast<int64_t>(row.block_table.size()) < n_blocks) {
