@@ -12,12 +12,29 @@ namespace longhaul {
 // SHA-like identity of a plan: 128 bits over the plan's numbers.
 using Fingerprint = std::array<uint64_t, 2>;
 
-// How positions turn queries and keys: all that a kernel knows of a position mode (DESIGN.md, idea 1).
+// From distance `window` on, a key turns by j / divisor (0: not at all) and a query by p / divisor + query_offset; `floor`
+// rounds both quotients down. Below it both turn by their own positions.
+struct FarRegime {
+  int64_t window = 0;  // at least 1
+  int64_t divisor = 0;
+  bool floor = false;
+  double query_offset = 0;
+};
+
+// A query at position p is multiplied by max(1, ln(p + 1) / ln(trained_length)).
+struct LogN {
+  double trained_length = 0;  // above 1
+};
+
+// How positions turn queries and keys: all that a kernel knows of a position mode (DESIGN.md, idea 1). The cache holds
+// each key in its far rotation (without a far regime: turned by its own position).
 struct RotaryPlan {
   std::vector<double> inv_freq;  // [rotary_dims / 2] radians per position
-  double query_scale = 1;        // multiplies the rotated query; YaRN's temperature squared
+  std::optional<FarRegime> far;
+  double query_scale = 1;  // multiplies the rotated query; YaRN's temperature squared
+  std::optional<LogN> log_n;
   std::optional<int64_t> reach;  // tokens that this plan holds; none = no bound
-  Fingerprint fingerprint{};     // of inv_freq and query_scale, not of the name or the reach
+  Fingerprint fingerprint{};     // of all the numbers above but the reach
 };
 
 // A model's own rotation as its file declares it.
@@ -31,6 +48,7 @@ struct ModelRotation {
   int64_t original_length = 0;      // trained length before the declared scaling; 0 = not declared
   double attention_factor = 1;      // YaRN: multiplies the temperature m = 0.1 ln(factor) + 1
   std::vector<float> pair_factors;  // [rotary_dims / 2] or empty: theta_i is divided by it (rope_freqs.weight)
+  std::vector<float> long_factors;  // [rotary_dims / 2] or empty: a table to be asked for (rope_factors_long.weight)
   int64_t trained_length = 0;       // L: what the file declares as its context length
 };
 
