@@ -63,6 +63,9 @@ class EngineImpl : public Engine {
   }
   absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const override;
   std::string TokenBytes(TokenId id) const override { return std::string(encoder_->tokenizer().TokenBytes(id)); }
+  absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode&, int64_t) const override {
+    return absl::UnimplementedError("position modes");
+  }
   const ModelInfo& model() const override { return info_; }
   EngineStats Stats() const override;
 
@@ -314,11 +317,12 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareGenerate(Request request
                                                    max_tokens, " of the answer exceed ", room.tokens, ", ",
                                                    room.limit));
   }
-  Started started{.prompt_tokens = prompt_tokens,
-                  .max_tokens = max_tokens,
-                  .reach = plain_plan_.reach.value_or(0),
-                  .seed = params.seed.has_value() ? *params.seed : DrawSeed(),
-                  .engine_fingerprint = info_.engine_fingerprint};
+  Started started;
+  started.prompt_tokens = prompt_tokens;
+  started.max_tokens = max_tokens;
+  started.reach = plain_plan_.reach.value_or(0);
+  started.seed = params.seed.has_value() ? *params.seed : DrawSeed();
+  started.engine_fingerprint = info_.engine_fingerprint;
   return std::make_unique<GenerateState>(std::move(request), std::move(stream), submitted, std::move(started),
                                          std::move(prompt), plain_plan_, encoder_->tokenizer(), pool_);
 }
@@ -346,8 +350,10 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareScore(Request request, s
                                                    " tokens; at most ", n - 1, " have a context"));
   }
   const int64_t first_token = params.last_tokens > 0 ? n - params.last_tokens : std::max<int64_t>(params.from_token, 1);
-  Started started{
-      .prompt_tokens = n, .reach = plain_plan_.reach.value_or(0), .engine_fingerprint = info_.engine_fingerprint};
+  Started started;
+  started.prompt_tokens = n;
+  started.reach = plain_plan_.reach.value_or(0);
+  started.engine_fingerprint = info_.engine_fingerprint;
   return std::make_unique<ScoreState>(std::move(request), std::move(stream), submitted, std::move(started),
                                       std::move(text), first_token, plain_plan_, pool_);
 }

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/types.h"
 #include "engine/event_stream.h"
+#include "engine/position/position_resolver.h"
 #include "engine/request.h"
 
 namespace longhaul {
@@ -25,7 +26,9 @@ struct EngineOptions {
   int64_t max_request_tokens = 0;  // prompt and answer together; 0 = no bound of its own
   int64_t max_batch_tokens = 512;  // of one step
   size_t events_per_stream = 64;
-  std::string chat_template;  // "chatml" or "llama3"; empty: recognised from the file
+  std::string chat_template;                                  // "chatml" or "llama3"; empty: recognised from the file
+  PositionMode default_position{.kind = position::Rerope()};  // what Auto becomes past the trained length
+  int64_t trained_length = 0;                                 // instead of the file's; 0: the file's
 };
 
 // What is loaded.
@@ -85,6 +88,9 @@ class Engine {
 
   // The bytes of one token, as they stand in the vocabulary. REQUIRES: 0 <= id < vocabulary_size.
   virtual std::string TokenBytes(TokenId id) const = 0;
+
+  // The plan of a mode for a text of `length` tokens; see PositionResolver.
+  virtual absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode& mode, int64_t length) const = 0;
 
   virtual const ModelInfo& model() const = 0;
   virtual EngineStats Stats() const = 0;

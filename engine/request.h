@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "engine/base/token.h"
 #include "engine/decoding/sampler.h"
+#include "engine/position/position_mode.h"
 
 // What a caller asks of the engine and what it is told: plain structs, the wire's twins.
 namespace longhaul {
@@ -50,6 +51,7 @@ struct GenerateParams {
   std::optional<uint64_t> seed;  // not given: drawn; Started tells it
   StoppingParams stopping;
   OutputParams output;
+  PositionMode position{};
 };
 
 struct ScoreParams {
@@ -57,6 +59,7 @@ struct ScoreParams {
   int64_t from_token = 0;   // the first token whose log-probability is wanted; 0 means 1, the first that has one
   int64_t last_tokens = 0;  // instead of from_token: the last so many tokens; 0 = use from_token
   int top_logprobs = 0;     // of each scored position, 0..20
+  PositionMode position{};
 };
 
 struct Request {
@@ -70,9 +73,11 @@ struct Request {
 
 struct Started {
   int64_t prompt_tokens = 0;
-  int64_t max_tokens = 0;  // what was resolved
-  int64_t reach = 0;       // tokens that the plan holds; 0 = no bound
-  uint64_t seed = 0;       // the one in use
+  int64_t max_tokens = 0;                        // what was resolved
+  PositionMode position{};                       // the mode in use, every parameter filled in
+  int64_t reach = 0;                             // tokens that the plan holds; 0 = no bound
+  bool past_recommended = false, refit = false;  // see ResolvedPosition
+  uint64_t seed = 0;                             // the one in use
   std::string engine_fingerprint;
 };
 

@@ -9,12 +9,12 @@
 
 namespace longhaul {
 
-// The rotations of a plan: cosines and sines in f32 of every pair for a position, and the query's scale. A pure function
-// of plan and position. Immutable after construction: any thread may read.
+// The rotations of a plan: cosines and sines in f32 of every pair for a position, and the query's scale. A pure
+// function of plan and position. Immutable after construction: any thread may read.
 //
 // A plain plan turns queries and keys by Near. With a far regime a key is stored turned by StoredKey (not at all where
-// !turns_stored_keys()); FarQuery meets stored keys from distance `window` on; Near turns the query for the nearer ones,
-// whose keys are the stored ones turned further by NearKey.
+// !turns_stored_keys()); FarQuery meets stored keys from distance `window` on; Near turns the query for the nearer
+// ones, whose keys are the stored ones turned further by NearKey.
 class PlanAngles {
  public:
   // REQUIRES: max_positions > 0; the plan's fields keep their contracts.
@@ -25,8 +25,8 @@ class PlanAngles {
   int64_t window() const { return far_.has_value() ? far_->window : 0; }
   bool turns_stored_keys() const { return !far_.has_value() || far_->divisor > 0; }
 
-  // Each writes [pairs()] cosines and sines. REQUIRES: 0 <= position < max_positions; for all but Near a far regime; for
-  // StoredKey turns_stored_keys().
+  // Each writes [pairs()] cosines and sines. REQUIRES: 0 <= position < max_positions; for all but Near a far regime;
+  // for StoredKey turns_stored_keys().
   void Near(int64_t position, float* cosines, float* sines) const { near_.Angles(position, cosines, sines); }
   void StoredKey(int64_t position, float* cosines, float* sines) const;
   void NearKey(int64_t position, float* cosines, float* sines) const;

@@ -96,8 +96,8 @@ struct PositionMode {
   std::variant<position::Auto, position::None, position::Linear, position::Ntk, position::NtkFixed, position::BetaMixed,
                position::Yarn, position::Llama3, position::PerPair, position::Rerope, position::LeakyRerope,
                position::SelfExtend>
-      kind;
-  std::optional<position::LogNSwitch> log_n;
+      kind{};
+  std::optional<position::LogNSwitch> log_n{};
   int64_t trained_length = 0;       // L; 0: the server's
   bool allow_beyond_reach = false;  // windows above L and texts beyond the reach are allowed
 };

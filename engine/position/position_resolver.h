@@ -19,15 +19,15 @@ struct ResolvedPosition {
 // Makes plans of modes for one model (DESIGN.md section 4). Immutable: any thread.
 class PositionResolver {
  public:
-  // `default_mode`: what Auto becomes past L; not Auto itself. `trained_length`: L instead of the file's; 0 = the file's.
-  // INVALID_ARGUMENT names what makes no sense, also a default mode that could never be resolved.
+  // `default_mode`: what Auto becomes past L; not Auto itself. `trained_length`: L instead of the file's; 0 = the
+  // file's. INVALID_ARGUMENT names what makes no sense, also a default mode that could never be resolved.
   static absl::StatusOr<PositionResolver> Create(const ModelRotation& rotation, const PositionMode& default_mode,
                                                  int64_t trained_length);
 
   // The plan of `mode` for a text of `length` tokens, prompt and answer together (0: L). Fitted parameters are those of
   // the smallest rung that holds it. A length beyond the reach is no error: the caller compares.
-  // INVALID_ARGUMENT names the field ("position.rerope.window"), the value and what is allowed; FAILED_PRECONDITION when
-  // the model file lacks what the mode needs.
+  // INVALID_ARGUMENT names the field ("position.rerope.window"), the value and what is allowed; FAILED_PRECONDITION
+  // when the model file lacks what the mode needs.
   absl::StatusOr<ResolvedPosition> Resolve(const PositionMode& mode, int64_t length) const;
 
   // The model's own rotation.

@@ -12,8 +12,8 @@ namespace longhaul {
 // SHA-like identity of a plan: 128 bits over the plan's numbers.
 using Fingerprint = std::array<uint64_t, 2>;
 
-// From distance `window` on, a key turns by j / divisor (0: not at all) and a query by p / divisor + query_offset; `floor`
-// rounds both quotients down. Below it both turn by their own positions.
+// From distance `window` on, a key turns by j / divisor (0: not at all) and a query by p / divisor + query_offset;
+// `floor` rounds both quotients down. Below it both turn by their own positions.
 struct FarRegime {
   int64_t window = 0;  // at least 1
   int64_t divisor = 0;
