@@ -1,11 +1,11 @@
 #include "engine/position/rotary_plan.h"
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
-#include <numbers>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
+#include "engine/position/frequency_scaling.h"
 
 namespace longhaul {
 namespace {
@@ -17,6 +17,20 @@ uint64_t Mix(uint64_t x) {
   x ^= x >> 27;
   x *= 0x94d049bb133111ebULL;
   return x ^ (x >> 31);
+}
+
+// A table of the model file: a factor for every pair, or none at all.
+absl::Status ValidateTable(const char* tensor, const std::vector<float>& factors, int64_t pairs) {
+  if (!factors.empty() && static_cast<int64_t>(factors.size()) != pairs) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(tensor, " has ", factors.size(), " values, expected ", pairs, " (one per rotary pair)"));
+  }
+  for (float factor : factors) {
+    if (!(factor > 0) || !std::isfinite(factor)) {
+      return absl::InvalidArgumentError(absl::StrCat(tensor, " holds ", factor, ": every factor must be positive"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Validate(const ModelRotation& r) {
@@ -37,31 +51,14 @@ absl::Status Validate(const ModelRotation& r) {
   if (r.trained_length <= 0) {
     return absl::InvalidArgumentError(absl::StrCat("trained length ", r.trained_length, ": must be positive"));
   }
-  if (!r.pair_factors.empty() && static_cast<int64_t>(r.pair_factors.size()) != r.rotary_dims / 2) {
-    return absl::InvalidArgumentError(absl::StrCat("rope_freqs.weight has ", r.pair_factors.size(),
-                                                   " values, expected ", r.rotary_dims / 2, " (one per rotary pair)"));
-  }
-  for (float factor : r.pair_factors) {
-    if (!(factor > 0) || !std::isfinite(factor)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("rope_freqs.weight holds ", factor, ": every factor must be positive"));
-    }
-  }
-  return absl::OkStatus();
+  LH_RETURN_IF_ERROR(ValidateTable("rope_freqs.weight", r.pair_factors, r.rotary_dims / 2));
+  return ValidateTable("rope_factors_long.weight", r.long_factors, r.rotary_dims / 2);
 }
 
-// The weight of the unscaled frequency of pair i in YaRN, 1 for fast pairs and 0 for slow ones: the ramp over the pair
-// index of the authors' code (github.com/jquesnelle/yarn; alpha 1, beta 32), not the one over turns of their paper.
-double YarnUnscaledShare(const ModelRotation& r, double pair) {
-  const double dims = static_cast<double>(r.rotary_dims);
-  const double length = static_cast<double>(r.original_length > 0 ? r.original_length : r.trained_length);
-  const auto pair_of_turns = [&](double turns) {
-    return dims * std::log(length / (turns * 2 * std::numbers::pi)) / (2 * std::log(r.base));
-  };
-  const double low = std::max(std::floor(pair_of_turns(32)), 0.0);
-  double high = std::min(std::ceil(pair_of_turns(1)), dims - 1);
-  if (high == low) high += 0.001;
-  return 1 - std::clamp((pair - low) / (high - low), 0.0, 1.0);
+// The declared YaRN scaling: alpha 1, beta 32, the ramp over the pair index.
+double DeclaredYarnDivisor(const ModelRotation& r, int64_t pair) {
+  const int64_t length = r.original_length > 0 ? r.original_length : r.trained_length;
+  return RampDivisor(IndexRampShare(pair, r.rotary_dims, r.base, length, 1, 32), r.factor);
 }
 
 }  // namespace
@@ -79,16 +76,14 @@ absl::StatusOr<RotaryPlan> PlainPlan(const ModelRotation& rotation) {
       case ModelRotation::Scaling::kLinear:
         theta /= rotation.factor;
         break;
-      case ModelRotation::Scaling::kYarn: {
-        const double share = YarnUnscaledShare(rotation, static_cast<double>(i));
-        theta *= (1 - share) / rotation.factor + share;
+      case ModelRotation::Scaling::kYarn:
+        theta /= DeclaredYarnDivisor(rotation, i);
         break;
-      }
     }
     plan.inv_freq.push_back(theta);
   }
   if (rotation.scaling == ModelRotation::Scaling::kYarn) {
-    const double temperature = (0.1 * std::log(rotation.factor) + 1) * rotation.attention_factor;
+    const double temperature = YarnTemperature(rotation.factor) * rotation.attention_factor;
     plan.query_scale = temperature * temperature;
   }
   plan.reach = rotation.trained_length;
@@ -98,13 +93,24 @@ absl::StatusOr<RotaryPlan> PlainPlan(const ModelRotation& rotation) {
 
 void SetFingerprint(RotaryPlan& plan) {
   uint64_t a = 0x6c6f6e676861756cULL, b = 0x726f746172797031ULL;
-  const auto add = [&](double number) {
-    const uint64_t bits = std::bit_cast<uint64_t>(number);
+  const auto add_bits = [&](uint64_t bits) {
     a = Mix(a ^ bits);
     b = Mix(b + bits * 0x9e3779b97f4a7c15ULL);
   };
+  const auto add = [&](double number) { add_bits(std::bit_cast<uint64_t>(number)); };
+  add_bits(plan.inv_freq.size());
   for (double theta : plan.inv_freq) add(theta);
   add(plan.query_scale);
+  // What is there is told first, so that no plan reads as the beginning of another.
+  add_bits(plan.far.has_value() ? 1 : 0);
+  if (plan.far.has_value()) {
+    add_bits(static_cast<uint64_t>(plan.far->window));
+    add_bits(static_cast<uint64_t>(plan.far->divisor));
+    add_bits(plan.far->floor ? 1 : 0);
+    add(plan.far->query_offset);
+  }
+  add_bits(plan.log_n.has_value() ? 1 : 0);
+  if (plan.log_n.has_value()) add(plan.log_n->trained_length);
   plan.fingerprint = {a, b};
 }
 

@@ -1,0 +1,59 @@
+#include "engine/position/length_fit.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace longhaul {
+namespace {
+
+constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+
+}  // namespace
+
+int64_t SaturatingProduct(int64_t a, int64_t b) {
+  return b != 0 && a > kMost / b ? kMost : a * b;
+}
+
+int64_t SaturatingSum(int64_t a, int64_t b) {
+  return a > kMost - b ? kMost : a + b;
+}
+
+int64_t ReachOfFactor(double factor, int64_t trained_length) {
+  const double reach = factor * static_cast<double>(trained_length);
+  if (!(reach < static_cast<double>(kMost))) return kMost;
+  return std::max<int64_t>(static_cast<int64_t>(reach), 1);
+}
+
+int64_t ReachOfStep(int64_t window, int64_t step, int64_t trained_length) {
+  if (window >= trained_length) return trained_length;
+  return SaturatingSum(window, SaturatingProduct(step, trained_length - window));
+}
+
+double FitFactor(int64_t length, int64_t trained_length) {
+  const double ratio = static_cast<double>(length) / static_cast<double>(trained_length);
+  double rung = 1;
+  while (rung < ratio) rung *= 2;
+  // 1.5, 3, 6, ... lie between two powers of two.
+  return rung > 1 && 0.75 * rung >= ratio ? 0.75 * rung : rung;
+}
+
+bool WithinHalf(int64_t window, int64_t step, int64_t length, int64_t trained_length) {
+  const int64_t room = trained_length - SaturatingProduct(2, window);
+  return room >= 0 && SaturatingProduct(2, length - window) <= SaturatingProduct(step, room);
+}
+
+int64_t FitStep(int64_t window, int64_t length, int64_t trained_length) {
+  constexpr int64_t kMostStep = int64_t{1} << 62;
+  int64_t step = 1;
+  while (step < kMostStep && length > window && !WithinHalf(window, step, length, trained_length)) step *= 2;
+  return step;
+}
+
+int64_t FitGroup(int64_t window, int64_t length, int64_t trained_length) {
+  if (length <= window) return 1;
+  const int64_t needed = SaturatingProduct(3, length - window);
+  const int64_t room = SaturatingProduct(2, trained_length) - SaturatingProduct(3, window);
+  return room <= 0 ? needed : (needed - 1) / room + 1;
+}
+
+}  // namespace longhaul
