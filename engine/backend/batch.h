@@ -16,14 +16,38 @@ using BlockId = int32_t;
 // Tokens of a block on the CPU: the keys of a block are one vector of 16 floats per dimension.
 inline constexpr int64_t kBlockTokens = 16;
 
+// Blocks of `n` tokens.
+inline constexpr int64_t BlocksFor(int64_t n) {
+  return n / kBlockTokens + (n % kBlockTokens != 0 ? 1 : 0);
+}
+
+// Blocks of the ring that keeps the near keys of the last `window` tokens of a row of at most `capacity` tokens. Keys
+// alone, so a block holds those of two blocks of tokens.
+inline constexpr int64_t RingBlocks(int64_t window, int64_t capacity) {
+  const int64_t touched = BlocksFor(window - 1) + 1;  // blocks of tokens that a window can lie across
+  const int64_t halves = touched < BlocksFor(capacity) ? touched : BlocksFor(capacity);
+  return (halves + 1) / 2;
+}
+
+// The same for a plan; 0 without a far regime.
+inline int64_t RingBlocks(const RotaryPlan& plan, int64_t capacity) {
+  return plan.far.has_value() ? RingBlocks(plan.far->window, capacity) : 0;
+}
+
 // One row's part of a step.
 struct BatchRow {
   std::span<const BlockId> block_table;  // holds at least length + n_new tokens; outlives the step
-  int64_t length = 0;                    // tokens that are in the cache before this step
-  int64_t n_new = 0;                     // tokens of this step, at least 1; they stand at length, length + 1, ...
-  int64_t first_token = 0;               // index of its first new token in Batch::tokens
-  int plan = 0;                          // index into Batch::plans
-  int64_t first_logit = 0;               // logits are wanted from this new token on; n_new: none
+  // A plan with a far regime: its near ring, RingBlocks(plan, capacity) blocks that belong to the row alone, kept from
+  // step to step. Else empty.
+  std::span<const BlockId> ring_table{};
+  // Whether the ring holds the near keys of the row's last tokens: after each step that computed tokens of the row it
+  // does; before its first one, where `length` tokens came from elsewhere, it does not, and the step fills it.
+  bool ring_ready = false;
+  int64_t length = 0;       // tokens that are in the cache before this step
+  int64_t n_new = 0;        // tokens of this step, at least 1; they stand at length, length + 1, ...
+  int64_t first_token = 0;  // index of its first new token in Batch::tokens
+  int plan = 0;             // index into Batch::plans
+  int64_t first_logit = 0;  // logits are wanted from this new token on; n_new: none
 };
 
 // Rows that decode in lock-step and share their next token (a plain request: one row).

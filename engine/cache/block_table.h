@@ -19,12 +19,12 @@ class BlockTable {
   }
   BlockTable& operator=(BlockTable&&) = delete;
 
-  // Blocks that `tokens` tokens take.
-  static int64_t BlocksFor(int64_t tokens) { return (tokens + kBlockTokens - 1) / kBlockTokens; }
-
   // Takes blocks until `tokens` tokens have room. REQUIRES: the pool has them.
-  void Reserve(int64_t tokens) {
-    while (static_cast<int64_t>(blocks_.size()) < BlocksFor(tokens)) blocks_.push_back(pool_->Allocate());
+  void Reserve(int64_t tokens) { ReserveBlocks(BlocksFor(tokens)); }
+
+  // Takes blocks until there are `n`. REQUIRES: the pool has them.
+  void ReserveBlocks(int64_t n) {
+    while (static_cast<int64_t>(blocks_.size()) < n) blocks_.push_back(pool_->Allocate());
   }
 
   void Clear() {

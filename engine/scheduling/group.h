@@ -26,7 +26,11 @@ struct Group {
     for (const Sequence& row : rows) n += Remaining(row);
     return n;
   }
-  int64_t BlocksNeeded() const { return static_cast<int64_t>(rows.size()) * BlockTable::BlocksFor(capacity); }
+  int64_t BlocksNeeded() const {
+    int64_t n = 0;
+    for (const Sequence& row : rows) n += row.BlocksNeeded(capacity);
+    return n;
+  }
 };
 
 }  // namespace longhaul

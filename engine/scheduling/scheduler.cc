@@ -15,7 +15,7 @@ void Scheduler::Add(Group& group) {
 void Scheduler::Remove(Group& group) {
   if (std::erase(running_, &group) > 0) running_rows_ -= static_cast<int64_t>(group.rows.size());
   std::erase(waiting_, &group);
-  for (Sequence& row : group.rows) row.blocks.Clear();
+  for (Sequence& row : group.rows) row.Free();
 }
 
 void Scheduler::Admit() {
@@ -23,7 +23,7 @@ void Scheduler::Admit() {
     Group& group = *waiting_.front();
     const int64_t n_rows = static_cast<int64_t>(group.rows.size());
     if (group.BlocksNeeded() > pool_.free() || running_rows_ + n_rows > limits_.max_rows) return;
-    for (Sequence& row : group.rows) row.blocks.Reserve(group.capacity);
+    for (Sequence& row : group.rows) row.Reserve(group.capacity);
     running_.push_back(&group);
     running_rows_ += n_rows;
     waiting_.pop_front();
@@ -69,6 +69,8 @@ void Scheduler::Schedule(Group& group) {
 void Scheduler::AppendRow(const Group& group, const Sequence& row, int64_t n_new) {
   BatchRow entry;
   entry.block_table = row.blocks.blocks();
+  entry.ring_table = row.ring.blocks();
+  entry.ring_ready = row.ring_ready;
   entry.length = row.n_computed;
   entry.n_new = n_new;
   entry.first_token = batch_.n_tokens();
@@ -110,6 +112,7 @@ void Scheduler::StepDone() {
       const BatchRow& entry = batch_.rows[row_index];
       if (entry.block_table.data() != row.blocks.blocks().data()) continue;
       row.n_computed += entry.n_new;
+      row.ring_ready = true;
       ++row_index;
     }
   }

@@ -5,10 +5,11 @@
 #include <utility>
 #include <vector>
 
-#include "engine/backend/cpu/aligned_floats.h"
 #include "engine/backend/cpu/attention_tile.h"
+#include "engine/backend/cpu/growing_floats.h"
+#include "engine/backend/cpu/near_key_rings.h"
 #include "engine/backend/cpu/rotate_and_store.h"
-#include "engine/position/rotary_table.h"
+#include "engine/position/plan_angles.h"
 
 namespace longhaul::cpu {
 namespace {
@@ -32,35 +33,23 @@ struct TilePiece {
   int64_t first_partial;  // where the partial results of its tile begin; -1: it has all ranges
 };
 
-// Keeps what it has while that is enough.
-class GrowingFloats {
- public:
-  float* AtLeast(int64_t n) {
-    if (n > size_) {
-      floats_ = AllocateFloats(n);
-      size_ = n;
-    }
-    return floats_.get();
-  }
-
- private:
-  AlignedFloats floats_;
-  int64_t size_ = 0;
-};
-
 }  // namespace
 
 struct Attention::Impl {
-  Impl(KvCache& the_cache, WorkerPool& the_pool) : cache(the_cache), pool(the_pool), shape(the_cache.head_shape()) {
+  Impl(KvCache& the_cache, WorkerPool& the_pool)
+      : cache(the_cache), pool(the_pool), shape(the_cache.head_shape()), near_keys(the_cache) {
     for (int thread = 0; thread < pool.threads(); ++thread) scratch.emplace_back(shape);
   }
 
-  const RotaryTable& TableOf(const RotaryPlan& plan);
+  const PlanAngles& AnglesOf(const RotaryPlan& plan);
+  void FindPlans();
   void FindAngles();
+  TokenTurns TurnsOf(const PlanAngles& plan, int64_t token) const;
   void PlanStores();
   void PlanTiles();
   AttentionTile TileOf(const TilePiece& piece, int64_t layer, const float* qkv, float* out) const;
   void Store(const StorePiece& piece, int64_t layer, float* qkv) const;
+  const PlanAngles& PlanOf(const BatchRow& row) const { return *plans[static_cast<size_t>(row.plan)]; }
 
   int64_t QkvWidth() const { return (shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim; }
   int64_t OutWidth() const { return shape.n_heads * shape.head_dim; }
@@ -72,20 +61,23 @@ struct Attention::Impl {
   WorkerPool& pool;
   const HeadShape shape;
   std::vector<AttentionScratch> scratch;  // of each thread
-  std::vector<std::pair<Fingerprint, std::unique_ptr<RotaryTable>>> tables;
+  std::vector<std::pair<Fingerprint, std::unique_ptr<PlanAngles>>> known_plans;
 
   // Of the step at hand.
   const Batch* batch = nullptr;
-  std::vector<const RotaryTable*> plan_tables;  // of Batch::plans
-  std::vector<float> query_scales;              // of Batch::plans
+  std::vector<const PlanAngles*> plans;  // of Batch::plans
+  bool any_far = false;                  // whether one of them has a far regime
   int64_t angle_stride = 0;
-  float* angles = nullptr;  // [n_tokens][cosines, sines: angle_stride / 2 each]
+  float* angles = nullptr;        // [n_tokens][angle_stride]: the turns of TurnsOf
+  float* query_scales = nullptr;  // [n_tokens]
+  float* far_queries = nullptr;   // [n_tokens, n_heads * head_dim], of rows with a far regime
+  NearKeyRings near_keys;
   std::vector<StorePiece> stores;
   std::vector<TilePiece> tiles;
   std::vector<TilePiece> merges;  // tiles that are cut by ranges
   float* partial_out = nullptr;
   float* partial_stats = nullptr;
-  GrowingFloats angle_memory, partial_out_memory, partial_stats_memory;
+  GrowingFloats angle_memory, query_scale_memory, far_query_memory, partial_out_memory, partial_stats_memory;
 };
 
 Attention::Attention(KvCache& cache, WorkerPool& pool) : impl_(std::make_unique<Impl>(cache, pool)) {}
@@ -94,7 +86,9 @@ Attention::~Attention() = default;
 
 void Attention::BeginStep(const Batch& batch) {
   impl_->batch = &batch;
+  impl_->FindPlans();
   impl_->FindAngles();
+  impl_->near_keys.BeginStep(batch, impl_->plans);
   impl_->PlanStores();
   impl_->PlanTiles();
 }
@@ -102,6 +96,7 @@ void Attention::BeginStep(const Batch& batch) {
 void Attention::Run(int64_t layer, float* qkv, float* out) {
   Impl& a = *impl_;
   const auto size = [](const auto& pieces) { return static_cast<int64_t>(pieces.size()); };
+  a.pool.ParallelFor(a.near_keys.n_restores(), [&](int64_t i, int) { a.near_keys.Restore(i, layer); });
   a.pool.ParallelFor(size(a.stores), [&](int64_t i, int) { a.Store(a.stores[static_cast<size_t>(i)], layer, qkv); });
   a.pool.ParallelFor(size(a.tiles), [&](int64_t i, int thread) {
     const TilePiece& piece = a.tiles[static_cast<size_t>(i)];
@@ -118,36 +113,66 @@ void Attention::Run(int64_t layer, float* qkv, float* out) {
     MergeRanges(a.TileOf(piece, layer, qkv, out), a.PartialsAt(piece.first_partial),
                 a.scratch[static_cast<size_t>(thread)]);
   });
+  a.pool.ParallelFor(a.near_keys.n_keeps(), [&](int64_t i, int) { a.near_keys.Keep(i, layer); });
 }
 
-const RotaryTable& Attention::Impl::TableOf(const RotaryPlan& plan) {
-  for (const auto& [fingerprint, table] : tables) {
-    if (fingerprint == plan.fingerprint) return *table;
+const PlanAngles& Attention::Impl::AnglesOf(const RotaryPlan& plan) {
+  for (const auto& [fingerprint, known] : known_plans) {
+    if (fingerprint == plan.fingerprint) return *known;
   }
-  tables.emplace_back(plan.fingerprint, std::make_unique<RotaryTable>(plan.inv_freq, cache.shape().max_positions));
-  return *tables.back().second;
+  known_plans.emplace_back(plan.fingerprint, std::make_unique<PlanAngles>(plan, cache.shape().max_positions));
+  return *known_plans.back().second;
+}
+
+void Attention::Impl::FindPlans() {
+  constexpr size_t kMostIdlePlans = 64;
+  if (known_plans.size() > kMostIdlePlans) known_plans.clear();
+  plans.clear();
+  any_far = false;
+  for (const RotaryPlan* plan : batch->plans) {
+    plans.push_back(&AnglesOf(*plan));
+    any_far = any_far || plan->far.has_value();
+  }
 }
 
 void Attention::Impl::FindAngles() {
-  constexpr size_t kMostIdleTables = 64;
-  if (tables.size() > kMostIdleTables) tables.clear();
-  plan_tables.clear();
-  query_scales.clear();
   int64_t most_pairs = 0;
-  for (const RotaryPlan* plan : batch->plans) {
-    plan_tables.push_back(&TableOf(*plan));
-    query_scales.push_back(static_cast<float>(plan->query_scale / std::sqrt(static_cast<double>(shape.head_dim))));
-    most_pairs = std::max(most_pairs, plan_tables.back()->pairs());
-  }
-  angle_stride = 2 * most_pairs;
+  for (const PlanAngles* plan : plans) most_pairs = std::max(most_pairs, plan->pairs());
+  angle_stride = 2 * most_pairs * (any_far ? 4 : 1);
   angles = angle_memory.AtLeast(batch->n_tokens() * angle_stride);
+  query_scales = query_scale_memory.AtLeast(batch->n_tokens());
+  if (any_far) far_queries = far_query_memory.AtLeast(batch->n_tokens() * OutWidth());
+  const double head_scale = std::sqrt(static_cast<double>(shape.head_dim));
   for (const BatchRow& row : batch->rows) {
-    const RotaryTable& table = *plan_tables[static_cast<size_t>(row.plan)];
+    const PlanAngles& plan = PlanOf(row);
     for (int64_t t = 0; t < row.n_new; ++t) {
-      float* const cosines = angles + (row.first_token + t) * angle_stride;
-      table.Angles(row.length + t, cosines, cosines + angle_stride / 2);
+      const int64_t position = row.length + t, pairs = plan.pairs();
+      float* at = angles + (row.first_token + t) * angle_stride;
+      query_scales[row.first_token + t] = static_cast<float>(plan.QueryScale(position) / head_scale);
+      plan.Near(position, at, at + pairs);
+      if (plan.window() == 0) continue;
+      plan.FarQuery(position, at + 2 * pairs, at + 3 * pairs);
+      plan.NearKey(position, at + 4 * pairs, at + 5 * pairs);
+      if (plan.turns_stored_keys()) plan.StoredKey(position, at + 6 * pairs, at + 7 * pairs);
     }
   }
+}
+
+TokenTurns Attention::Impl::TurnsOf(const PlanAngles& plan, int64_t token) const {
+  const float* const at = angles + token * angle_stride;
+  const int64_t pairs = plan.pairs();
+  TokenTurns turns;
+  turns.pairs = pairs;
+  turns.query_scale = query_scales[token];
+  turns.query = {at, at + pairs};
+  if (plan.window() == 0) {
+    turns.stored_key = turns.query;
+    return turns;
+  }
+  turns.far_query = {at + 2 * pairs, at + 3 * pairs};
+  turns.near_key = {at + 4 * pairs, at + 5 * pairs};
+  if (plan.turns_stored_keys()) turns.stored_key = {at + 6 * pairs, at + 7 * pairs};
+  return turns;
 }
 
 void Attention::Impl::PlanStores() {
@@ -224,6 +249,12 @@ AttentionTile Attention::Impl::TileOf(const TilePiece& piece, int64_t layer, con
   tile.first_position = row.length + piece.first_token;
   tile.queries = qkv + token * QkvWidth() + piece.first_head * shape.head_dim;
   tile.query_stride = QkvWidth();
+  if (PlanOf(row).window() > 0) {
+    tile.far_queries = far_queries + token * OutWidth() + piece.first_head * shape.head_dim;
+    tile.far_query_stride = OutWidth();
+    tile.window = PlanOf(row).window();
+    tile.near_keys = near_keys.Of(piece.row, layer);
+  }
   tile.out = out + token * OutWidth() + piece.first_head * shape.head_dim;
   tile.out_stride = OutWidth();
   return tile;
@@ -231,14 +262,16 @@ AttentionTile Attention::Impl::TileOf(const TilePiece& piece, int64_t layer, con
 
 void Attention::Impl::Store(const StorePiece& piece, int64_t layer, float* qkv) const {
   const BatchRow& row = batch->rows[static_cast<size_t>(piece.row)];
-  const size_t plan = static_cast<size_t>(row.plan);
-  const int64_t position = row.length + piece.first_token;
-  std::byte* const page = cache.Page(layer, row.block_table[static_cast<size_t>(position / kBlockTokens)]);
+  const PlanAngles& plan = PlanOf(row);
+  const int64_t position = row.length + piece.first_token, block = position / kBlockTokens;
+  TokenPlace place;
+  place.page = cache.Page(layer, row.block_table[static_cast<size_t>(block)]);
+  if (plan.window() > 0) place.near_keys = near_keys.Of(piece.row, layer).Block(block);
   for (int64_t t = 0; t < piece.n_tokens; ++t) {
     const int64_t token = row.first_token + piece.first_token + t;
-    const float* const cosines = angles + token * angle_stride;
-    RotateAndStore(shape, cosines, cosines + angle_stride / 2, plan_tables[plan]->pairs(), query_scales[plan],
-                   qkv + token * QkvWidth(), page, (position + t) % kBlockTokens);
+    place.slot = (position + t) % kBlockTokens;
+    float* const far = place.near_keys != nullptr ? far_queries + token * OutWidth() : nullptr;
+    RotateAndStore(shape, TurnsOf(plan, token), place, qkv + token * QkvWidth(), far);
   }
 }
 

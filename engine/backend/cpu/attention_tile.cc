@@ -28,7 +28,10 @@ class TileWorker {
         // Several groups of rows read the same keys: they are made f32 once.
         widen_keys_(!std::is_same_v<T, float> && rows_ > kGroupRows),
         widen_values_(widen_keys_ || head_dim_ != padded_dim_) {
-    PackQueries();
+    PackQueries(tile.queries, tile.query_stride, scratch.queries.get());
+    if (tile.far_queries != nullptr) {
+      PackQueries(tile.far_queries, tile.far_query_stride, scratch.far_queries.get());
+    }
   }
 
   // Fills n_keys, range_max, range_sum and range_out of the rows that see keys of the range.
@@ -39,20 +42,10 @@ class TileWorker {
       scratch_.n_keys[r] = std::clamp<int64_t>(position + 1 - first_key, 0, kRangeKeys);
     }
     const int64_t n_keys = scratch_.n_keys[rows_ - 1];
-    const BlockId* const blocks = tile_.block_table + first_key / kBlockTokens;
     const int64_t chunk_keys = scratch_.chunk_blocks * kBlockTokens;
 
     for (int64_t begin = 0; begin < n_keys; begin += chunk_keys) {
-      const int64_t end = std::min(n_keys, begin + chunk_keys);
-      const T* keys[kMostChunkBlocks];
-      FindBlocks(blocks + begin / kBlockTokens, end - begin, 0, keys);
-      if (widen_keys_) {
-        const float* wide[kMostChunkBlocks];
-        WidenKeys(keys, end - begin, wide);
-        Scores(wide, begin, end);
-      } else {
-        Scores(keys, begin, end);
-      }
+      ScoreChunk(first_key, begin, std::min(n_keys, begin + chunk_keys));
     }
     for (int64_t r = 0; r < rows_; ++r) {
       if (scratch_.n_keys[r] == 0) continue;
@@ -62,7 +55,7 @@ class TileWorker {
     for (int64_t begin = 0; begin < n_keys; begin += chunk_keys) {
       const int64_t end = std::min(n_keys, begin + chunk_keys);
       const T* values[kMostChunkBlocks];
-      FindBlocks(blocks + begin / kBlockTokens, end - begin, tile_.shape.n_kv_heads, values);
+      FindBlocks(first_key + begin, end - begin, tile_.shape.n_kv_heads, values);
       if (widen_values_) {
         const float* wide[kMostChunkBlocks];
         WidenValues(values, end - begin, wide);
@@ -75,22 +68,80 @@ class TileWorker {
 
  private:
   // Interleaves the queries of each group of rows.
-  void PackQueries() {
+  void PackQueries(const float* queries, int64_t stride, float* out) {
     for (int64_t first = 0; first < rows_; first += kGroupRows) {
       const int64_t n = std::min(kGroupRows, rows_ - first);
-      float* const packed = &scratch_.queries[first * head_dim_];
+      float* const packed = out + first * head_dim_;
       for (int64_t r = 0; r < n; ++r) {
         const float* const query =
-            tile_.queries + (first + r) / tile_.n_heads * tile_.query_stride + (first + r) % tile_.n_heads * head_dim_;
+            queries + (first + r) / tile_.n_heads * stride + (first + r) % tile_.n_heads * head_dim_;
         for (int64_t i = 0; i < head_dim_; ++i) packed[i * n + r] = query[i];
       }
     }
   }
 
-  void FindBlocks(const BlockId* blocks, int64_t n_keys, int64_t heads_before, const T** found) const {
+  // Of the blocks from position `first_key` on. heads_before: 0 for keys, n_kv_heads for values.
+  void FindBlocks(int64_t first_key, int64_t n_keys, int64_t heads_before, const T** found) const {
+    const BlockId* const blocks = tile_.block_table + first_key / kBlockTokens;
     const int64_t offset = (heads_before + tile_.kv_head) * head_dim_ * kBlockTokens;
     for (int64_t b = 0; b * kBlockTokens < n_keys; ++b) {
       found[b] = reinterpret_cast<const T*>(tile_.pages + blocks[b] * tile_.block_stride) + offset;
+    }
+  }
+
+  void FindNearBlocks(int64_t first_key, int64_t n_keys, const T** found) const {
+    const int64_t offset = tile_.kv_head * head_dim_ * kBlockTokens;
+    for (int64_t b = 0; b * kBlockTokens < n_keys; ++b) {
+      found[b] = reinterpret_cast<const T*>(tile_.near_keys.Block(first_key / kBlockTokens + b)) + offset;
+    }
+  }
+
+  // The scores of keys begin..end-1 of the range that begins at position first_key; begin is a block's.
+  void ScoreChunk(int64_t first_key, int64_t begin, int64_t end) {
+    const T* keys[kMostChunkBlocks];
+    if (tile_.far_queries == nullptr) {
+      FindBlocks(first_key + begin, end - begin, 0, keys);
+      ScoreBlocks(keys, scratch_.queries.get(), begin, end, scratch_.scores.get());
+      return;
+    }
+    // The blocks before near_from are far for every row, those from far_to on near for every row; those between are
+    // both.
+    const int64_t first_near = tile_.first_position - tile_.window + 1 - first_key;  // of the first row
+    const int64_t last_near = first_near + tile_.n_tokens - 1;                       // of the last row
+    const int64_t near_from = std::clamp(first_near < 0 ? 0 : first_near / kBlockTokens * kBlockTokens, begin, end);
+    const int64_t far_to = std::clamp(last_near < 0 ? 0 : BlocksFor(last_near) * kBlockTokens, begin, end);
+    if (far_to > begin) {
+      FindBlocks(first_key + begin, far_to - begin, 0, keys);
+      ScoreBlocks(keys, scratch_.far_queries.get(), begin, far_to, scratch_.scores.get());
+    }
+    if (near_from < far_to) {
+      FindNearBlocks(first_key + near_from, far_to - near_from, keys);
+      ScoreBlocks(keys, scratch_.queries.get(), near_from, far_to, scratch_.near_scores.get());
+      TakeNearScores(first_near, near_from, far_to);
+    }
+    if (far_to < end) {
+      FindNearBlocks(first_key + far_to, end - far_to, keys);
+      ScoreBlocks(keys, scratch_.queries.get(), far_to, end, scratch_.scores.get());
+    }
+  }
+
+  // Of keys begin..end-1 those that are near for a row; its first near key is first_near and a key later for each
+  // token.
+  void TakeNearScores(int64_t first_near, int64_t begin, int64_t end) {
+    for (int64_t r = 0; r < rows_; ++r) {
+      const int64_t from = std::clamp(first_near + r / tile_.n_heads, begin, end);
+      std::copy_n(&scratch_.near_scores[r * kScoreStride + from], end - from,
+                  &scratch_.scores[r * kScoreStride + from]);
+    }
+  }
+
+  void ScoreBlocks(const T* const* keys, const float* queries, int64_t begin, int64_t end, float* scores) {
+    if (widen_keys_) {
+      const float* wide[kMostChunkBlocks];
+      WidenKeys(keys, end - begin, wide);
+      Scores(wide, queries, begin, end, scores);
+    } else {
+      Scores(keys, queries, begin, end, scores);
     }
   }
 
@@ -120,13 +171,13 @@ class TileWorker {
 
   // Keys begin..end-1 of the range, whose blocks are `keys`.
   template <class E>
-  void Scores(const E* const* keys, int64_t begin, int64_t end) {
+  void Scores(const E* const* keys, const float* packed_queries, int64_t begin, int64_t end, float* all_scores) {
     for (int64_t first = 0; first < rows_; first += kGroupRows) {
       const int64_t n = std::min(kGroupRows, rows_ - first);
       const int64_t n_keys = std::min(end, scratch_.n_keys[first + n - 1]) - begin;
       if (n_keys <= 0) continue;
-      const float* const queries = &scratch_.queries[first * head_dim_];
-      float* const scores = &scratch_.scores[first * kScoreStride + begin];
+      const float* const queries = packed_queries + first * head_dim_;
+      float* const scores = all_scores + first * kScoreStride + begin;
       WithRows(n, [&](auto r) HWY_ATTR { ScoreKeysOfRows<r()>(queries, keys, n_keys, head_dim_, scores); });
     }
   }
@@ -241,7 +292,9 @@ HWY_EXPORT(MergeAllRanges);
 AttentionScratch::AttentionScratch(const HeadShape& shape)
     : chunk_blocks(std::clamp<int64_t>(256 / shape.head_dim, 1, kMostChunkBlocks)),
       queries(AllocateFloats(kTileRows * shape.head_dim)),
+      far_queries(AllocateFloats(kTileRows * shape.head_dim)),
       scores(AllocateFloats(kTileRows * kScoreStride)),
+      near_scores(AllocateFloats(kTileRows * kScoreStride)),
       range_out(AllocateFloats(kTileRows * shape.padded_dim())),
       out(AllocateFloats(kTileRows * shape.padded_dim())),
       widened(AllocateFloats(chunk_blocks * kBlockTokens * shape.padded_dim())) {}

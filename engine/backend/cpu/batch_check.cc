@@ -30,6 +30,14 @@ absl::Status CheckRow(const Batch& batch, size_t index, int64_t first_token, con
   if (row.plan < 0 || static_cast<size_t>(row.plan) >= batch.plans.size()) {
     return Wrong("row ", index, " names plan ", row.plan, " of ", batch.plans.size());
   }
+  const RotaryPlan& plan = *batch.plans[static_cast<size_t>(row.plan)];
+  const int64_t ring_blocks = RingBlocks(plan, row.length + row.n_new);
+  if (static_cast<int64_t>(row.ring_table.size()) < ring_blocks) {
+    return Wrong("row ", index, " needs a ring of ", ring_blocks, " blocks and has ", row.ring_table.size());
+  }
+  for (BlockId block : row.ring_table) {
+    if (block < 0 || block >= shape.n_blocks) return Wrong("row ", index, " names block ", block, " in its ring");
+  }
   if (row.first_logit < 0 || row.first_logit > row.n_new) {
     return Wrong("row ", index, " wants logits from token ", row.first_logit, " of ", row.n_new);
   }
@@ -62,6 +70,9 @@ absl::Status CheckBatch(const Batch& batch, const CacheShape& shape, int64_t voc
   for (const RotaryPlan* plan : batch.plans) {
     if (plan == nullptr || 2 * static_cast<int64_t>(plan->inv_freq.size()) > shape.head_dim) {
       return Wrong("a plan is missing or turns more dimensions than the ", shape.head_dim, " of a head");
+    }
+    if (plan->far.has_value() && (plan->far->window < 1 || plan->far->divisor < 0)) {
+      return Wrong("a far regime of window ", plan->far->window, " and divisor ", plan->far->divisor);
     }
   }
   int64_t tokens = 0;

@@ -63,6 +63,7 @@ class KvCache {
   std::byte* Page(int64_t layer, BlockId block) {
     return data_ + (static_cast<int64_t>(block) * shape_.n_layers + layer) * page_bytes_;
   }
+  int64_t page_bytes() const { return page_bytes_; }
   // Bytes from the page of one block to that of the next.
   int64_t block_bytes() const { return page_bytes_ * shape_.n_layers; }
 

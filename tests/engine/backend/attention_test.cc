@@ -12,8 +12,8 @@
 #include "engine/backend/cpu/half.h"
 #include "engine/backend/cpu/kv_cache.h"
 #include "engine/backend/cpu/worker_pool.h"
+#include "engine/position/plan_angles.h"
 #include "engine/position/rotary_plan.h"
-#include "engine/position/rotary_table.h"
 #include "gtest/gtest.h"
 #include "tests/engine/backend/each_instruction_set.h"
 
@@ -46,6 +46,14 @@ RotaryPlan Plan(const Geometry& g, double base, double query_scale) {
   return plan;
 }
 
+RotaryPlan TwoRegimes(const Geometry& g, const FarRegime& far, std::optional<LogN> log_n = std::nullopt) {
+  RotaryPlan plan = Plan(g, 10000, 1);
+  plan.far = far;
+  plan.log_n = log_n;
+  SetFingerprint(plan);
+  return plan;
+}
+
 // Reads rows in steps of any shape, as the engine would.
 class Reader {
  public:
@@ -73,11 +81,17 @@ class Reader {
     row.plan = &plan;
     row.qkv = std::move(qkv);
     const int64_t n_tokens = static_cast<int64_t>(row.qkv.size()) / geometry_.QkvWidth();
-    for (int64_t b = 0; b * kBlockTokens < n_tokens; ++b) {
-      row.blocks.push_back(free_.back());
-      free_.pop_back();
-    }
+    while (static_cast<int64_t>(row.blocks.size()) < BlocksFor(n_tokens)) row.blocks.push_back(TakeBlock());
+    while (static_cast<int64_t>(row.ring.size()) < RingBlocks(plan, n_tokens)) row.ring.push_back(TakeBlock());
     return rows_.size() - 1;
+  }
+
+  // As if the row's blocks had come out of a cache: its ring is lost.
+  void LoseRing(size_t row) {
+    rows_[row].ring_ready = false;
+    for (BlockId block : rows_[row].ring) {
+      std::memset(cache_->Page(0, block), 0xff, static_cast<size_t>(cache_->block_bytes()));
+    }
   }
 
   int64_t Left(size_t row) const {
@@ -92,6 +106,8 @@ class Reader {
       Row& row = rows_[index];
       batch.plans.push_back(row.plan);
       batch.rows.push_back({.block_table = row.blocks,
+                            .ring_table = row.ring,
+                            .ring_ready = row.ring_ready,
                             .length = row.length,
                             .n_new = n_new,
                             .first_token = batch.n_tokens(),
@@ -108,6 +124,7 @@ class Reader {
     for (const auto& [index, n_new] : work) {
       rows_[index].out.insert(rows_[index].out.end(), next, next + n_new * geometry_.OutWidth());
       rows_[index].length += n_new;
+      rows_[index].ring_ready = true;
       next += n_new * geometry_.OutWidth();
     }
   }
@@ -124,9 +141,16 @@ class Reader {
   struct Row {
     const RotaryPlan* plan;
     std::vector<float> qkv, out;
-    std::vector<BlockId> blocks;
+    std::vector<BlockId> blocks, ring;
+    bool ring_ready = false;
     int64_t length = 0;
   };
+
+  BlockId TakeBlock() {
+    const BlockId block = free_.back();
+    free_.pop_back();
+    return block;
+  }
 
   Geometry geometry_;
   WorkerPool pool_;
@@ -136,28 +160,36 @@ class Reader {
   std::vector<Row> rows_;
 };
 
-// The same in plain code and double precision, from keys and values that are rounded as the cache rounds them.
+// The same in plain code and double precision, from keys and values that are rounded as the cache rounds them: every
+// key twice, near and far, and every score by its distance.
 class Reference {
  public:
   Reference(const Geometry& g, const std::vector<float>& qkv, const RotaryPlan& plan)
-      : g_(g), qkv_(qkv), scale_(plan.query_scale / std::sqrt(static_cast<double>(g.head_dim))) {
-    const RotaryTable table(plan.inv_freq, Reader::kPositions);
-    const int64_t n_tokens = static_cast<int64_t>(qkv.size()) / g.QkvWidth(), pairs = g.rotary_dims / 2;
-    std::vector<float> cosines(static_cast<size_t>(pairs)), sines(cosines);
+      : g_(g), angles_(plan, Reader::kPositions), near_(qkv), far_(qkv) {
+    const int64_t n_tokens = static_cast<int64_t>(qkv.size()) / g.QkvWidth();
+    const auto turn = [&](int64_t first_head, int64_t end_head, float* token, auto find) {
+      std::vector<float> cosines(static_cast<size_t>(angles_.pairs())), sines(cosines);
+      find(cosines.data(), sines.data());
+      for (int64_t head = first_head; head < end_head; ++head) Turn(cosines, sines, token + head * g_.head_dim);
+    };
     for (int64_t t = 0; t < n_tokens; ++t) {
-      table.Angles(t, cosines.data(), sines.data());
-      float* const token = &qkv_[static_cast<size_t>(t * g.QkvWidth())];
-      float* const keys = token + g.n_heads * g.head_dim;
-      float* const values = keys + g.n_kv_heads * g.head_dim;
-      for (float* head = token; head < values; head += g.head_dim) {
-        for (int64_t i = 0; i < pairs; ++i) {
-          const float c = cosines[static_cast<size_t>(i)], s = sines[static_cast<size_t>(i)];
-          const float x = head[i], y = head[i + pairs];
-          head[i] = MulAdd(-y, s, x * c);
-          head[i + pairs] = MulAdd(x, s, y * c);
-        }
+      float* const near = &near_[static_cast<size_t>(t * g.QkvWidth())];
+      float* const far = &far_[static_cast<size_t>(t * g.QkvWidth())];
+      const int64_t keys = g.n_heads, values = g.n_heads + g.n_kv_heads, end = values + g.n_kv_heads;
+      if (angles_.window() == 0) {
+        turn(0, values, near, [&](float* c, float* s) { angles_.Near(t, c, s); });
+        Round(near + keys * g.head_dim, near + end * g.head_dim);
+        continue;
       }
-      for (float* x = keys; x < token + g.QkvWidth(); ++x) *x = Rounded(*x);
+      turn(0, keys, near, [&](float* c, float* s) { angles_.Near(t, c, s); });
+      turn(0, keys, far, [&](float* c, float* s) { angles_.FarQuery(t, c, s); });
+      if (angles_.turns_stored_keys()) {
+        turn(keys, values, far, [&](float* c, float* s) { angles_.StoredKey(t, c, s); });
+      }
+      Round(far + keys * g.head_dim, far + end * g.head_dim);
+      std::copy(far + keys * g.head_dim, far + end * g.head_dim, near + keys * g.head_dim);
+      turn(keys, values, near, [&](float* c, float* s) { angles_.NearKey(t, c, s); });
+      Round(near + keys * g.head_dim, near + values * g.head_dim);
     }
   }
 
@@ -165,37 +197,52 @@ class Reference {
     if (token != token_ || head != head_) FindWeights(token, head);
     double sum = 0;
     for (int64_t j = 0; j <= token; ++j) {
-      sum += weights_[static_cast<size_t>(j)] * At(j, g_.n_heads + g_.n_kv_heads + KvHead(head), dim);
+      sum += weights_[static_cast<size_t>(j)] * At(near_, j, g_.n_heads + g_.n_kv_heads + KvHead(head), dim);
     }
     return sum / weight_sum_;
   }
 
  private:
+  void Turn(const std::vector<float>& cosines, const std::vector<float>& sines, float* head) const {
+    const auto pairs = cosines.size();
+    for (size_t i = 0; i < pairs; ++i) {
+      const float x = head[i], y = head[i + pairs];
+      head[i] = MulAdd(-y, sines[i], x * cosines[i]);
+      head[i + pairs] = MulAdd(x, sines[i], y * cosines[i]);
+    }
+  }
+
   // Portable code has no fused multiply-add; the rounding to 16 bits would tell.
   static float MulAdd(float a, float b, float c) {
     return ActiveInstructionSet() == InstructionSet::kPortable ? a * b + c : std::fma(a, b, c);
   }
 
-  float Rounded(float x) const {
-    if (g_.type == CacheType::kBf16) return Bfloat16ToFloat(FloatToBfloat16(x));
-    if (g_.type == CacheType::kF16) return HalfToFloat(FloatToHalf(x));
-    return x;
+  void Round(float* begin, float* end) const {
+    for (float* x = begin; x < end; ++x) {
+      if (g_.type == CacheType::kBf16) *x = Bfloat16ToFloat(FloatToBfloat16(*x));
+      if (g_.type == CacheType::kF16) *x = HalfToFloat(FloatToHalf(*x));
+    }
   }
 
   int64_t KvHead(int64_t head) const { return head / (g_.n_heads / g_.n_kv_heads); }
 
-  double At(int64_t token, int64_t head, int64_t dim) const {
-    return static_cast<double>(qkv_[static_cast<size_t>(token * g_.QkvWidth() + head * g_.head_dim + dim)]);
+  double At(const std::vector<float>& qkv, int64_t token, int64_t head, int64_t dim) const {
+    return static_cast<double>(qkv[static_cast<size_t>(token * g_.QkvWidth() + head * g_.head_dim + dim)]);
   }
 
   void FindWeights(int64_t token, int64_t head) {
     token_ = token;
     head_ = head;
     weights_.assign(static_cast<size_t>(token + 1), 0);
+    const double scale = angles_.QueryScale(token) / std::sqrt(static_cast<double>(g_.head_dim));
     for (int64_t j = 0; j <= token; ++j) {
+      const bool is_far = angles_.window() > 0 && token - j >= angles_.window();
+      const std::vector<float>& qkv = is_far ? far_ : near_;
       double& score = weights_[static_cast<size_t>(j)];
-      for (int64_t i = 0; i < g_.head_dim; ++i) score += At(token, head, i) * At(j, g_.n_heads + KvHead(head), i);
-      score *= scale_;
+      for (int64_t i = 0; i < g_.head_dim; ++i) {
+        score += At(qkv, token, head, i) * At(qkv, j, g_.n_heads + KvHead(head), i);
+      }
+      score *= scale;
     }
     const double max = *std::max_element(weights_.begin(), weights_.end());
     for (double& weight : weights_) weight = std::exp(weight - max);
@@ -203,8 +250,8 @@ class Reference {
   }
 
   Geometry g_;
-  std::vector<float> qkv_;
-  double scale_;
+  PlanAngles angles_;
+  std::vector<float> near_, far_;  // of a plain plan near_ alone counts
   int64_t token_ = -1, head_ = -1;
   std::vector<double> weights_;
   double weight_sum_ = 0;
@@ -298,6 +345,78 @@ TEST_P(AttentionTest, IsTheSameToTheBitHoweverARowIsRead) {
       reader.Step(work);
     }
     EXPECT_EQ(reader.Out(row), expected) << "with batch mates";
+  }
+}
+
+// Windows at, below and above the borders of blocks, tiles and ranges; all kinds of far regimes.
+std::vector<RotaryPlan> FarPlans(const Geometry& g) {
+  const auto with = [&](int64_t window, int64_t divisor, bool floor, double offset, std::optional<LogN> log_n = {}) {
+    return TwoRegimes(g, {window, divisor, floor, offset}, log_n);
+  };
+  return {with(1, 0, false, 1),
+          with(16, 0, false, 16),
+          with(100, 0, false, 100, LogN{64}),
+          with(513, 0, false, 513),
+          with(5000, 0, false, 5000),
+          with(64, 8, false, 56),
+          with(17, 2, false, 8.5),
+          with(100, 8, true, 100 - 100 / 8.0),
+          with(33, 3, true, 22)};
+}
+
+TEST_P(AttentionTest, OfTwoRegimesIsThatOfDoublesInRaggedBatches) {
+  const Geometry geometries[] = {{9, 3, 64, 64, CacheType::kF32},
+                                 {9, 3, 64, 32, CacheType::kBf16},
+                                 {8, 1, 80, 80, CacheType::kF16},
+                                 {4, 2, 20, 12, CacheType::kF32}};
+  for (const Geometry& g : geometries) {
+    SCOPED_TRACE(testing::Message() << "head_dim " << g.head_dim << ", cache " << static_cast<int>(g.type));
+    std::vector<RotaryPlan> plans = FarPlans(g);
+    plans.push_back(Plan(g, 10000, 1));
+    for (size_t first = 0; first < plans.size(); first += 5) {
+      Reader reader(g, 2);
+      std::vector<std::vector<float>> rows;
+      std::vector<std::pair<size_t, int64_t>> all;
+      for (size_t i = first; i < first + 5; ++i) {
+        const int64_t length = i % 2 == 0 ? 300 : LongLength();
+        rows.push_back(RandomQkv(g, length, static_cast<uint32_t>(i)));
+        all.emplace_back(reader.AddRow(rows.back(), plans[i]), length);
+      }
+      reader.Step(all);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        EXPECT_LT(LargestError(g, rows[i], plans[first + i], reader.Out(i)), 1e-5) << "plan " << first + i;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, OfTwoRegimesIsTheSameToTheBitHoweverARowIsRead) {
+  const Geometry geometries[] = {
+      {9, 3, 64, 48, CacheType::kF32}, {2, 2, 20, 20, CacheType::kF16}, {9, 3, 64, 64, CacheType::kBf16}};
+  for (const Geometry& g : geometries) {
+    for (const RotaryPlan& plan : FarPlans(g)) {
+      SCOPED_TRACE(testing::Message() << "head_dim " << g.head_dim << ", window " << plan.far->window << ", divisor "
+                                      << plan.far->divisor);
+      const std::vector<float> qkv = RandomQkv(g, 600, 7);
+      Reader one_shot(g, 1);
+      const std::vector<float> expected = one_shot.ReadAll(one_shot.AddRow(qkv, plan), 600);
+      for (int64_t chunk : {1, 7, 64, 130}) {
+        Reader reader(g, 2);
+        EXPECT_EQ(reader.ReadAll(reader.AddRow(qkv, plan), chunk), expected) << "chunks of " << chunk;
+      }
+      // Random chunks beside plain rows, and a ring that is lost now and then.
+      Reader reader(g, 2);
+      const RotaryPlan other = Plan(g, 20000, 2);
+      const size_t row = reader.AddRow(qkv, plan);
+      std::mt19937 random(3);
+      while (reader.Left(row) > 0) {
+        const int64_t n = std::min(reader.Left(row), random() % 3 == 0 ? 1 : 1 + static_cast<int64_t>(random() % 150));
+        if (random() % 3 == 0) reader.LoseRing(row);
+        const int64_t mate = 1 + static_cast<int64_t>(random() % 20);
+        reader.Step({{reader.AddRow(RandomQkv(g, mate, static_cast<uint32_t>(random())), other), mate}, {row, n}});
+      }
+      EXPECT_EQ(reader.Out(row), expected) << "with lost rings";
+    }
   }
 }
 
