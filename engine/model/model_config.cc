@@ -126,12 +126,12 @@ absl::Status RefuseOtherForwardPasses(const GgufFile& file, const Keys& keys, in
   return absl::OkStatus();
 }
 
-// rope_freqs.weight, what each theta_i is divided by; empty when the file has none.
-absl::StatusOr<std::vector<float>> ReadPairFactors(const GgufFile& file, int64_t rotary_dims) {
-  const GgufTensor* tensor = file.Find("rope_freqs.weight");
+// A table of what each theta_i is divided by; empty when the file has none.
+absl::StatusOr<std::vector<float>> ReadPairFactors(const GgufFile& file, std::string_view name, int64_t rotary_dims) {
+  const GgufTensor* tensor = file.Find(name);
   if (tensor == nullptr) return std::vector<float>();
   const auto error = [&](const auto&... parts) {
-    return absl::InvalidArgumentError(absl::StrCat(file.path(), ": tensor 'rope_freqs.weight' ", parts...));
+    return absl::InvalidArgumentError(absl::StrCat(file.path(), ": tensor ", Quoted(name), " ", parts...));
   };
   if (tensor->type != TensorType::kF32) {
     return error("has type ", ToAbsl(Info(tensor->type).name), ", expected F32");
@@ -233,7 +233,8 @@ absl::StatusOr<ModelConfig> ReadLlama(const GgufFile& file, ModelConfig config) 
   }
   LH_ASSIGN_OR_RETURN(rotation.base, keys.Number("rope.freq_base", 2, 1e15, 10000));
   LH_RETURN_IF_ERROR(ReadDeclaredScaling(file, keys, rotation));
-  LH_ASSIGN_OR_RETURN(rotation.pair_factors, ReadPairFactors(file, rotation.rotary_dims));
+  LH_ASSIGN_OR_RETURN(rotation.pair_factors, ReadPairFactors(file, "rope_freqs.weight", rotation.rotary_dims));
+  LH_ASSIGN_OR_RETURN(rotation.long_factors, ReadPairFactors(file, "rope_factors_long.weight", rotation.rotary_dims));
   LH_RETURN_IF_ERROR(RefuseOtherForwardPasses(file, keys, rotation.trained_length));
   return config;
 }

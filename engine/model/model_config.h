@@ -22,7 +22,7 @@ struct ModelConfig {
   int64_t vocabulary_size = 0;
   float norm_epsilon = 1e-5f;
   PairLayout pair_layout = PairLayout::kInterleaved;
-  ModelRotation rotation;  // pair_factors included
+  ModelRotation rotation;  // pair_factors and long_factors included
 };
 
 // Reads and checks the hyperparameters. INVALID_ARGUMENT naming file and key. The seam for further architectures.

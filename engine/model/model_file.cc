@@ -58,10 +58,10 @@ class TensorSource {
     return absl::InvalidArgumentError(absl::StrCat(file_.path(), ": tensor ", Quoted(name), " ", parts...));
   }
 
-  // rope_freqs.weight is part of the configuration; the others hold rotary frequencies that older converters wrote and
-  // that follow from it.
+  // The first two are part of the configuration (the second only for a request that asks for it); the others hold
+  // rotary frequencies that older converters wrote and that follow from it.
   static bool IsHarmless(std::string_view name) {
-    return name == "rope_freqs.weight" || name.ends_with(".rot_embd.weight") ||
+    return name == "rope_freqs.weight" || name == "rope_factors_long.weight" || name.ends_with(".rot_embd.weight") ||
            name.ends_with("attn_rot_embd.weight") || name.ends_with("rotary_emb.inv_freq");
   }
 

@@ -135,28 +135,35 @@ TEST(ModelConfigTest, ReadsTheDeclaredScaling) {
   EXPECT_EQ(rotation([](GgufWriter& w) { w.SetFloat32("llama.rope.scaling.factor", 0); }).scaling, Scaling::kNone);
 }
 
-TEST(ModelConfigTest, ReadsPairFactors) {
-  std::vector<float> factors = {1, 1, 1, 1, 2, 4, 8, 8};
-  const auto config = Config([&](GgufWriter& w) {
-    w.SetTensor("rope_freqs.weight", {8}, 0, std::string(reinterpret_cast<const char*>(factors.data()), 32));
-  });
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->rotation.pair_factors, factors);
+// Two tables of one form.
+class PairTableTest : public testing::TestWithParam<std::pair<const char*, std::vector<float> ModelRotation::*>> {};
 
-  const auto error = [&](uint32_t type, std::vector<uint64_t> dims) {
-    const auto broken = Config([&](GgufWriter& w) {
-      w.SetTensor("rope_freqs.weight", std::move(dims), type,
-                  std::string(reinterpret_cast<const char*>(factors.data()), 32));
+INSTANTIATE_TEST_SUITE_P(Tables, PairTableTest,
+                         testing::Values(std::pair("rope_freqs.weight", &ModelRotation::pair_factors),
+                                         std::pair("rope_factors_long.weight", &ModelRotation::long_factors)));
+
+TEST_P(PairTableTest, IsReadAndChecked) {
+  const auto [tensor, table] = GetParam();
+  std::vector<float> factors = {1, 1, 1, 1, 2, 4, 8, 8};
+  const auto read = [&, name = tensor](uint32_t type, std::vector<uint64_t> dims) {
+    return Config([&](GgufWriter& w) {
+      w.SetTensor(name, dims, type, std::string(reinterpret_cast<const char*>(factors.data()), 32));
     });
-    return Message(broken.status());
   };
-  EXPECT_THAT(error(0, {4}), HasSubstr("'rope_freqs.weight' has 4 elements in 1 dimensions, expected 8"));
+  const auto config = read(0, {8});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->rotation.*table, factors);
+  EXPECT_EQ(config->rotation.pair_factors.size() + config->rotation.long_factors.size(), 8u);
+
+  const auto error = [&](uint32_t type, std::vector<uint64_t> dims) { return Message(read(type, dims).status()); };
+  const std::string name = tensor;
+  EXPECT_THAT(error(0, {4}), HasSubstr("'" + name + "' has 4 elements in 1 dimensions, expected 8"));
   EXPECT_THAT(error(0, {4, 2}), HasSubstr("in 2 dimensions"));
   EXPECT_THAT(error(1, {8}), HasSubstr("has type F16, expected F32"));
   for (const float bad :
        {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     factors[3] = bad;
-    EXPECT_THAT(error(0, {8}), HasSubstr("'rope_freqs.weight' holds"));
+    EXPECT_THAT(error(0, {8}), HasSubstr("'" + name + "' holds"));
   }
 }
 

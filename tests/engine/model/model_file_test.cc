@@ -129,7 +129,7 @@ TEST(ModelFileTest, RefusesWrongShapesAndTypes) {
 
 TEST(ModelFileTest, RefusesTensorsThatWouldChangeTheResult) {
   for (const char* name : {"blk.0.attn_q.bias", "blk.1.attn_q.weight", "blk.0.ffn_gate_inp.weight", "output.bias",
-                           "rope_factors_long.weight", "blk.0.attn_q_norm.weight"}) {
+                           "rope_factors_short.weight", "blk.0.attn_q_norm.weight"}) {
     GgufWriter writer = TinyModel();
     writer.SetRandomTensor(name, {32}, TensorType::kF32, 1);
     EXPECT_THAT(ErrorOf(writer), HasSubstr("m.gguf: tensor '" + std::string(name) + "' is none that"));
@@ -139,6 +139,10 @@ TEST(ModelFileTest, RefusesTensorsThatWouldChangeTheResult) {
     writer.SetRandomTensor(name, {8}, TensorType::kF32, 1);
     EXPECT_EQ(ErrorOf(writer), "loaded");
   }
+  const float ones[] = {1, 1, 1, 1, 1, 1, 1, 1};
+  GgufWriter writer = TinyModel();
+  writer.SetTensor("rope_factors_long.weight", {8}, 0, std::string(reinterpret_cast<const char*>(ones), sizeof(ones)));
+  EXPECT_EQ(ErrorOf(writer), "loaded");
 }
 
 TEST(ModelFileTest, TheFuzzersSeedIsSmallAndWhole) {
