@@ -47,11 +47,29 @@ std::string BestInstructions() {
   return name;
 }
 
+// The longest row whose blocks and near ring fit into `n_blocks`.
+int64_t MostTokensInBlocks(int64_t n_blocks, const RotaryPlan& plan) {
+  int64_t fits = 0, too_many = n_blocks + 1;
+  while (too_many - fits > 1) {
+    const int64_t blocks = (fits + too_many) / 2;
+    const int64_t with_ring = blocks + RingBlocks(plan, blocks * kBlockTokens);
+    (with_ring <= n_blocks ? fits : too_many) = blocks;
+  }
+  return fits * kBlockTokens;
+}
+
+void DescribePosition(const ResolvedPosition& position, Started& started) {
+  started.position = position.mode;
+  started.reach = position.plan.reach.value_or(0);
+  started.past_recommended = position.past_recommended;
+  started.refit = position.refit;
+}
+
 // The engine over a model runner: one thread owns scheduler, cache and model; callers hand requests over by a queue.
 class EngineImpl : public Engine {
  public:
   EngineImpl(const EngineOptions& options, ModelFile model, std::unique_ptr<PromptEncoder> encoder,
-             std::unique_ptr<ModelRunner> runner, RotaryPlan plan);
+             std::unique_ptr<ModelRunner> runner, PositionResolver positions);
   ~EngineImpl() override;
 
   std::shared_ptr<EventStream> Submit(Request request, std::function<void()> on_ready) override;
@@ -63,8 +81,8 @@ class EngineImpl : public Engine {
   }
   absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const override;
   std::string TokenBytes(TokenId id) const override { return std::string(encoder_->tokenizer().TokenBytes(id)); }
-  absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode&, int64_t) const override {
-    return absl::UnimplementedError("position modes");
+  absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode& mode, int64_t length) const override {
+    return positions_.Resolve(mode, length);
   }
   const ModelInfo& model() const override { return info_; }
   EngineStats Stats() const override;
@@ -83,7 +101,7 @@ class EngineImpl : public Engine {
     int64_t tokens;
     std::string limit;
   };
-  Room MostTokens() const;
+  Room MostTokens(const ResolvedPosition& position) const;
   void Refuse(EventStream& stream, absl::Status status);
   void Wake();
 
@@ -100,7 +118,7 @@ class EngineImpl : public Engine {
   const ModelFile model_;
   const std::unique_ptr<PromptEncoder> encoder_;
   const std::unique_ptr<ModelRunner> runner_;
-  const RotaryPlan plain_plan_;
+  const PositionResolver positions_;
   ModelInfo info_;
 
   // The engine thread's own.
@@ -124,7 +142,8 @@ class EngineImpl : public Engine {
   std::thread thread_;
 };
 
-ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const ModelRunner& runner) {
+ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const ModelRunner& runner,
+                        const PositionResolver& positions) {
   ModelInfo info;
   const ModelConfig& config = model.config;
   info.name = config.name;
@@ -138,7 +157,7 @@ ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, co
                                      [](const auto& a, const auto& b) { return a.second < b.second; });
   if (most != elements.end()) info.file_type = most->first;
   info.vocabulary_size = config.vocabulary_size;
-  info.trained_length = config.rotation.trained_length;
+  info.trained_length = positions.trained_length();
   info.n_layers = config.n_layers;
   info.n_heads = config.n_heads;
   info.n_kv_heads = config.n_kv_heads;
@@ -163,13 +182,13 @@ ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, co
 }
 
 EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::unique_ptr<PromptEncoder> encoder,
-                       std::unique_ptr<ModelRunner> runner, RotaryPlan plan)
+                       std::unique_ptr<ModelRunner> runner, PositionResolver positions)
     : options_(options),
       model_(std::move(model)),
       encoder_(std::move(encoder)),
       runner_(std::move(runner)),
-      plain_plan_(std::move(plan)),
-      info_(DescribeModel(model_, *encoder_, *runner_)),
+      positions_(std::move(positions)),
+      info_(DescribeModel(model_, *encoder_, *runner_, positions_)),
       pool_(runner_->n_blocks()),
       scheduler_({.max_tokens = runner_->limits().max_tokens,
                   .max_logit_rows = runner_->limits().max_logit_rows,
@@ -279,9 +298,15 @@ bool EngineImpl::Drain(std::chrono::milliseconds timeout) {
 
 // --- The text pool ---
 
-EngineImpl::Room EngineImpl::MostTokens() const {
-  Room room{plain_plan_.reach.value_or(INT64_MAX), "the length that the model was trained for"};
-  if (info_.cache_tokens < room.tokens) room = {info_.cache_tokens, "what the KV cache holds (--kv-cache-memory)"};
+EngineImpl::Room EngineImpl::MostTokens(const ResolvedPosition& position) const {
+  Room room{INT64_MAX, ""};
+  if (!position.mode.allow_beyond_reach && position.plan.reach.has_value()) {
+    room = {*position.plan.reach,
+            absl::StrCat("what position mode ", Name(position.mode), " reaches here (trained for ",
+                         position.mode.trained_length, " tokens)")};
+  }
+  const int64_t cached = MostTokensInBlocks(runner_->n_blocks(), position.plan);
+  if (cached < room.tokens) room = {cached, "what the KV cache holds (--kv-cache-memory)"};
   if (options_.max_request_tokens > 0 && options_.max_request_tokens < room.tokens) {
     room = {options_.max_request_tokens, "the server's bound (--max-request-tokens)"};
   }
@@ -309,7 +334,10 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareGenerate(Request request
   }
   LH_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, encoder_->Encode(params.prompt, /*parse_special=*/false));
   const int64_t prompt_tokens = static_cast<int64_t>(prompt.size());
-  const Room room = MostTokens();
+  LH_ASSIGN_OR_RETURN(
+      ResolvedPosition position,
+      positions_.Resolve(params.position, prompt_tokens + params.stopping.max_tokens.value_or(kDefaultMaxTokens)));
+  const Room room = MostTokens(position);
   const int64_t max_tokens =
       params.stopping.max_tokens.value_or(std::clamp<int64_t>(room.tokens - prompt_tokens, 1, kDefaultMaxTokens));
   if (max_tokens > room.tokens - prompt_tokens) {
@@ -320,11 +348,11 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareGenerate(Request request
   Started started;
   started.prompt_tokens = prompt_tokens;
   started.max_tokens = max_tokens;
-  started.reach = plain_plan_.reach.value_or(0);
+  DescribePosition(position, started);
   started.seed = params.seed.has_value() ? *params.seed : DrawSeed();
   started.engine_fingerprint = info_.engine_fingerprint;
   return std::make_unique<GenerateState>(std::move(request), std::move(stream), submitted, std::move(started),
-                                         std::move(prompt), plain_plan_, encoder_->tokenizer(), pool_);
+                                         std::move(prompt), std::move(position.plan), encoder_->tokenizer(), pool_);
 }
 
 absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareScore(Request request, std::shared_ptr<EventStream> stream,
@@ -336,7 +364,8 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareScore(Request request, s
     return absl::InvalidArgumentError(
         absl::StrCat("prompt: the text has ", n, " token; a score needs at least 2, because the first has no context"));
   }
-  const Room room = MostTokens();
+  LH_ASSIGN_OR_RETURN(ResolvedPosition position, positions_.Resolve(params.position, n));
+  const Room room = MostTokens(position);
   if (n > room.tokens) {
     return absl::InvalidArgumentError(
         absl::StrCat("prompt: the text's ", n, " tokens exceed ", room.tokens, ", ", room.limit));
@@ -352,10 +381,10 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareScore(Request request, s
   const int64_t first_token = params.last_tokens > 0 ? n - params.last_tokens : std::max<int64_t>(params.from_token, 1);
   Started started;
   started.prompt_tokens = n;
-  started.reach = plain_plan_.reach.value_or(0);
+  DescribePosition(position, started);
   started.engine_fingerprint = info_.engine_fingerprint;
   return std::make_unique<ScoreState>(std::move(request), std::move(stream), submitted, std::move(started),
-                                      std::move(text), first_token, plain_plan_, pool_);
+                                      std::move(text), first_token, std::move(position.plan), pool_);
 }
 
 // --- The engine thread ---
@@ -506,7 +535,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
   if (!encoder.ok()) {
     return absl::Status(encoder.status().code(), absl::StrCat(options.model_path, ": ", encoder.status().message()));
   }
-  LH_ASSIGN_OR_RETURN(RotaryPlan plan, PlainPlan(model.config.rotation));
+  LH_ASSIGN_OR_RETURN(
+      PositionResolver positions,
+      PositionResolver::Create(model.config.rotation, options.default_position, options.trained_length));
   ModelRunnerOptions runner_options;
   runner_options.compute_type = options.compute_type;
   runner_options.cache_type = options.cache_type;
@@ -515,7 +546,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
   runner_options.limits.max_tokens = options.max_batch_tokens;
   LH_ASSIGN_OR_RETURN(auto runner, ModelRunner::Create(model, runner_options));
   return std::make_unique<EngineImpl>(options, std::move(model), *std::move(encoder), std::move(runner),
-                                      std::move(plan));
+                                      std::move(positions));
 }
 
 }  // namespace longhaul

@@ -35,8 +35,9 @@ const char* Name(FinishReason reason) {
 }
 
 RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
-                           Started started)
+                           Started started, RotaryPlan plan)
     : request_(std::move(request)),
+      plan_(std::move(plan)),
       stream_(std::move(stream)),
       started_(std::move(started)),
       submitted_(submitted),
@@ -91,9 +92,9 @@ void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_
 }
 
 GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
-                             Started started, std::vector<TokenId> prompt, const RotaryPlan& plan,
-                             const Tokenizer& tokenizer, BlockPool& pool)
-    : RequestState(std::move(request), std::move(stream), submitted, started),
+                             Started started, std::vector<TokenId> prompt, RotaryPlan plan, const Tokenizer& tokenizer,
+                             BlockPool& pool)
+    : RequestState(std::move(request), std::move(stream), submitted, started, std::move(plan)),
       tokenizer_(tokenizer),
       max_tokens_(started.max_tokens),
       detokenizer_(tokenizer),
@@ -107,7 +108,7 @@ GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> strea
     for (TokenId id : prompt) ++sampler_.prompt_counts[id];
   }
   group_.capacity = static_cast<int64_t>(prompt.size()) + max_tokens_;
-  group_.rows.emplace_back(std::move(prompt), plan, pool);
+  group_.rows.emplace_back(std::move(prompt), plan_, pool);
   group_.sampler = max_tokens_ > 0 ? &sampler_ : nullptr;
 }
 
@@ -181,13 +182,13 @@ void GenerateState::OnFinish() {
 }
 
 ScoreState::ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
-                       Started started, std::vector<TokenId> text, int64_t first_token, const RotaryPlan& plan,
+                       Started started, std::vector<TokenId> text, int64_t first_token, RotaryPlan plan,
                        BlockPool& pool)
-    : RequestState(std::move(request), std::move(stream), submitted, std::move(started)),
+    : RequestState(std::move(request), std::move(stream), submitted, std::move(started), std::move(plan)),
       top_logprobs_(std::get<ScoreParams>(request_.params).top_logprobs),
       next_token_(first_token) {
   group_.capacity = static_cast<int64_t>(text.size());
-  group_.rows.emplace_back(std::move(text), plan, pool);
+  group_.rows.emplace_back(std::move(text), plan_, pool);
   group_.score_from = first_token;
   group_.top_scores = top_logprobs_;
 }

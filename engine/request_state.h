@@ -19,7 +19,8 @@ namespace longhaul {
 // after its construction.
 class RequestState {
  public:
-  RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started);
+  RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
+               RotaryPlan plan);
   virtual ~RequestState() = default;
   RequestState(const RequestState&) = delete;
   RequestState& operator=(const RequestState&) = delete;
@@ -56,6 +57,7 @@ class RequestState {
   void CountToken(Clock::time_point now);
 
   Request request_;
+  RotaryPlan plan_;  // of all rows
   Group group_;
   int64_t completion_tokens_ = 0;
 
@@ -69,9 +71,9 @@ class RequestState {
 // Decodes an answer token by token.
 class GenerateState : public RequestState {
  public:
-  // `tokenizer` and `plan` are not owned and outlive it. REQUIRES: the request holds GenerateParams.
+  // `tokenizer` is not owned and outlives it. REQUIRES: the request holds GenerateParams.
   GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-                std::vector<TokenId> prompt, const RotaryPlan& plan, const Tokenizer& tokenizer, BlockPool& pool);
+                std::vector<TokenId> prompt, RotaryPlan plan, const Tokenizer& tokenizer, BlockPool& pool);
 
  private:
   void PrepareSampler() override;
@@ -99,7 +101,7 @@ class ScoreState : public RequestState {
  public:
   // REQUIRES: the request holds ScoreParams; 1 <= first_token < text.size().
   ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-             std::vector<TokenId> text, int64_t first_token, const RotaryPlan& plan, BlockPool& pool);
+             std::vector<TokenId> text, int64_t first_token, RotaryPlan plan, BlockPool& pool);
 
  private:
   void OnSampled(const SamplerResult&, Clock::time_point) override {}

@@ -191,12 +191,17 @@ TEST_F(EngineTest, ASlowReaderIsNotScheduledAndLosesNothing) {
 
 TEST_F(EngineTest, RefusesWhatCanNeverFitWithTheNumbers) {
   GenerateParams params = Ask("The capital of France is", 9000);
+  params.position.kind = position::None();
   ExpectRefused(params, absl::StatusCode::kInvalidArgument,
                 AllOf(HasSubstr("stopping.max_tokens"), HasSubstr("5 tokens"), HasSubstr("9000"),
                       HasSubstr(std::to_string(engine_->model().cache_tokens))));
   ScoreParams score;
   score.prompt = TokenPrompt{std::vector<TokenId>(9000, 5)};
   ExpectRefused(score, absl::StatusCode::kInvalidArgument, AllOf(HasSubstr("prompt"), HasSubstr("9000")));
+  // A window that holds everything keeps every key twice: half as much again, so two thirds of the tokens.
+  params.position.kind = position::Rerope{8192};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument,
+                HasSubstr(std::to_string(engine_->model().cache_tokens / 16 * 2 / 3 * 16)));
 }
 
 TEST_F(EngineTest, RefusesBadPromptsNamingTheField) {
