@@ -11,12 +11,17 @@
 // "rerope:window=2048,log-n=0". Generic over the message: a mode that is added to the wire is known here.
 namespace longhaul {
 
-// MODE[:NAME=VALUE[,NAME=VALUE...]]. A name is a field of the mode's message or, for any mode, log-n (its trained length),
-// trained-length or allow-beyond-reach. An enum's value is its lower-case name without prefix, a bool's "true" or "false",
-// a repeated number's its elements joined by '/'. INVALID_ARGUMENT names the text, the piece and what is allowed.
+// Every mode's name, joined by ", ".
+std::string KnownPositions();
+
+// MODE[:NAME=VALUE[,NAME=VALUE...]]. A name is a field of the mode's message or, for any mode, log-n (its trained
+// length), trained-length or allow-beyond-reach. An enum's value is its lower-case name without prefix, a bool's "true"
+// or "false", a repeated number's its elements joined by '/'. INVALID_ARGUMENT names the text, the piece and what is
+// allowed.
 absl::StatusOr<v1::PositionMode> ParsePosition(std::string_view text);
 
-// Modes joined by commas; a piece with '=' but no ':' belongs to the mode before it: "none,rerope:window=64,log-n=0,yarn".
+// Modes joined by commas; a piece with '=' but no ':' belongs to the mode before it:
+// "none,rerope:window=64,log-n=0,yarn".
 absl::StatusOr<std::vector<v1::PositionMode>> ParsePositions(std::string_view text);
 
 // The text that ParsePosition reads back; fields that are not set are left out. "auto" where no kind is set.
