@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "engine/backend/batch.h"
+#include "engine/base/status_macros.h"
+#include "server/position_conversion.h"
 
 namespace longhaul {
 namespace {
@@ -86,7 +88,7 @@ Prompt FromWire(const v1::Prompt& prompt) {
   }
 }
 
-GenerateParams FromWire(const v1::GenerateRequest& request) {
+absl::StatusOr<GenerateParams> FromWire(const v1::GenerateRequest& request) {
   GenerateParams params;
   params.prompt = FromWire(request.prompt());
   const v1::Sampling& sampling = request.sampling();
@@ -110,15 +112,17 @@ GenerateParams FromWire(const v1::GenerateRequest& request) {
   if (output.has_top_logprobs()) params.output.logprobs = static_cast<int>(output.top_logprobs());
   params.output.token_ids = output.token_ids();
   params.output.progress = output.progress();
+  LH_ASSIGN_OR_RETURN(params.position, FromWire(request.position()));
   return params;
 }
 
-ScoreParams FromWire(const v1::ScoreRequest& request) {
+absl::StatusOr<ScoreParams> FromWire(const v1::ScoreRequest& request) {
   ScoreParams params;
   params.prompt = FromWire(request.prompt());
   params.from_token = static_cast<int64_t>(request.from_token());
   params.last_tokens = static_cast<int64_t>(request.last_tokens());
   params.top_logprobs = static_cast<int>(request.top_logprobs());
+  LH_ASSIGN_OR_RETURN(params.position, FromWire(request.position()));
   return params;
 }
 
@@ -129,6 +133,9 @@ v1::Started ToWire(const Started& started) {
   out.set_reach(static_cast<uint64_t>(started.reach));
   out.set_seed(started.seed);
   out.set_engine_fingerprint(started.engine_fingerprint);
+  *out.mutable_position() = ToWire(started.position);
+  out.set_past_recommended(started.past_recommended);
+  out.set_refit(started.refit);
   return out;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "longhaul/v1/inference.pb.h"
 
@@ -7,8 +8,9 @@
 namespace longhaul {
 
 Prompt FromWire(const v1::Prompt& prompt);
-GenerateParams FromWire(const v1::GenerateRequest& request);
-ScoreParams FromWire(const v1::ScoreRequest& request);
+// INVALID_ARGUMENT names what is wrong with the position.
+absl::StatusOr<GenerateParams> FromWire(const v1::GenerateRequest& request);
+absl::StatusOr<ScoreParams> FromWire(const v1::ScoreRequest& request);
 
 v1::Started ToWire(const Started& started);
 v1::Finished ToWire(const Finished& finished);

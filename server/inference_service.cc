@@ -10,8 +10,10 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
+#include "engine/base/status_macros.h"
 #include "engine/text/utf8.h"
 #include "server/conversions.h"
+#include "server/position_conversion.h"
 #include "server/request_validation.h"
 #include "server/status_conversion.h"
 
@@ -162,7 +164,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
   const absl::StatusOr<RequestMessage> message = Parse<RequestMessage>(*buffer);
   if (!message.ok()) return new Refusal(message.status());
   Request request = RequestFor(*context);
-  request.params = FromWire(*message);
+  auto params = FromWire(*message);
+  if (!params.ok()) return new Refusal(params.status());
+  request.params = *std::move(params);
   auto reactor = std::make_shared<StreamReactor<Response>>(*engine, request.id);
   reactor->Start(std::move(request), pump_);
   return reactor.get();
@@ -230,8 +234,14 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
   return Unary<v1::GetModelRequest, v1::GetModelResponse>(
-      context, request, response, [](Engine& engine, const v1::GetModelRequest&, v1::GetModelResponse& out) {
+      context, request, response,
+      [](Engine& engine, const v1::GetModelRequest& message, v1::GetModelResponse& out) -> absl::Status {
         out = ToWire(engine.model(), engine.Stats());
+        if (!message.has_position()) return absl::OkStatus();
+        LH_ASSIGN_OR_RETURN(const PositionMode mode, FromWire(message.position()));
+        LH_ASSIGN_OR_RETURN(const int64_t length, TokensFromWire("length", message.length()));
+        LH_ASSIGN_OR_RETURN(const ResolvedPosition resolved, engine.ResolvePosition(mode, length));
+        *out.mutable_plan() = ToWire(resolved);
         return absl::OkStatus();
       });
 }

@@ -5,6 +5,11 @@
 #include <cctype>
 #include <map>
 
+#include "absl/status/statusor.h"
+#include "engine/base/status_macros.h"
+#include "proto/position_text.h"
+#include "server/position_conversion.h"
+
 namespace longhaul {
 namespace {
 
@@ -18,6 +23,12 @@ std::string EnvironmentName(std::string flag) {
 template <typename T>
 CLI::Option* Add(CLI::App& app, const std::string& flag, T& value, const std::string& help) {
   return app.add_option(flag, value, help)->envname(EnvironmentName(flag))->capture_default_str();
+}
+
+absl::StatusOr<PositionMode> ParseDefaultPosition(const std::string& text) {
+  LH_ASSIGN_OR_RETURN(const v1::PositionMode mode, ParsePosition(text));
+  if (mode.has_auto_()) return absl::InvalidArgumentError("auto is not allowed; it is what the default mode is for");
+  return FromWire(mode);
 }
 
 const std::map<std::string, double> kSeconds = {{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}};
@@ -62,6 +73,13 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       ->check(CLI::IsMember({"chatml", "llama3"}));
   Add(app, "--instruction-set", flags.instruction_set, "the CPU's instructions to use")
       ->check(CLI::IsMember({"auto", "avx512", "avx2", "portable"}));
+  std::string default_position = "rerope";
+  Add(app, "--default-position", default_position,
+      "how requests longer than the trained length are read that ask for no position mode, as in rerope:window=2048 or "
+      "yarn; `longhaul generate --help` lists the modes. beta-mixed:b=0.75,factor=12,log-n=0 is the preset of the "
+      "author's code");
+  Add(app, "--trained-length", flags.engine.trained_length, "the length that the model was trained for; 0: the file's")
+      ->check(CLI::NonNegativeNumber);
   Add(app, "--log-level", flags.log_level, "how much is logged")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
   try {
@@ -79,6 +97,13 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
     *exit_code = 2;
     return std::nullopt;
   }
+  const absl::StatusOr<PositionMode> position = ParseDefaultPosition(default_position);
+  if (!position.ok()) {
+    std::cerr << "--default-position: " << position.status().message() << "\n";
+    *exit_code = 2;
+    return std::nullopt;
+  }
+  flags.engine.default_position = *position;
   flags.engine.compute_type = *ParseComputeType(compute_type);
   flags.engine.cache_type = *ParseCacheType(cache_type);
   flags.engine.kv_cache_bytes = static_cast<int64_t>(cache_bytes);

@@ -24,7 +24,7 @@ ALLOWED = {
                      "engine/backend/cuda"],
     "engine": ["engine/base", "engine/position", "engine/decoding", "engine/text", "engine/backend", "engine/cache",
                "engine/scheduling", "engine/model"],
-    "server": ["proto", "engine", "engine/base", "engine/backend", "engine/decoding", "engine/text"],
+    "server": ["proto", "engine", "engine/base", "engine/position", "engine/backend", "engine/decoding", "engine/text"],
     "client": ["proto", "engine/base"],
 }
 # Words that must not stand in the includes of the engine, and names that only one folder knows.
