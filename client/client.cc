@@ -106,10 +106,10 @@ absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(const v1::DetokenizeRe
   return response;
 }
 
-absl::StatusOr<v1::GetModelResponse> Client::Model(const CallOptions& options) {
+absl::StatusOr<v1::GetModelResponse> Client::Model(const CallOptions& options, const v1::GetModelRequest& request) {
   Call call(*impl_, options);
   v1::GetModelResponse response;
-  const grpc::Status status = impl_->stub->GetModel(call.context(), v1::GetModelRequest(), &response);
+  const grpc::Status status = impl_->stub->GetModel(call.context(), request, &response);
   if (!status.ok()) return FromGrpc(status);
   return response;
 }

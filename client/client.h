@@ -39,7 +39,7 @@ class Client {
 
   absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request, const CallOptions& options);
   absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& request, const CallOptions& options);
-  absl::StatusOr<v1::GetModelResponse> Model(const CallOptions& options);
+  absl::StatusOr<v1::GetModelResponse> Model(const CallOptions& options, const v1::GetModelRequest& request = {});
 
   // Cancels the call that runs; a call that begins later runs as usual. Any thread; not from a signal handler.
   void Cancel();

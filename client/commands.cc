@@ -14,6 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "client/client.h"
 #include "client/output.h"
+#include "client/plan_output.h"
+#include "proto/position_text.h"
 
 namespace longhaul {
 namespace {
@@ -34,6 +36,7 @@ struct PromptFlags {
 
 struct GenerateFlags {
   PromptFlags prompt;
+  std::string position;
   v1::GenerateRequest request;
   float temperature = 0, top_p = 1, min_p = 0, repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
   uint32_t top_k = 0, max_tokens = 256, min_tokens = 0, top_logprobs = 0;
@@ -89,7 +92,28 @@ void AddCommon(CLI::App& command, Common& common) {
   command.add_option("--request-id", common.request_id, "name the request in the server's log");
 }
 
+void AddPosition(CLI::App& command, std::string& position) {
+  command.add_option(
+      "--position", position,
+      absl::StrCat(
+          "how positions are computed, so that a text may be longer than the model was trained for: ", KnownPositions(),
+          ", with parameters as in rerope:window=2048, yarn:factor=4 or "
+          "beta-mixed:b=0.75,factor=12,log-n=0 (the preset of the author's code); by default auto, plain as "
+          "long as that fits. `longhaul info --position MODE --dump` shows what a mode comes to"));
+}
+
+// Leaves the request's position as it is where none was given.
+template <typename Message>
+absl::Status FillPosition(const std::string& text, Message& request) {
+  if (text.empty()) return absl::OkStatus();
+  absl::StatusOr<v1::PositionMode> mode = ParsePosition(text);
+  if (!mode.ok()) return absl::InvalidArgumentError(absl::StrCat("--position: ", mode.status().message()));
+  *request.mutable_position() = *std::move(mode);
+  return absl::OkStatus();
+}
+
 void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
+  AddPosition(command, f.position);
   command.add_option("--max-tokens", f.max_tokens, "tokens of the answer at most; 0 reads the prompt only");
   command.add_option("--min-tokens", f.min_tokens, "no end before so many tokens");
   command.add_option("--stop", f.stop, "end the answer before this text (may be given several times)");
@@ -139,7 +163,7 @@ absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::Ge
   if (given("--top-logprobs")) output.set_top_logprobs(f.top_logprobs);
   output.set_token_ids(f.token_ids);
   output.set_progress(true);
-  return absl::OkStatus();
+  return FillPosition(f.position, request);
 }
 
 // Runs a request and prints its answer as it arrives; `answer`, if given, gets its text.
@@ -147,8 +171,10 @@ absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Co
                     std::string* answer) {
   const bool shows_progress = isatty(STDERR_FILENO) != 0 && !common.json && !quiet;
   bool progress_shown = false;
+  v1::Started started;
   v1::Finished finished;
   const absl::Status status = client.Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
+    if (message.has_started()) started = message.started();
     if (message.has_finished()) finished = message.finished();
     if (common.json) {
       PrintJson(message);
@@ -174,7 +200,7 @@ absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Co
     std::printf("\n");
     std::fflush(stdout);
   }
-  if (status.ok() && !common.json && !quiet) PrintSummary(finished);
+  if (status.ok() && !common.json && !quiet) PrintSummary(started, finished);
   return status;
 }
 
@@ -258,6 +284,7 @@ int Detokenize(const Common& common, const std::vector<int32_t>& ids, bool speci
 
 struct ScoreFlags {
   PromptFlags prompt;
+  std::string position;
   uint64_t from_token = 0, last_tokens = 0;
   uint32_t top_logprobs = 0;
 };
@@ -270,10 +297,13 @@ int Score(const Common& common, const ScoreFlags& flags) {
   if (flags.from_token > 0) request.set_from_token(flags.from_token);
   if (flags.last_tokens > 0) request.set_last_tokens(flags.last_tokens);
   request.set_top_logprobs(flags.top_logprobs);
+  if (absl::Status status = FillPosition(flags.position, request); !status.ok()) return PrintError(status, common.json);
   InterruptibleClient client(common.target);
   double sum = 0;
   int64_t n = 0;
+  v1::Started started;
   const absl::Status status = (*client).Score(request, common.call(), [&](const v1::ScoreResponse& message) {
+    if (message.has_started()) started = message.started();
     if (common.json) PrintJson(message);
     for (int i = 0; i < message.scores().logprobs_size(); ++i) {
       const float logprob = message.scores().logprobs(i);
@@ -289,20 +319,41 @@ int Score(const Common& common, const ScoreFlags& flags) {
     return true;
   });
   if (!status.ok()) return PrintError(status, common.json);
-  if (n > 0)
+  if (n > 0) {
     std::fprintf(stderr, "[%lld tokens, %.5f nat per token]\n", static_cast<long long>(n),
                  -sum / static_cast<double>(n));
+    PrintPositions(started);
+  }
   return 0;
 }
 
-int Info(const Common& common) {
-  const auto model = Client(common.target).Model(common.call());
+struct InfoFlags {
+  std::string position;
+  uint64_t length = 0;
+  bool dump = false;
+};
+
+int Info(const Common& common, const InfoFlags& flags) {
+  v1::GetModelRequest request;
+  request.set_length(flags.length);
+  if (absl::Status status = FillPosition(flags.position, request); !status.ok()) return PrintError(status, common.json);
+  Client client(common.target);
+  const auto model = client.Model(common.call(), request);
   if (!model.ok()) return PrintError(model.status(), common.json);
   if (common.json) {
     PrintJson(*model);
-  } else {
-    PrintModel(*model);
+    return 0;
   }
+  if (!model->has_plan()) {
+    PrintModel(*model);
+    return 0;
+  }
+  PrintPlan(model->plan());
+  if (!flags.dump) return 0;
+  request.mutable_position()->mutable_none();
+  const auto plain = client.Model(common.call(), request);
+  if (!plain.ok()) return PrintError(plain.status(), common.json);
+  PrintFrequencies(model->plan(), plain->plan());
   return 0;
 }
 
@@ -321,6 +372,8 @@ void AddCommands(CLI::App& app, int& exit_code) {
                                        "Continue a text.\n"
                                        "  longhaul generate \"The capital of France is\" --max-tokens 8\n"
                                        "  longhaul generate --prompt-file notes.txt --temperature 0.8 --seed 7\n"
+                                       "  longhaul generate --position rerope:window=2048 --prompt-file book.txt "
+                                       "\"Summarise the third chapter.\"\n"
                                        "  cat notes.txt | longhaul generate --json --top-logprobs 3");
     const auto flags = std::make_shared<GenerateFlags>();
     AddPrompt(*command, flags->prompt);
@@ -331,7 +384,9 @@ void AddCommands(CLI::App& app, int& exit_code) {
     const auto [command, common] = add("chat",
                                        "Talk with the model.\n"
                                        "  longhaul chat \"Why is the sky blue?\"\n"
-                                       "  longhaul chat --system \"Answer in French.\"    (a conversation)");
+                                       "  longhaul chat --system \"Answer in French.\"    (a conversation)\n"
+                                       "  longhaul chat --position yarn:factor=2 --prompt-file book.txt \"Who is the "
+                                       "author?\"");
     const auto flags = std::make_shared<GenerateFlags>();
     AddPrompt(*command, flags->prompt);
     command->add_option("--system", flags->system, "the system message");
@@ -359,17 +414,34 @@ void AddCommands(CLI::App& app, int& exit_code) {
     const auto [command, common] = add("score",
                                        "The log-probability of every token of a text, and their mean.\n"
                                        "  longhaul score \"The capital of France is Paris.\"\n"
-                                       "  longhaul score --prompt-file book.txt --last-tokens 512");
+                                       "  longhaul score --prompt-file book.txt --last-tokens 512\n"
+                                       "  longhaul score --prompt-file book.txt --position leaky-rerope:window=1024,"
+                                       "step=16");
     const auto flags = std::make_shared<ScoreFlags>();
     AddPrompt(*command, flags->prompt);
+    AddPosition(*command, flags->position);
     command->add_option("--from-token", flags->from_token, "score from this token on");
     command->add_option("--last-tokens", flags->last_tokens, "score the last so many tokens")->excludes("--from-token");
     command->add_option("--top-logprobs", flags->top_logprobs, "also of so many likely tokens (with --json)");
     command->callback([=, s = common, &exit_code] { exit_code = Score(*s, *flags); });
   }
   {
-    const auto [command, common] = add("info", "What the server has loaded, and how it runs.\n  longhaul info --json");
-    command->callback([=, s = common, &exit_code] { exit_code = Info(*s); });
+    const auto [command, common] =
+        add("info",
+            "What the server has loaded, and how it runs; or what a position mode comes to.\n"
+            "  longhaul info --json\n"
+            "  longhaul info --position yarn:factor=4 --dump\n"
+            "  longhaul info --position leaky-rerope --length 30000");
+    const auto flags = std::make_shared<InfoFlags>();
+    AddPosition(*command, flags->position);
+    command->add_option("--length", flags->length, "tokens that the mode is fitted to; 0: the trained length")
+        ->needs("--position");
+    command
+        ->add_flag("--dump", flags->dump,
+                   "also a line per rotary pair: index, radians per position, and that as a "
+                   "share of the model's own")
+        ->needs("--position");
+    command->callback([=, s = common, &exit_code] { exit_code = Info(*s, *flags); });
   }
 }
 

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "client/plan_output.h"
+
 namespace longhaul {
 namespace {
 
@@ -106,7 +108,7 @@ void PrintModel(const v1::GetModelResponse& m) {
   std::printf("fingerprint     %s\n", m.engine_fingerprint().c_str());
 }
 
-void PrintSummary(const v1::Finished& finished) {
+void PrintSummary(const v1::Started& started, const v1::Finished& finished) {
   const auto n = [](uint64_t number) { return static_cast<unsigned long long>(number); };
   const v1::Usage& usage = finished.usage();
   const v1::Timings& timings = finished.timings();
@@ -118,6 +120,7 @@ void PrintSummary(const v1::Finished& finished) {
   std::fprintf(stderr, "[%llu prompt tokens at %.0f/s, %llu tokens at %.1f/s, first after %.3f s; %s]\n",
                n(usage.prompt_tokens()), rate(usage.prompt_tokens(), timings.prefill()), n(usage.completion_tokens()),
                rate(decoded, timings.decode()), timings.first_token(), ReasonName(finished.reason()));
+  PrintPositions(started);
 }
 
 std::string QuotePiece(std::string_view bytes) {

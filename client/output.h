@@ -25,8 +25,8 @@ void PrintJson(const v1::GetModelResponse& response);
 // The lines of `longhaul info`.
 void PrintModel(const v1::GetModelResponse& model);
 
-// Tokens, speed and reason of a finished answer, on standard error.
-void PrintSummary(const v1::Finished& finished);
+// Tokens, speed and reason of a finished answer, and how its positions were computed unless plainly; on standard error.
+void PrintSummary(const v1::Started& started, const v1::Finished& finished);
 
 // A token's bytes, quoted and printable.
 std::string QuotePiece(std::string_view bytes);

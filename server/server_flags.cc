@@ -79,7 +79,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       "yarn; `longhaul generate --help` lists the modes. beta-mixed:b=0.75,factor=12,log-n=0 is the preset of the "
       "author's code");
   Add(app, "--trained-length", flags.engine.trained_length, "the length that the model was trained for; 0: the file's")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   Add(app, "--log-level", flags.log_level, "how much is logged")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
   try {
