@@ -77,7 +77,8 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--default-position", default_position,
       "how requests longer than the trained length are read that ask for no position mode, as in rerope:window=2048 or "
       "yarn; `longhaul generate --help` lists the modes. beta-mixed:b=0.75,factor=12,log-n=0 is the preset of the "
-      "author's code");
+      "author's code")
+      ->join(',');  // a line of a --config file is cut at commas
   Add(app, "--trained-length", flags.engine.trained_length, "the length that the model was trained for; 0: the file's")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   Add(app, "--log-level", flags.log_level, "how much is logged")

@@ -305,7 +305,7 @@ def test_the_server_refuses_wrong_flags_at_its_start(flag, value, word, code):
 def test_the_default_position_comes_from_a_config_file_too(start_server, stubs, tmp_path):
     pb, rpc = stubs
     config = tmp_path / "config"
-    config.write_text('default-position="leaky-rerope:window=16,log-n=0"\ntrained-length=64\nkv-cache-memory=32MiB\n')
+    config.write_text('default-position=leaky-rerope:window=16,log-n=0\ntrained-length=64\nkv-cache-memory=32MiB\n')
     running = start_server("--config", str(config))
     with grpc.insecure_channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
