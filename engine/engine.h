@@ -26,9 +26,9 @@ struct EngineOptions {
   int64_t max_request_tokens = 0;  // prompt and answer together; 0 = no bound of its own
   int64_t max_batch_tokens = 512;  // of one step
   size_t events_per_stream = 64;
-  std::string chat_template;                                  // "chatml" or "llama3"; empty: recognised from the file
-  PositionMode default_position{.kind = position::Rerope()};  // what Auto becomes past the trained length
-  int64_t trained_length = 0;                                 // instead of the file's; 0: the file's
+  std::string chat_template;                          // "chatml" or "llama3"; empty: recognised from the file
+  PositionMode default_position = DefaultLongMode();  // what Auto becomes past the trained length
+  int64_t trained_length = 0;                         // instead of the file's; 0: the file's
 };
 
 // What is loaded.

@@ -12,4 +12,8 @@ const char* Name(const PositionMode& mode) {
   return kNames[mode.kind.index()];
 }
 
+PositionMode DefaultLongMode() {
+  return {.kind = position::Rerope()};
+}
+
 }  // namespace longhaul
