@@ -51,9 +51,10 @@ int64_t FitStep(int64_t window, int64_t length, int64_t trained_length) {
 
 int64_t FitGroup(int64_t window, int64_t length, int64_t trained_length) {
   if (length <= window) return 1;
-  const int64_t needed = SaturatingProduct(3, length - window);
-  const int64_t room = SaturatingProduct(2, trained_length) - SaturatingProduct(3, window);
-  return room <= 0 ? needed : (needed - 1) / room + 1;
+  const int64_t room = std::max<int64_t>(SaturatingProduct(2, trained_length) - SaturatingProduct(3, window), 1);
+  // 3 (N - window) / room, rounded up; divided first, since the product may be too large.
+  const int64_t whole = (length - window) / room, rest = (length - window) % room;
+  return SaturatingSum(SaturatingProduct(3, whole), rest == 0 ? 0 : (SaturatingProduct(3, rest) - 1) / room + 1);
 }
 
 }  // namespace longhaul

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -97,6 +99,8 @@ TEST(PlainPlan, NamesWhatMakesNoSense) {
       {[](ModelRotation& r) { r.trained_length = 0; }, "trained length 0"},
       {[](ModelRotation& r) { r.pair_factors.assign(31, 1); }, "31 values, expected 32"},
       {[](ModelRotation& r) { r.pair_factors.assign(32, 0); }, "every factor must be positive"},
+      {[](ModelRotation& r) { r.long_factors.assign(33, 1); }, "rope_factors_long.weight has 33 values, expected 32"},
+      {[](ModelRotation& r) { r.long_factors.assign(32, -1); }, "rope_factors_long.weight holds -1"},
   };
   for (const Case& c : cases) {
     ModelRotation rotation = SmolLm2();
@@ -123,6 +127,26 @@ TEST(Fingerprint, IsOfTheNumbersAndNotOfTheReach) {
   std::swap(other.inv_freq[3], other.inv_freq[4]);
   SetFingerprint(other);
   EXPECT_NE(other.fingerprint, plain.fingerprint);
+}
+
+TEST(Fingerprint, IsOfTheFarRegimeAndOfLogN) {
+  std::set<Fingerprint> seen;
+  const auto add = [&](std::optional<FarRegime> far, std::optional<LogN> log_n) {
+    RotaryPlan plan = Plan(SmolLm2());
+    plan.far = far;
+    plan.log_n = log_n;
+    SetFingerprint(plan);
+    EXPECT_TRUE(seen.insert(plan.fingerprint).second);
+  };
+  add(std::nullopt, std::nullopt);
+  add(FarRegime{1, 0, false, 0}, std::nullopt);
+  add(FarRegime{2, 0, false, 0}, std::nullopt);
+  add(FarRegime{1, 2, false, 0}, std::nullopt);
+  add(FarRegime{1, 2, true, 0}, std::nullopt);
+  add(FarRegime{1, 2, true, 0.5}, std::nullopt);
+  add(std::nullopt, LogN{2});
+  add(std::nullopt, LogN{3});
+  add(FarRegime{1, 2, true, 0.5}, LogN{3});
 }
 
 }  // namespace
