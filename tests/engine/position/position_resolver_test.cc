@@ -346,9 +346,13 @@ TEST(Refusals, NameTheFieldTheValueAndWhatIsAllowed) {
             "fitted");
   EXPECT_EQ(Refusal(resolver, Mode(position::BetaMixed{2, 1.5})),
             "position.beta_mixed.b: 1.5 is not allowed; it must be 0 to 1");
-  EXPECT_EQ(Refusal(resolver, Mode(position::LeakyRerope{4096})),
-            "position.leaky_rerope.window: 4096 is not allowed; it must be below 4096 (half the trained length) where "
-            "the step is fitted");
+  EXPECT_EQ(
+      Refusal(resolver, Mode(position::LeakyRerope{4096})),
+      "position.leaky_rerope.window: 4096 is not allowed; it must be 1 to 4095 (below half the trained length) where "
+      "the step is fitted");
+  EXPECT_EQ(Refusal(resolver, Mode(position::SelfExtend{0, 5462})),
+            "position.self_extend.window: 5462 is not allowed; it must be 1 to 5461 (below two thirds of the trained "
+            "length) where the group is fitted");
 }
 
 struct Case {
