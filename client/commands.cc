@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/client.h"
+#include "client/evaluation/evaluate_command.h"
 #include "client/output.h"
 #include "client/plan_output.h"
 #include "proto/position_text.h"
@@ -443,6 +444,7 @@ void AddCommands(CLI::App& app, int& exit_code) {
         ->needs("--position");
     command->callback([=, s = common, &exit_code] { exit_code = Info(*s, *flags); });
   }
+  AddEvaluateCommand(app, exit_code);
 }
 
 }  // namespace longhaul

@@ -1,0 +1,69 @@
+#include "client/evaluation/files.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
+namespace longhaul {
+
+absl::StatusOr<std::string> ReadFile(const char* flag, const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  if (!file.is_open() || file.bad() || std::filesystem::is_directory(path)) {
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": cannot read ", path));
+  }
+  return bytes;
+}
+
+absl::Status WriteFile(const char* flag, const std::string& path, const std::string& bytes) {
+  const auto failed = [&] {
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": cannot write ", path, ": ", std::strerror(errno)));
+  };
+  const std::string partial = path + ".partial";
+  const int file = open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file < 0) return failed();
+  size_t written = 0;
+  while (written < bytes.size()) {
+    const ssize_t n = write(file, bytes.data() + written, bytes.size() - written);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) break;
+    written += static_cast<size_t>(n);
+  }
+  const bool ok = written == bytes.size() && fsync(file) == 0;
+  const int error = errno;
+  close(file);
+  if (ok && std::rename(partial.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  if (!ok) errno = error;
+  const absl::Status status = failed();
+  unlink(partial.c_str());
+  return status;
+}
+
+std::string Sha256(const std::string& bytes) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned int size = 0;
+  EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr);
+  return absl::BytesToHexString({reinterpret_cast<const char*>(digest.data()), size});
+}
+
+std::filesystem::path CacheFolder() {
+  const auto variable = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return std::filesystem::path(value == nullptr ? "" : value);
+  };
+  if (const auto cache = variable("LONGHAUL_CACHE"); !cache.empty()) return cache;
+  if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache / "longhaul";
+  return variable("HOME") / ".cache" / "longhaul";
+}
+
+}  // namespace longhaul

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "client/client.h"
+#include "client/evaluation/measurement.h"
+
+namespace longhaul {
+
+// How far the request that runs has read; false cancels it.
+using OnProgress = std::function<bool(int64_t read_tokens)>;
+
+// Log-probabilities of the tokens from `from_token` on.
+struct ScoredText {
+  std::vector<double> losses;      // nat, to 5 digits after the point
+  std::vector<int32_t> likeliest;  // the most probable token at each place, if asked for
+};
+
+// Both fill what Started tells and the seconds into `measurement`.
+absl::StatusOr<ScoredText> Score(Client& client, const std::vector<int32_t>& tokens, const v1::PositionMode& position,
+                                 int64_t from_token, bool likeliest, const OnProgress& on_progress,
+                                 Measurement& measurement);
+
+// The greedy continuation, at most `max_tokens`.
+absl::StatusOr<std::string> Continue(Client& client, const std::vector<int32_t>& tokens,
+                                     const v1::PositionMode& position, uint32_t max_tokens,
+                                     const OnProgress& on_progress, Measurement& measurement);
+
+}  // namespace longhaul

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/evaluation/measurement.h"
+#include "client/evaluation/statistics.h"
+
+namespace longhaul {
+
+// One cell: a mode at a length (passkey: and a depth), over its samples.
+struct Cell {
+  std::string position, resolved;
+  int64_t length = 0, depth = 0, reach = 0;
+  bool past_recommended = false;
+  Estimate value;
+  std::optional<Estimate>
+      difference;                    // to the control: mode none at the trained length; none where no sample is shared
+  std::optional<double> first_copy;  // repeated
+  double seconds = 0;                // mean
+};
+
+// Modes in the order of their first measurement, lengths ascending. `control_length`: the trained length.
+std::vector<Cell> Summarize(const std::vector<Measurement>& measurements, int64_t control_length);
+
+// The control's mode.
+inline constexpr char kControl[] = "none";
+
+}  // namespace longhaul
