@@ -1,0 +1,1 @@
+"""Draws what `longhaul evaluate` measured; see `python -m longhaul_plots --help`."""

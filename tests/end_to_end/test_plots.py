@@ -1,0 +1,83 @@
+"""The pictures of `longhaul evaluate`, drawn from made-up results."""
+
+import json
+import subprocess
+
+import pytest
+
+from conftest import CACHE
+
+PYTHON = CACHE / "client-venv" / "bin" / "python"
+MODES = ["none", "ntk", "ntk-fixed", "beta-mixed", "yarn", "rerope", "leaky-rerope", "self-extend", "linear"]
+LENGTHS = [4096, 8192, 16384, 24576]
+
+
+def result(task, summary, **identity):
+    return {
+        "format": "longhaul-evaluation-1",
+        "identity": {"task": task, "trained_length": 8192, **identity},
+        "model": {"name": "Made-up model", "compute_type": "bf16", "kv_cache_type": "f16"},
+        "summary": summary,
+        "refused": [],
+        "cells": [],
+    }
+
+
+def tail_loss():
+    def loss(number, mode, length):
+        if mode == "none" and length > 8192:
+            return 6.5 + length / 8192
+        return 3.0 - 0.00001 * length + 0.02 * number + (0.4 if mode == "linear" else 0)
+
+    cells = [
+        dict(position=mode, length=length, n=1 if length == 24576 else 3, mean=loss(number, mode, length),
+             standard_error=None if length == 24576 else 0.05, difference=loss(number, mode, length) - 2.918,
+             difference_standard_error=None if length == 24576 else 0.008)
+        for number, mode in enumerate(MODES) for length in LENGTHS
+        if length < 24576 or mode in ("none", "rerope", "yarn")
+    ]
+    return result("tail-loss", cells, score_tokens=2048)
+
+
+def repeated():
+    cells = [dict(position=mode, length=length, n=3, standard_error=0.01, first_copy=0.41,
+                  mean=0.05 if mode == "none" and length > 8192 else 0.95 - 0.03 * number)
+             for number, mode in enumerate(MODES) for length in LENGTHS]
+    return result("repeated", cells, period=2048)
+
+
+def passkey():
+    cells = [dict(position=mode, length=length, depth=depth, n=5,
+                  mean=0.0 if mode == "none" and length > 8192 else (depth + number) % 6 / 5)
+             for number, mode in enumerate(MODES) for length in LENGTHS for depth in (0, 25, 50, 75, 100)]
+    return result("passkey", cells, seed=0)
+
+
+def draw(task, file, *outputs):
+    if not PYTHON.exists():
+        pytest.skip("deploy/install_python_client.sh was not run")
+    flags = [word for output in outputs for word in ("--output", str(output))]
+    return subprocess.run([PYTHON, "-m", "longhaul_plots", task, str(file), *flags], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("task,data", [("tail-loss", tail_loss()), ("repeated", repeated()), ("passkey", passkey())])
+def test_draws_png_and_svg(tmp_path, task, data):
+    file, png, svg = tmp_path / "result.json", tmp_path / "p.png", tmp_path / "p.svg"
+    file.write_text(json.dumps(data))
+    done = draw(task, file, png, svg)
+    assert done.returncode == 0, done.stderr
+    assert png.read_bytes().startswith(b"\x89PNG\r\n") and png.stat().st_size > 10000
+    assert "<svg" in svg.read_text()
+
+
+def test_says_what_is_wrong_with_a_file(tmp_path):
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(tail_loss()))
+    wrong_task = draw("repeated", file, tmp_path / "p.png")
+    assert wrong_task.returncode == 1 and "holds a result of task tail-loss" in wrong_task.stderr
+    file.write_text(json.dumps(result("tail-loss", [], score_tokens=8)))
+    assert "no measurement yet" in draw("tail-loss", file, tmp_path / "p.png").stderr
+    file.write_text("{}")
+    assert "no result" in draw("tail-loss", file, tmp_path / "p.png").stderr
+    file.write_text("not JSON")
+    assert draw("tail-loss", file, tmp_path / "p.png").returncode == 1
