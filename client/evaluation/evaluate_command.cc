@@ -42,8 +42,13 @@ absl::Status Complete(const CLI::App& command, Flags& flags) {
         absl::StrCat("'", o.server_flags[0], "': flags of a server are for one that evaluate starts; give --model"));
   }
   o.command = OwnCommandLine();
+  const auto server_words = std::find(o.command.begin(), o.command.end(), "--");
+  if (static_cast<std::ptrdiff_t>(o.server_flags.size()) > std::distance(server_words, o.command.end())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", o.server_flags[0], "': no such argument; lists have commas, flags of a server come after --"));
+  }
   // The environment may name a server too; what was typed counts.
-  const bool target_typed = std::any_of(o.command.begin(), std::find(o.command.begin(), o.command.end(), "--"),
+  const bool target_typed = std::any_of(o.command.begin(), server_words,
                                         [](const std::string& word) { return word.starts_with("--target"); });
   if (!o.model.empty() && target_typed) {
     return absl::InvalidArgumentError("--target: not allowed with --model, which starts a server of its own");
@@ -101,6 +106,7 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
   command->add_option("--text", o.text, "a plain text file, UTF-8");
   command->add_option("--lengths", o.lengths, "tokens to read, as in 8192,16384")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->required()
       ->check(tokens);
   command->add_option("--positions", flags->positions, "modes, as in none,rerope:window=1024,ntk:factor=4")
@@ -122,6 +128,7 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
       ->check(tokens);
   command->add_option("--depths", o.passkey.depths, "passkey: percent of the filler before the key")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::Range(int64_t{0}, int64_t{100}))
       ->capture_default_str();
   command->add_option("--trials", o.passkey.trials, "passkey: keys for each depth")

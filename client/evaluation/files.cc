@@ -17,12 +17,13 @@
 namespace longhaul {
 
 absl::StatusOr<std::string> ReadFile(const char* flag, const std::string& path) {
+  std::error_code error;
   std::ifstream file(path, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad() || std::filesystem::is_directory(path)) {
+  // Reading a folder would throw.
+  if (!file.is_open() || std::filesystem::is_directory(path, error)) {
     return absl::InvalidArgumentError(absl::StrCat(flag, ": cannot read ", path));
   }
-  return bytes;
+  return std::string{std::istreambuf_iterator<char>(file), {}};
 }
 
 absl::Status WriteFile(const char* flag, const std::string& path, const std::string& bytes) {

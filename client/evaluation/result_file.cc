@@ -148,7 +148,7 @@ absl::StatusOr<ResultFile> ResultFile::Open(const std::string& path, const Ident
 
 absl::Status ResultFile::Read(const std::string& text, const RunInfo& run) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || json.value("format", "") != kFormat) {
+  if (!json.is_object() || !json.contains("format") || json.at("format") != kFormat) {
     return absl::FailedPreconditionError(
         absl::StrCat("--output: ", path_, " is there and holds no evaluation (", kFormat, "); give another file"));
   }

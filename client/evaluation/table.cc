@@ -100,7 +100,9 @@ std::string TableText(const Identity& identity, const std::vector<Cell>& cells, 
         }
       }
       rows.push_back(std::move(first));
-      if (!by_depth) rows.push_back(std::move(second));
+      const bool has_second =
+          std::any_of(second.begin(), second.end(), [](const std::string& s) { return !s.empty(); });
+      if (!by_depth && has_second) rows.push_back(std::move(second));
     }
   }
   std::string text = absl::StrCat(Heading(identity, most_samples), "\n", GridText(rows));
