@@ -96,8 +96,10 @@ void Attention::BeginStep(const Batch& batch) {
 void Attention::Run(int64_t layer, float* qkv, float* out) {
   Impl& a = *impl_;
   const auto size = [](const auto& pieces) { return static_cast<int64_t>(pieces.size()); };
-  a.pool.ParallelFor(a.near_keys.n_restores(), [&](int64_t i, int) { a.near_keys.Restore(i, layer); });
-  a.pool.ParallelFor(size(a.stores), [&](int64_t i, int) { a.Store(a.stores[static_cast<size_t>(i)], layer, qkv); });
+  a.pool.ParallelFor(size(a.stores) + a.near_keys.n_restores(), [&](int64_t i, int) {
+    if (i < size(a.stores)) return a.Store(a.stores[static_cast<size_t>(i)], layer, qkv);
+    a.near_keys.Restore(i - size(a.stores), layer);
+  });
   a.pool.ParallelFor(size(a.tiles), [&](int64_t i, int thread) {
     const TilePiece& piece = a.tiles[static_cast<size_t>(i)];
     const AttentionTile tile = a.TileOf(piece, layer, qkv, out);
@@ -138,7 +140,7 @@ void Attention::Impl::FindPlans() {
 void Attention::Impl::FindAngles() {
   int64_t most_pairs = 0;
   for (const PlanAngles* plan : plans) most_pairs = std::max(most_pairs, plan->pairs());
-  angle_stride = 2 * most_pairs * (any_far ? 4 : 1);
+  angle_stride = 2 * most_pairs * (any_far ? 3 : 1);
   angles = angle_memory.AtLeast(batch->n_tokens() * angle_stride);
   query_scales = query_scale_memory.AtLeast(batch->n_tokens());
   if (any_far) far_queries = far_query_memory.AtLeast(batch->n_tokens() * OutWidth());
@@ -152,8 +154,7 @@ void Attention::Impl::FindAngles() {
       plan.Near(position, at, at + pairs);
       if (plan.window() == 0) continue;
       plan.FarQuery(position, at + 2 * pairs, at + 3 * pairs);
-      plan.NearKey(position, at + 4 * pairs, at + 5 * pairs);
-      if (plan.turns_stored_keys()) plan.StoredKey(position, at + 6 * pairs, at + 7 * pairs);
+      if (plan.turns_stored_keys()) plan.StoredKey(position, at + 4 * pairs, at + 5 * pairs);
     }
   }
 }
@@ -170,8 +171,7 @@ TokenTurns Attention::Impl::TurnsOf(const PlanAngles& plan, int64_t token) const
     return turns;
   }
   turns.far_query = {at + 2 * pairs, at + 3 * pairs};
-  turns.near_key = {at + 4 * pairs, at + 5 * pairs};
-  if (plan.turns_stored_keys()) turns.stored_key = {at + 6 * pairs, at + 7 * pairs};
+  if (plan.turns_stored_keys()) turns.stored_key = {at + 4 * pairs, at + 5 * pairs};
   return turns;
 }
 
@@ -263,16 +263,15 @@ AttentionTile Attention::Impl::TileOf(const TilePiece& piece, int64_t layer, con
 void Attention::Impl::Store(const StorePiece& piece, int64_t layer, float* qkv) const {
   const BatchRow& row = batch->rows[static_cast<size_t>(piece.row)];
   const PlanAngles& plan = PlanOf(row);
+  const bool is_far = plan.window() > 0;
   const int64_t position = row.length + piece.first_token, block = position / kBlockTokens;
-  TokenPlace place;
-  place.page = cache.Page(layer, row.block_table[static_cast<size_t>(block)]);
-  if (plan.window() > 0) place.near_keys = near_keys.Of(piece.row, layer).Block(block);
+  std::byte* const page = cache.Page(layer, row.block_table[static_cast<size_t>(block)]);
   for (int64_t t = 0; t < piece.n_tokens; ++t) {
     const int64_t token = row.first_token + piece.first_token + t;
-    place.slot = (position + t) % kBlockTokens;
-    float* const far = place.near_keys != nullptr ? far_queries + token * OutWidth() : nullptr;
-    RotateAndStore(shape, TurnsOf(plan, token), place, qkv + token * QkvWidth(), far);
+    RotateAndStore(shape, TurnsOf(plan, token), qkv + token * QkvWidth(),
+                   is_far ? far_queries + token * OutWidth() : nullptr, page, (position + t) % kBlockTokens);
   }
+  if (is_far) near_keys.Make(piece.row, block, layer);
 }
 
 }  // namespace longhaul::cpu

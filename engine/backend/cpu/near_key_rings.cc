@@ -19,18 +19,21 @@ void NearKeyRings::BeginStep(const Batch& batch, std::span<const PlanAngles* con
   }
   scratch_ = scratch_memory_.AtLeast(scratch_floats_);
   angles_ = angle_memory_.AtLeast(angle_floats_);
-  FillAngles();
+  for (size_t row = 0; row < batch.rows.size(); ++row) {
+    if (rows_[row].plan != nullptr) FillAngles(batch.rows[row], rows_[row]);
+  }
 }
 
 void NearKeyRings::PlanRow(int64_t row, const PlanAngles& plan) {
   const BatchRow& r = batch_->rows[static_cast<size_t>(row)];
   RowNear& near = rows_[static_cast<size_t>(row)];
-  const int64_t first_near = std::max<int64_t>(0, r.length - plan.window() + 1);
+  near.plan = &plan;
+  const int64_t first_near_block = std::max<int64_t>(0, r.length - plan.window() + 1) / kBlockTokens;
   const int64_t first_new_block = r.length / kBlockTokens;
   const int64_t last_block = (r.length + r.n_new - 1) / kBlockTokens;
   const int64_t halves = 2 * static_cast<int64_t>(r.ring_table.size());
   near.first_scratch_block = std::numeric_limits<int64_t>::max();
-  if (last_block - first_near / kBlockTokens + 1 > halves) {
+  if (last_block - first_near_block + 1 > halves) {
     near.first_scratch_block = first_new_block;
     near.scratch = scratch_floats_;
     scratch_floats_ += (last_block - first_new_block + 1) * half_bytes() / static_cast<int64_t>(sizeof(float));
@@ -38,23 +41,25 @@ void NearKeyRings::PlanRow(int64_t row, const PlanAngles& plan) {
       keeps_.push_back({row, block});
     }
   }
-  // The last block's earlier tokens are restored into scratch beside the new ones; cheaper than to say who copies them.
-  int64_t position = r.length;
-  if (!r.ring_ready) position = first_near;
-  if (r.ring_ready && near.scratch >= 0) position = std::max(first_near, first_new_block * kBlockTokens);
-  while (position < r.length) {
-    const int64_t n = std::min(r.length, (position / kBlockTokens + 1) * kBlockTokens) - position;
-    restores_.push_back({row, position, n, &plan, angle_floats_});
-    angle_floats_ += n * 2 * plan.pairs();
-    position += n;
+  near.first_block = first_new_block;
+  if (!r.ring_ready) {
+    near.first_block = first_near_block;
+    for (int64_t block = first_near_block; block < first_new_block; ++block) restores_.push_back({row, block});
   }
+  near.angles = angle_floats_;
+  angle_floats_ += (last_block - near.first_block + 1) * AngleFloats(plan);
 }
 
-void NearKeyRings::FillAngles() {
-  for (const RestorePiece& piece : restores_) {
-    for (int64_t t = 0; t < piece.n_tokens; ++t) {
-      float* const cosines = angles_ + piece.angles + t * 2 * piece.plan->pairs();
-      piece.plan->NearKey(piece.first_position + t, cosines, cosines + piece.plan->pairs());
+void NearKeyRings::FillAngles(const BatchRow& row, const RowNear& near) {
+  const int64_t pairs = near.plan->pairs(), last_position = row.length + row.n_new - 1;
+  token_angles_.resize(static_cast<size_t>(2 * pairs));
+  for (int64_t block = near.first_block; block <= last_position / kBlockTokens; ++block) {
+    float* const out = angles_ + near.angles + (block - near.first_block) * AngleFloats(*near.plan);
+    for (int64_t slot = 0; slot < kBlockTokens; ++slot) {
+      // Slots behind the last token hold nothing.
+      const int64_t position = std::min(block * kBlockTokens + slot, last_position);
+      near.plan->NearKey(position, token_angles_.data(), token_angles_.data() + pairs);
+      for (int64_t i = 0; i < 2 * pairs; ++i) out[i * kBlockTokens + slot] = token_angles_[static_cast<size_t>(i)];
     }
   }
 }
@@ -71,24 +76,22 @@ NearKeys NearKeyRings::Of(int64_t row, int64_t layer) const {
   return keys;
 }
 
-void NearKeyRings::Restore(int64_t index, int64_t layer) const {
-  const RestorePiece& piece = restores_[static_cast<size_t>(index)];
-  const int64_t block = piece.first_position / kBlockTokens;
-  const int64_t pairs = piece.plan->pairs();
-  TokenPlace place;
-  place.page = cache_.Page(layer, batch_->rows[static_cast<size_t>(piece.row)].block_table[static_cast<size_t>(block)]);
-  place.near_keys = Of(piece.row, layer).Block(block);
-  for (int64_t t = 0; t < piece.n_tokens; ++t) {
-    const float* const cosines = angles_ + piece.angles + t * 2 * pairs;
-    place.slot = (piece.first_position + t) % kBlockTokens;
-    RestoreNearKeys(shape_, pairs, {cosines, cosines + pairs}, place);
-  }
+void NearKeyRings::Make(int64_t row, int64_t block, int64_t layer) const {
+  const RowNear& near = rows_[static_cast<size_t>(row)];
+  const BlockId id = batch_->rows[static_cast<size_t>(row)].block_table[static_cast<size_t>(block)];
+  const float* const angles = angles_ + near.angles + (block - near.first_block) * AngleFloats(*near.plan);
+  MakeNearKeys(shape_, near.plan->pairs(), angles, cache_.Page(layer, id), Of(row, layer).Block(block));
 }
 
-void NearKeyRings::Keep(int64_t index, int64_t layer) const {
-  const KeepPiece& piece = keeps_[static_cast<size_t>(index)];
-  const NearKeys keys = Of(piece.row, layer);
-  std::memcpy(keys.InRing(piece.block), keys.InScratch(piece.block), static_cast<size_t>(half_bytes()));
+void NearKeyRings::Restore(int64_t piece, int64_t layer) const {
+  const auto& [row, block] = restores_[static_cast<size_t>(piece)];
+  Make(row, block, layer);
+}
+
+void NearKeyRings::Keep(int64_t piece, int64_t layer) const {
+  const auto& [row, block] = keeps_[static_cast<size_t>(piece)];
+  const NearKeys keys = Of(row, layer);
+  std::memcpy(keys.InRing(block), keys.InScratch(block), static_cast<size_t>(half_bytes()));
 }
 
 }  // namespace longhaul::cpu

@@ -34,76 +34,66 @@ void Rotate(const Turn& turn, int64_t pairs, float* head) {
   for (; i < pairs; ++i) RotatePairs(D1(), turn.cosines, turn.sines, pairs, i, head);
 }
 
-// [head_dim] of a key to its slot of a head's [head_dim][kBlockTokens].
 template <class T>
-void Scatter(const T* key, int64_t head_dim, T* out) {
-  for (int64_t i = 0; i < head_dim; ++i) out[i * kBlockTokens] = key[i];
-}
-
-// `stored` as it stands in the cache.
-template <class T>
-void StoreNearKey(const T* stored, int64_t head_dim, const Turn& turn, int64_t pairs, T* out) {
-  const D d;
-  const D1 d1;
-  HWY_ALIGN float key[kMostHeadDim];
-  T rounded[kMostHeadDim];
-  int64_t i = 0;
-  for (; i + kLanes <= head_dim; i += kLanes) hn::StoreU(LoadF32(d, stored + i), d, key + i);
-  for (; i < head_dim; ++i) hn::StoreU(LoadF32(d1, stored + i), d1, key + i);
-  Rotate(turn, pairs, key);
-  RoundRow(key, head_dim, rounded);
-  Scatter(rounded, head_dim, out);
-}
-
-template <class T>
-void Store(const HeadShape& shape, const TokenTurns& turns, const TokenPlace& place, const float* keys,
-           const float* values) {
-  T* const key_page = reinterpret_cast<T*>(place.page);
-  T* const near_page = reinterpret_cast<T*>(place.near_keys);
+void Store(const HeadShape& shape, const float* keys, const float* values, std::byte* page, int64_t slot) {
+  T* const key_page = reinterpret_cast<T*>(page);
   T* const value_page = key_page + shape.n_kv_heads * shape.head_dim * kBlockTokens;
   T rounded[kMostHeadDim];
   for (int64_t head = 0; head < shape.n_kv_heads; ++head) {
     const int64_t start = head * shape.head_dim * kBlockTokens;
     RoundRow(keys + head * shape.head_dim, shape.head_dim, rounded);
-    Scatter(rounded, shape.head_dim, key_page + start + place.slot);
-    if (near_page != nullptr) {
-      StoreNearKey(rounded, shape.head_dim, turns.near_key, turns.pairs, near_page + start + place.slot);
-    }
-    RoundRow(values + head * shape.head_dim, shape.head_dim, value_page + start + place.slot * shape.head_dim);
+    for (int64_t i = 0; i < shape.head_dim; ++i) key_page[start + i * kBlockTokens + slot] = rounded[i];
+    RoundRow(values + head * shape.head_dim, shape.head_dim, value_page + start + slot * shape.head_dim);
   }
 }
 
-void RotateAndStoreToken(const HeadShape& shape, const TokenTurns& turns, const TokenPlace& place, float* qkv,
-                         float* far_queries) {
+void RotateAndStoreToken(const HeadShape& shape, const TokenTurns& turns, float* qkv, float* far_queries,
+                         std::byte* page, int64_t slot) {
   float* const keys = qkv + shape.n_heads * shape.head_dim;
   float* const values = keys + shape.n_kv_heads * shape.head_dim;
-  const auto make_queries = [&](const Turn& turn, float* queries) HWY_ATTR {
+  const auto turn_queries = [&](const Turn& turn, float* queries) HWY_ATTR {
     for (int64_t head = 0; head < shape.n_heads; ++head) Rotate(turn, turns.pairs, queries + head * shape.head_dim);
     for (int64_t i = 0; i < shape.n_heads * shape.head_dim; ++i) queries[i] *= turns.query_scale;
   };
-  if (place.near_keys != nullptr) {
+  if (far_queries != nullptr) {
     std::copy_n(qkv, shape.n_heads * shape.head_dim, far_queries);
-    make_queries(turns.far_query, far_queries);
+    turn_queries(turns.far_query, far_queries);
   }
-  make_queries(turns.query, qkv);
+  turn_queries(turns.query, qkv);
   for (float* key = keys; key < values; key += shape.head_dim) Rotate(turns.stored_key, turns.pairs, key);
-  WithElement(shape.type, [&](auto element) HWY_ATTR { Store<decltype(element)>(shape, turns, place, keys, values); });
+  WithElement(shape.type, [&](auto element) HWY_ATTR { Store<decltype(element)>(shape, keys, values, page, slot); });
 }
 
 template <class T>
-void Restore(const HeadShape& shape, int64_t pairs, const Turn& near_key, const TokenPlace& place) {
-  const T* const key_page = reinterpret_cast<const T*>(place.page);
-  T* const near_page = reinterpret_cast<T*>(place.near_keys);
-  T stored[kMostHeadDim];
+void MakeNear(const HeadShape& shape, int64_t pairs, const float* angles, const std::byte* page, std::byte* near_keys) {
+  const D d;
+  const float* const sine_rows = angles + pairs * kBlockTokens;
+  HWY_ALIGN float turned[2 * kBlockTokens];
   for (int64_t head = 0; head < shape.n_kv_heads; ++head) {
-    const int64_t start = head * shape.head_dim * kBlockTokens + place.slot;
-    for (int64_t i = 0; i < shape.head_dim; ++i) stored[i] = key_page[start + i * kBlockTokens];
-    StoreNearKey(stored, shape.head_dim, near_key, pairs, near_page + start);
+    const int64_t start = head * shape.head_dim * kBlockTokens;
+    const T* const stored = reinterpret_cast<const T*>(page) + start;
+    T* const out = reinterpret_cast<T*>(near_keys) + start;
+    for (int64_t i = 0; i < pairs; ++i) {
+      const T *const x_row = stored + i * kBlockTokens, *const y_row = stored + (pairs + i) * kBlockTokens;
+      for (int64_t lane = 0; lane < kBlockTokens; lane += kLanes) {
+        const auto x = LoadF32(d, x_row + lane), y = LoadF32(d, y_row + lane);
+        const auto c = hn::Load(d, angles + i * kBlockTokens + lane);
+        const auto s = hn::Load(d, sine_rows + i * kBlockTokens + lane);
+        hn::Store(hn::NegMulAdd(y, s, hn::Mul(x, c)), d, turned + lane);
+        hn::Store(hn::MulAdd(x, s, hn::Mul(y, c)), d, turned + kBlockTokens + lane);
+      }
+      RoundRow(turned, kBlockTokens, out + i * kBlockTokens);
+      RoundRow(turned + kBlockTokens, kBlockTokens, out + (pairs + i) * kBlockTokens);
+    }
+    std::copy(stored + 2 * pairs * kBlockTokens, stored + shape.head_dim * kBlockTokens,
+              out + 2 * pairs * kBlockTokens);
   }
 }
 
-void RestoreNearKeysOfToken(const HeadShape& shape, int64_t pairs, const Turn& near_key, const TokenPlace& place) {
-  WithElement(shape.type, [&](auto element) HWY_ATTR { Restore<decltype(element)>(shape, pairs, near_key, place); });
+void MakeNearKeysOfBlock(const HeadShape& shape, int64_t pairs, const float* angles, const std::byte* page,
+                         std::byte* near_keys) {
+  WithElement(shape.type,
+              [&](auto element) HWY_ATTR { MakeNear<decltype(element)>(shape, pairs, angles, page, near_keys); });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -114,15 +104,16 @@ HWY_AFTER_NAMESPACE();
 namespace longhaul::cpu {
 
 HWY_EXPORT(RotateAndStoreToken);
-HWY_EXPORT(RestoreNearKeysOfToken);
+HWY_EXPORT(MakeNearKeysOfBlock);
 
-void RotateAndStore(const HeadShape& shape, const TokenTurns& turns, const TokenPlace& place, float* qkv,
-                    float* far_queries) {
-  HWY_DYNAMIC_DISPATCH(RotateAndStoreToken)(shape, turns, place, qkv, far_queries);
+void RotateAndStore(const HeadShape& shape, const TokenTurns& turns, float* qkv, float* far_queries, std::byte* page,
+                    int64_t slot) {
+  HWY_DYNAMIC_DISPATCH(RotateAndStoreToken)(shape, turns, qkv, far_queries, page, slot);
 }
 
-void RestoreNearKeys(const HeadShape& shape, int64_t pairs, const Turn& near_key, const TokenPlace& place) {
-  HWY_DYNAMIC_DISPATCH(RestoreNearKeysOfToken)(shape, pairs, near_key, place);
+void MakeNearKeys(const HeadShape& shape, int64_t pairs, const float* angles, const std::byte* page,
+                  std::byte* near_keys) {
+  HWY_DYNAMIC_DISPATCH(MakeNearKeysOfBlock)(shape, pairs, angles, page, near_keys);
 }
 
 }  // namespace longhaul::cpu
