@@ -73,7 +73,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       ->check(CLI::IsMember({"chatml", "llama3"}));
   Add(app, "--instruction-set", flags.instruction_set, "the CPU's instructions to use")
       ->check(CLI::IsMember({"auto", "avx512", "avx2", "portable"}));
-  std::string default_position = "rerope";
+  std::string default_position = PositionText(ToWire(flags.engine.default_position));
   Add(app, "--default-position", default_position,
       "how requests longer than the trained length are read that ask for no position mode, as in rerope:window=2048 or "
       "yarn; `longhaul generate --help` lists the modes. beta-mixed:b=0.75,factor=12,log-n=0 is the preset of the "
