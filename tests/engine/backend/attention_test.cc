@@ -13,6 +13,7 @@
 #include "engine/backend/cpu/kv_cache.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/position/plan_angles.h"
+#include "engine/position/position_resolver.h"
 #include "engine/position/rotary_plan.h"
 #include "gtest/gtest.h"
 #include "tests/engine/backend/each_instruction_set.h"
@@ -416,6 +417,78 @@ TEST_P(AttentionTest, OfTwoRegimesIsTheSameToTheBitHoweverARowIsRead) {
         reader.Step({{reader.AddRow(RandomQkv(g, mate, static_cast<uint32_t>(random())), other), mate}, {row, n}});
       }
       EXPECT_EQ(reader.Out(row), expected) << "with lost rings";
+    }
+  }
+}
+
+// Any mode with any parameters, as a request might ask for it.
+PositionMode RandomMode(std::mt19937& random) {
+  const auto below = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); };
+  const double factor = 1 + static_cast<double>(below(80)) / 10;
+  const int64_t window = 1 + below(500);
+  PositionMode mode;
+  switch (below(8)) {
+    case 0:
+      mode.kind = position::None();
+      break;
+    case 1:
+      mode.kind = position::BetaMixed{factor, static_cast<double>(below(11)) / 10};
+      break;
+    case 2:
+      mode.kind = position::Yarn{factor};
+      break;
+    case 3:
+      mode.kind = position::Llama3{factor};
+      break;
+    case 4:
+    case 5:
+      mode.kind = position::Rerope{window};
+      break;
+    case 6:
+      mode.kind = position::LeakyRerope{window, 1 + below(20)};
+      break;
+    default:
+      mode.kind = position::SelfExtend{1 + below(20), window};
+  }
+  if (below(3) == 0) mode.log_n = position::LogNSwitch{};
+  mode.trained_length = 64 + below(400);
+  mode.allow_beyond_reach = true;
+  return mode;
+}
+
+TEST_P(AttentionTest, OfRandomModesInRandomBatchesIsThatOfTheNaiveReference) {
+  const Geometry geometries[] = {
+      {6, 2, 32, 32, CacheType::kF32}, {6, 2, 32, 20, CacheType::kBf16}, {3, 3, 48, 48, CacheType::kF16}};
+  std::mt19937 random(11);
+  for (int round = 0; round < 6; ++round) {
+    const Geometry& g = geometries[round % 3];
+    ModelRotation rotation;
+    rotation.rotary_dims = g.rotary_dims;
+    rotation.trained_length = 128;
+    const auto resolver = PositionResolver::Create(rotation, DefaultLongMode(), 0).value();
+    Reader reader(g, 2);
+    std::vector<RotaryPlan> plans;
+    std::vector<std::vector<float>> rows;
+    for (int row = 0; row < 5; ++row) plans.push_back(resolver.Resolve(RandomMode(random), 700)->plan);
+    for (const RotaryPlan& plan : plans) {
+      rows.push_back(RandomQkv(g, 1 + static_cast<int64_t>(random() % 700), static_cast<uint32_t>(random())));
+      reader.AddRow(rows.back(), plan);
+    }
+    // Rows come and go, in chunks of any length.
+    for (bool any_left = true; any_left;) {
+      std::vector<std::pair<size_t, int64_t>> work;
+      any_left = false;
+      for (size_t row = 0; row < rows.size(); ++row) {
+        const int64_t left = reader.Left(row), most = random() % 2 == 0 ? 3 : 200;
+        any_left = any_left || left > 0;
+        if (left > 0 && random() % 4 != 0) {
+          work.emplace_back(row, std::min(left, 1 + static_cast<int64_t>(random() % static_cast<uint64_t>(most))));
+        }
+      }
+      if (!work.empty()) reader.Step(work);
+    }
+    for (size_t row = 0; row < rows.size(); ++row) {
+      EXPECT_LT(LargestError(g, rows[row], plans[row], reader.Out(row)), 1e-5) << "round " << round << ", row " << row;
     }
   }
 }
