@@ -1,5 +1,6 @@
 #include "server/inference_service.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <random>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
+#include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/text/utf8.h"
 #include "server/conversions.h"
@@ -43,10 +45,21 @@ absl::Status Loading() {
   return absl::UnavailableError("the model is still being loaded");
 }
 
-std::string MetadataOr(const grpc::CallbackServerContext& context, const char* key, std::string fallback) {
+// A name that the client gave in its metadata, else `fallback`. It is logged and sent back, and gRPC ends the process
+// over a header that it may receive but not send: INVALID_ARGUMENT unless all of it is printable ASCII.
+absl::StatusOr<std::string> NameFrom(const grpc::CallbackServerContext& context, const char* key,
+                                     std::string fallback) {
+  constexpr size_t kMaxBytes = 128;
   const auto found = context.client_metadata().find(key);
-  return found == context.client_metadata().end() ? std::move(fallback)
-                                                  : std::string(found->second.data(), found->second.size());
+  if (found == context.client_metadata().end()) return fallback;
+  std::string name(found->second.data(), found->second.size());
+  const bool printable = std::all_of(name.begin(), name.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
+  if (name.empty() || name.size() > kMaxBytes || !printable) {
+    return absl::InvalidArgumentError(absl::StrCat(key, ": ", Quoted(name), " of ", name.size(),
+                                                   " bytes is not allowed; it must be 1 to ", kMaxBytes,
+                                                   " characters of printable ASCII"));
+  }
+  return name;
 }
 
 std::string MadeUpId() {
@@ -55,10 +68,10 @@ std::string MadeUpId() {
 }
 
 // Fills what comes from the call itself; the request id goes back to the client.
-Request RequestFor(grpc::CallbackServerContext& context) {
+absl::StatusOr<Request> RequestFor(grpc::CallbackServerContext& context) {
   Request request;
-  request.id = MetadataOr(context, "x-request-id", MadeUpId());
-  request.client = MetadataOr(context, "x-client-id", context.peer());
+  LH_ASSIGN_OR_RETURN(request.id, NameFrom(context, "x-request-id", MadeUpId()));
+  LH_ASSIGN_OR_RETURN(request.client, NameFrom(context, "x-client-id", context.peer()));
   context.AddInitialMetadata("x-request-id", request.id);
   const auto deadline = context.deadline();
   if (deadline != std::chrono::system_clock::time_point::max()) {
@@ -163,12 +176,13 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
   if (engine == nullptr) return new Refusal(Loading());
   const absl::StatusOr<RequestMessage> message = Parse<RequestMessage>(*buffer);
   if (!message.ok()) return new Refusal(message.status());
-  Request request = RequestFor(*context);
+  absl::StatusOr<Request> request = RequestFor(*context);
+  if (!request.ok()) return new Refusal(request.status());
   auto params = FromWire(*message);
   if (!params.ok()) return new Refusal(params.status());
-  request.params = *std::move(params);
-  auto reactor = std::make_shared<StreamReactor<Response>>(*engine, request.id);
-  reactor->Start(std::move(request), pump_);
+  request->params = *std::move(params);
+  auto reactor = std::make_shared<StreamReactor<Response>>(*engine, request->id);
+  reactor->Start(*std::move(request), pump_);
   return reactor.get();
 }
 
