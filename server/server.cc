@@ -4,6 +4,7 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/quoted.h"
 
 namespace longhaul {
 
@@ -19,14 +20,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.RegisterService(&server->service_);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
-    return absl::UnavailableError(absl::StrCat("--listen: cannot listen on ", options.listen,
-                                               ": is the port in use, the address one of this host?"));
+    return absl::UnavailableError(
+        absl::StrCat("--listen: cannot listen on ", Quoted(options.listen),
+                     ": it must be HOST:PORT, an address of this host and a port that is not in use"));
   }
   server->SetServing(false);
   return server;
 }
 
 Server::~Server() {
+  if (server_ == nullptr) return;  // it never listened
   server_->Shutdown(std::chrono::system_clock::now());
   server_->Wait();
 }

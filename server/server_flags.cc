@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <functional>
 #include <map>
 
 #include "absl/status/statusor.h"
@@ -31,6 +32,25 @@ absl::StatusOr<PositionMode> ParseDefaultPosition(const std::string& text) {
   return FromWire(mode);
 }
 
+// HOST:PORT, or unix:PATH. gRPC takes the lower 16 bits of whatever port it reads.
+std::string CheckListen(const std::string& address) {
+  if (address.rfind("unix:", 0) == 0) return "";
+  const size_t colon = address.rfind(':');
+  const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
+  const bool digits = std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (!port.empty() && port.size() <= 5 && digits && std::stoi(port) <= 65535) return "";
+  return "'" + address + "' is not HOST:PORT with a port of 0 to 65535";
+}
+
+// A number, its unit already converted, from `low` to `high`; `allowed` says so in the flag's own units.
+std::function<std::string(const std::string&)> Within(double low, double high, const char* allowed) {
+  return [=](const std::string& value) {
+    double number = 0;
+    const bool valid = CLI::detail::lexical_cast(value, number) && number >= low && number <= high;
+    return valid ? "" : value + " is not allowed; it must be " + allowed;
+  };
+}
+
 const std::map<std::string, double> kSeconds = {{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}};
 
 }  // namespace
@@ -38,7 +58,6 @@ const std::map<std::string, double> kSeconds = {{"ms", 0.001}, {"s", 1}, {"m", 6
 std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_code) {
   ServerFlags flags;
   std::string compute_type = "auto", cache_type = "auto";
-  std::string kv_cache_memory;
   double drain_seconds = 30;
   CLI::App app{
       "Serves a language model over gRPC.\n"
@@ -52,7 +71,8 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   const auto bytes = CLI::AsSizeValue(/*kb_is_1000=*/false);
 
   Add(app, "--model", flags.engine.model_path, "the GGUF file to serve")->required();
-  Add(app, "--listen", flags.server.listen, "HOST:PORT to listen on; port 0 takes a free one");
+  Add(app, "--listen", flags.server.listen, "HOST:PORT to listen on; port 0 takes a free one")
+      ->check(CheckListen, "HOST:PORT");
   Add(app, "--port-file", flags.port_file, "write the port that was bound into this file");
   Add(app, "--threads", flags.engine.threads, "threads of the CPU backend; 0: one per core")
       ->check(CLI::Range(0, 1024));
@@ -61,14 +81,19 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--kv-cache-type", cache_type, "what keys and values are rounded to")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
   uint64_t cache_bytes = 0, message_bytes = 64 << 20;
+  constexpr double kMostMessage = 2047 << 20, kMostCache = 0x1p50;
   Add(app, "--kv-cache-memory", cache_bytes, "memory of the KV cache, as in 4GiB; 0: a quarter of the machine's")
-      ->transform(bytes);
+      ->transform(bytes)
+      ->check(Within(0, kMostCache, "at most 1024TiB"));
   Add(app, "--max-queue", flags.engine.max_queue, "requests that may wait")->check(CLI::Range(1, 1000000));
   Add(app, "--max-request-tokens", flags.engine.max_request_tokens, "tokens of prompt and answer together; 0: no bound")
       ->check(CLI::NonNegativeNumber);
-  Add(app, "--max-message-size", message_bytes, "of one gRPC message, as in 64MiB")->transform(bytes);
+  Add(app, "--max-message-size", message_bytes, "of one gRPC message, as in 64MiB")
+      ->transform(bytes)
+      ->check(Within(1024, kMostMessage, "1KiB to 2047MiB"));
   Add(app, "--drain-timeout", drain_seconds, "how long running requests may take to finish after SIGTERM, as in 30s")
-      ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"));
+      ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
+      ->check(Within(0, 1e6, "0s to 1e6s"));
   Add(app, "--chat-template", flags.engine.chat_template, "chatml or llama3; by default what the file's template is")
       ->check(CLI::IsMember({"chatml", "llama3"}));
   Add(app, "--instruction-set", flags.instruction_set, "the CPU's instructions to use")
@@ -87,15 +112,6 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     *exit_code = app.exit(error) == 0 ? 0 : 2;
-    return std::nullopt;
-  }
-  constexpr uint64_t kMostMessage = 2047u << 20, kMostCache = uint64_t{1} << 50;
-  if (message_bytes < 1024 || message_bytes > kMostMessage || cache_bytes > kMostCache || !(drain_seconds >= 0) ||
-      drain_seconds > 1e6) {
-    std::cerr
-        << "--max-message-size must be 1KiB to 2047MiB, --kv-cache-memory at most 1024TiB, --drain-timeout 0 to 1e6 "
-           "seconds\n";
-    *exit_code = 2;
     return std::nullopt;
   }
   const absl::StatusOr<PositionMode> position = ParseDefaultPosition(default_position);

@@ -90,6 +90,29 @@ def test_the_server_says_what_is_wrong_with_its_flags_and_files(tmp_path):
     assert code == 1 and "truncated.gguf" in message
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:70000", "127.0.0.1:65536", "127.0.0.1:", "127.0.0.1", "127.0.0.1:5x"])
+def test_an_address_that_is_none_is_refused(address):
+    code, message = server_fails("--model", MODEL, "--listen", address)
+    assert code == 2 and "--listen" in message and address in message and "65535" in message
+
+
+@pytest.mark.parametrize("flag,value,allowed", [
+    ("--max-message-size", "12", "1KiB to 2047MiB"), ("--kv-cache-memory", "2000TiB", "1024TiB"),
+    ("--drain-timeout", "2000000s", "0s to 1e6s"), ("--drain-timeout", "-1s", "0s to 1e6s"),
+])
+def test_a_value_out_of_range_is_refused_by_its_own_flag(flag, value, allowed):
+    code, message = server_fails("--model", MODEL, flag, value)
+    assert code == 2 and flag in message and allowed in message
+    assert not any(other in message for other in ("--max-message-size", "--kv-cache-memory", "--drain-timeout")
+                   if other != flag)
+
+
+def test_an_address_that_cannot_be_bound_is_refused(server):
+    for address in (server.target, "192.0.2.7:0", "no.such.host.invalid:0"):
+        code, message = server_fails("--model", MODEL, "--listen", address)
+        assert code == 1 and "--listen" in message and address in message
+
+
 def test_flags_come_from_the_environment_and_a_file(start_server, tmp_path, monkeypatch):
     config = tmp_path / "config"
     config.write_text("threads=1\nkv-cache-memory=32MiB\n")
