@@ -8,12 +8,35 @@
 #include "engine/base/quoted.h"
 #include "engine/base/strings.h"
 #include "engine/text/byte_alphabet.h"
+#include "engine/text/rank_queue.h"
 
 namespace longhaul {
 namespace {
 
 // Up to here a scan for the lowest rank is faster than a heap.
 constexpr size_t kShortPiece = 32;
+// From here on a heap of all places costs more than a list for each rank.
+constexpr size_t kHugePiece = 1 << 14;
+
+// What RankQueue does, faster for not so many places.
+class PlaceHeap {
+ public:
+  explicit PlaceHeap(std::vector<uint64_t>& heap) : heap_(heap) { heap_.clear(); }
+  bool empty() const { return heap_.empty(); }
+  void Push(int32_t rank, int32_t place) {
+    heap_.push_back(static_cast<uint64_t>(rank) << 32 | static_cast<uint32_t>(place));
+    std::push_heap(heap_.begin(), heap_.end(), std::greater<>());
+  }
+  RankQueue::Entry Pop() {
+    const uint64_t entry = heap_.front();
+    std::pop_heap(heap_.begin(), heap_.end(), std::greater<>());
+    heap_.pop_back();
+    return {static_cast<int32_t>(entry >> 32), static_cast<int32_t>(entry & UINT32_MAX)};
+  }
+
+ private:
+  std::vector<uint64_t>& heap_;
+};
 
 }  // namespace
 
@@ -62,7 +85,8 @@ absl::Status Bpe::Create(const Vocabulary& vocabulary, const std::function<bool(
   return absl::OkStatus();
 }
 
-void Bpe::Encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const {
+bool Bpe::Encode(std::string_view piece, StopPoll& poll, Scratch& scratch, std::vector<TokenId>& ids) const {
+  if (poll.Stopped(piece.size())) return false;
   scratch.id.clear();
   for (const char character : piece) {
     const TokenId id = byte_ids_[static_cast<unsigned char>(character)];
@@ -70,12 +94,15 @@ void Bpe::Encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>&
   }
   if (scratch.id.size() <= kShortPiece) {
     MergeShort(scratch);
+  } else if (scratch.id.size() < kHugePiece) {
+    if (!MergeLong(PlaceHeap(scratch.heap), poll, scratch)) return false;
   } else {
-    MergeLong(scratch);
+    if (!MergeLong(RankQueue(), poll, scratch)) return false;
   }
   for (const TokenId id : scratch.id) {
     if (id >= 0) ids.push_back(id);
   }
+  return true;
 }
 
 void Bpe::MergeShort(Scratch& scratch) const {
@@ -102,48 +129,41 @@ void Bpe::MergeShort(Scratch& scratch) const {
   scratch.id.assign(id.begin(), id.begin() + static_cast<std::ptrdiff_t>(n));
 }
 
-void Bpe::MergeLong(Scratch& scratch) const {
+template <typename Queue>
+bool Bpe::MergeLong(Queue queue, StopPoll& poll, Scratch& scratch) const {
   const auto n = static_cast<int32_t>(scratch.id.size());
   auto& [id, rank, previous, next, heap] = scratch;
   rank.assign(id.size(), kNoMerge);
   previous.resize(id.size());
   next.resize(id.size());
-  heap.clear();
   const auto at = [](auto& values, int32_t i) -> auto& {
     return values[static_cast<size_t>(i)];
   };
   const auto look = [&](int32_t left) {
     const int32_t right = at(next, left);
     at(rank, left) = right == n ? kNoMerge : Find(at(id, left), at(id, right)).rank;
-    if (at(rank, left) == kNoMerge) return false;
-    heap.push_back(static_cast<uint64_t>(at(rank, left)) << 32 | static_cast<uint32_t>(left));
-    return true;
+    if (at(rank, left) != kNoMerge) queue.Push(at(rank, left), left);
   };
   for (int32_t i = 0; i < n; ++i) {
     at(previous, i) = i - 1;
     at(next, i) = i + 1;
     look(i);
   }
-  std::make_heap(heap.begin(), heap.end(), std::greater<>());
-  const auto push = [&](int32_t left) {
-    if (look(left)) std::push_heap(heap.begin(), heap.end(), std::greater<>());
-  };
-  while (!heap.empty()) {
-    const uint64_t best = heap.front();
-    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
-    heap.pop_back();
-    const auto left = static_cast<int32_t>(best & UINT32_MAX);
+  while (!queue.empty()) {
+    if (poll.Stopped(1)) return false;
+    const auto [best, left] = queue.Pop();
     // A rank belongs to one pair: where it has changed, the pair is gone.
-    if (static_cast<uint64_t>(at(rank, left)) != best >> 32) continue;
+    if (at(rank, left) != best) continue;
     const int32_t right = at(next, left);
     at(id, left) = Find(at(id, left), at(id, right)).merged;
     at(id, right) = -1;
     at(rank, right) = kNoMerge;
     at(next, left) = at(next, right);
     if (at(next, left) < n) at(previous, at(next, left)) = left;
-    push(left);
-    if (at(previous, left) >= 0) push(at(previous, left));
+    look(left);
+    if (at(previous, left) >= 0) look(at(previous, left));
   }
+  return true;
 }
 
 }  // namespace longhaul

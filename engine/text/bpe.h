@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
+#include "engine/base/stop_condition.h"
 #include "engine/base/token.h"
 #include "engine/text/vocabulary.h"
 
@@ -27,12 +28,12 @@ class Bpe {
     std::vector<TokenId> id;    // [bytes of the piece]; -1 once merged into its left neighbour
     std::vector<int32_t> rank;  // of the merge with the right neighbour
     std::vector<int32_t> previous, next;
-    std::vector<uint64_t> heap;  // rank << 32 | place of the left token
+    std::vector<uint64_t> heap;  // rank << 32 | place of the left token; not for huge pieces
   };
 
-  // Appends the ids of a piece, in O(n log n). A byte that no token stands for is left out, as Hugging Face does.
-  // REQUIRES: piece.size() < 2^31.
-  void Encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const;
+  // Appends the ids of a piece, in O(n log n); false, with nothing appended, when `poll` stopped it. A byte that no
+  // token stands for is left out, as Hugging Face does. REQUIRES: piece.size() < 2^31.
+  bool Encode(std::string_view piece, StopPoll& poll, Scratch& scratch, std::vector<TokenId>& ids) const;
 
  private:
   static constexpr int32_t kNoMerge = INT32_MAX;
@@ -45,7 +46,9 @@ class Bpe {
     return found == merges_.end() ? Merge() : found->second;
   }
   void MergeShort(Scratch& scratch) const;
-  void MergeLong(Scratch& scratch) const;
+  // Queue: of (rank, place), lowest first. False when stopped.
+  template <typename Queue>
+  bool MergeLong(Queue queue, StopPoll& poll, Scratch& scratch) const;
 
   std::array<TokenId, 256> byte_ids_;            // -1: no token
   absl::flat_hash_map<uint64_t, Merge> merges_;  // by left << 32 | right

@@ -22,9 +22,9 @@ ChatFamily RecogniseChatFamily(std::string_view jinja);
 // Accepts "chatml" and "llama3"; INVALID_ARGUMENT lists them.
 absl::StatusOr<ChatFamily> ParseChatFamily(std::string_view name);
 
-// One turn: role (system, user or assistant) and its text.
+// One turn: role (system, user or assistant) and its text, neither of them owned.
 struct ChatTurn {
-  std::string role, content;
+  std::string_view role, content;
 };
 
 // The conversation as segments, with the opening of the assistant's turn at the end; a border wherever a special token

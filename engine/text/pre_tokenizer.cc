@@ -127,17 +127,16 @@ absl::StatusOr<std::unique_ptr<PreTokenizer>> PreTokenizer::Create(std::string_v
       absl::StrCat("tokenizer.ggml.pre: the pre-tokenizer ", Quoted(name), " is not known; known are ", known));
 }
 
-absl::Status PreTokenizer::Split(std::string_view text, absl::FunctionRef<void(std::string_view)> piece) const {
+absl::Status PreTokenizer::Split(std::string_view text, absl::FunctionRef<absl::Status(std::string_view)> piece) const {
   return Split(text, 0, piece);
 }
 
 absl::Status PreTokenizer::Split(std::string_view text, size_t pattern,
-                                 absl::FunctionRef<void(std::string_view)> piece) const {
+                                 absl::FunctionRef<absl::Status(std::string_view)> piece) const {
   if (pattern < patterns_.size()) {
     return patterns_[pattern]->Split(text, [&](std::string_view part) { return Split(part, pattern + 1, piece); });
   }
-  piece(text);
-  return absl::OkStatus();
+  return piece(text);
 }
 
 }  // namespace longhaul

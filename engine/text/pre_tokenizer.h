@@ -17,9 +17,9 @@ class PreTokenizer {
   static absl::StatusOr<std::unique_ptr<PreTokenizer>> Create(std::string_view name);
   ~PreTokenizer();
 
-  // Hands over the pieces of `text`, in order; joined they are the text, none is empty. INTERNAL when the matcher gives
-  // up. REQUIRES: `text` is valid UTF-8.
-  absl::Status Split(std::string_view text, absl::FunctionRef<void(std::string_view)> piece) const;
+  // Hands over the pieces of `text`, in order; joined they are the text, none is empty; stops at the first
+  // error of `piece`. INTERNAL when the matcher gives up. REQUIRES: `text` is valid UTF-8.
+  absl::Status Split(std::string_view text, absl::FunctionRef<absl::Status(std::string_view)> piece) const;
 
   // Whether a piece that is a token as a whole is taken as it is, without merging.
   bool ignores_merges() const { return ignores_merges_; }
@@ -27,7 +27,8 @@ class PreTokenizer {
  private:
   class Pattern;
   explicit PreTokenizer(bool ignores_merges);
-  absl::Status Split(std::string_view text, size_t pattern, absl::FunctionRef<void(std::string_view)> piece) const;
+  absl::Status Split(std::string_view text, size_t pattern,
+                     absl::FunctionRef<absl::Status(std::string_view)> piece) const;
 
   std::vector<std::unique_ptr<Pattern>> patterns_;
   bool ignores_merges_;

@@ -70,6 +70,7 @@ struct Tokenizer::Impl {
   Vocabulary vocabulary;
   std::vector<Role> roles;         // [vocabulary]
   std::vector<std::string> bytes;  // [vocabulary]
+  size_t longest_token = 0;
   std::vector<TokenId> end_tokens;
   std::unique_ptr<PreTokenizer> pre_tokenizer;
   Bpe bpe;
@@ -94,24 +95,31 @@ struct Tokenizer::Impl {
     return Role::kText;
   }
 
-  absl::Status EncodePlain(std::string_view text, Bpe::Scratch& scratch, std::vector<TokenId>& ids) const {
+  // What one call of Encode works in.
+  struct Work {
+    StopPoll poll;
+    std::vector<TokenId> ids{};
+    Bpe::Scratch scratch{};
+  };
+
+  absl::Status EncodePlain(std::string_view text, Work& work) const {
     return pre_tokenizer->Split(text, [&](std::string_view piece) {
       if (const auto found = whole.find(ToAbsl(piece)); found != whole.end()) {
-        ids.push_back(found->second);
-      } else {
-        bpe.Encode(piece, scratch, ids);
+        work.ids.push_back(found->second);
+      } else if (!bpe.Encode(piece, work.poll, work.scratch, work.ids)) {
+        return absl::CancelledError("the text is no longer wanted");
       }
+      return absl::OkStatus();
     });
   }
 
-  absl::Status Encode(std::string_view text, bool parse_special, std::vector<TokenId>& ids) const {
+  absl::Status Encode(std::string_view text, bool parse_special, Work& work) const {
     if (text.size() > kMaxTextBytes) {
       return absl::InvalidArgumentError(absl::StrCat("the text has ", text.size(), " bytes, at most ", kMaxTextBytes));
     }
     if (const size_t invalid = FirstInvalidUtf8(text); invalid != text.size()) {
       return absl::InvalidArgumentError(absl::StrCat("the text is not UTF-8 at byte ", invalid));
     }
-    Bpe::Scratch scratch;
     const NameTrie& names = parse_special ? added_or_special : added;
     size_t plain = 0;  // where the text begins that is not encoded yet
     for (size_t at = 0; at < text.size() && !names.empty();) {
@@ -120,12 +128,12 @@ struct Tokenizer::Impl {
         ++at;
         continue;
       }
-      LH_RETURN_IF_ERROR(EncodePlain(text.substr(plain, at - plain), scratch, ids));
-      ids.push_back(found.id);
+      LH_RETURN_IF_ERROR(EncodePlain(text.substr(plain, at - plain), work));
+      work.ids.push_back(found.id);
       at += found.length;
       plain = at;
     }
-    return EncodePlain(text.substr(plain), scratch, ids);
+    return EncodePlain(text.substr(plain), work);
   }
 };
 
@@ -147,6 +155,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(Vocabulary vocabula
     const Impl::Role role = impl->RoleOf(id);
     impl->roles.push_back(role);
     impl->bytes.push_back(role == Impl::Role::kText ? BytesOfToken(token) : token);
+    impl->longest_token = std::max(impl->longest_token, impl->bytes.back().size());
     if (role != Impl::Role::kText && kind != TokenKind::kUnused && !token.empty()) {
       impl->added_or_special.Add(token, id);
       if (role == Impl::Role::kAdded) impl->added.Add(token, id);
@@ -166,19 +175,22 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(Vocabulary vocabula
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
 
-absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text, bool parse_special) const {
-  std::vector<TokenId> ids;
-  LH_RETURN_IF_ERROR(impl_->Encode(text, parse_special, ids));
-  return ids;
+absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text, bool parse_special, bool add_bos,
+                                                       const StopCondition& stopped) const {
+  Impl::Work work{StopPoll(stopped)};
+  if (add_bos && impl_->vocabulary.add_bos) work.ids.push_back(*impl_->vocabulary.bos);
+  LH_RETURN_IF_ERROR(impl_->Encode(text, parse_special, work));
+  return std::move(work.ids);
 }
 
-absl::StatusOr<std::vector<TokenId>> Tokenizer::EncodeSegments(std::span<const Segment> segments, bool add_bos) const {
-  std::vector<TokenId> ids;
-  if (add_bos && impl_->vocabulary.add_bos) ids.push_back(*impl_->vocabulary.bos);
+absl::StatusOr<std::vector<TokenId>> Tokenizer::EncodeSegments(std::span<const Segment> segments, bool add_bos,
+                                                               const StopCondition& stopped) const {
+  Impl::Work work{StopPoll(stopped)};
+  if (add_bos && impl_->vocabulary.add_bos) work.ids.push_back(*impl_->vocabulary.bos);
   for (const Segment& segment : segments) {
-    LH_RETURN_IF_ERROR(impl_->Encode(segment.text, segment.parse_special, ids));
+    LH_RETURN_IF_ERROR(impl_->Encode(segment.text, segment.parse_special, work));
   }
-  return ids;
+  return std::move(work.ids);
 }
 
 std::string_view Tokenizer::TokenBytes(TokenId id) const {
@@ -205,6 +217,9 @@ const std::vector<TokenId>& Tokenizer::end_tokens() const {
 }
 int64_t Tokenizer::vocabulary_size() const {
   return static_cast<int64_t>(impl_->bytes.size());
+}
+size_t Tokenizer::longest_token() const {
+  return impl_->longest_token;
 }
 const Vocabulary& Tokenizer::vocabulary() const {
   return impl_->vocabulary;

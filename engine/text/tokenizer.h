@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/stop_condition.h"
 #include "engine/base/token.h"
 #include "engine/text/vocabulary.h"
 
@@ -29,13 +30,16 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(Vocabulary vocabulary);
   ~Tokenizer();
 
-  // The ids of one text, without a BOS. INVALID_ARGUMENT when it is not UTF-8, with the byte offset. As with Hugging
-  // Face: names of user-defined tokens become those tokens in any text, and bytes for which the vocabulary has no token
-  // are left out. Without `parse_special` no id is special, whatever the text and the vocabulary are.
-  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text, bool parse_special = false) const;
+  // The ids of one text; a BOS first where the model wants one and `add_bos` is true. INVALID_ARGUMENT when it is not
+  // UTF-8, with the byte offset; CANCELLED soon after `stopped` holds. As with Hugging Face: names of user-defined
+  // tokens become those tokens in any text, and bytes for which the vocabulary has no token are left out. Without
+  // `parse_special` no id is special, whatever the text and the vocabulary are.
+  absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text, bool parse_special = false, bool add_bos = false,
+                                              const StopCondition& stopped = {}) const;
 
-  // Each segment by itself, joined; a BOS first where the model wants one and `add_bos` is true.
-  absl::StatusOr<std::vector<TokenId>> EncodeSegments(std::span<const Segment> segments, bool add_bos) const;
+  // Each segment by itself, joined, as Encode.
+  absl::StatusOr<std::vector<TokenId>> EncodeSegments(std::span<const Segment> segments, bool add_bos,
+                                                      const StopCondition& stopped = {}) const;
 
   // The bytes that a token stands for; for special tokens their name. REQUIRES: 0 <= id < vocabulary_size().
   std::string_view TokenBytes(TokenId id) const;
@@ -51,6 +55,7 @@ class Tokenizer {
   const std::vector<TokenId>& end_tokens() const;
 
   int64_t vocabulary_size() const;
+  size_t longest_token() const;  // bytes
   const Vocabulary& vocabulary() const;
 
  private:
