@@ -76,8 +76,9 @@ class EngineImpl : public Engine {
   void Cancel(EventStream& stream) override;
   bool Drain(std::chrono::milliseconds timeout) override;
   void RunOnTextPool(std::function<void()> work) override { text_pool_->Add(std::move(work)); }
-  absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special) const override {
-    return encoder_->Encode(prompt, parse_special);
+  absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special,
+                                                const StopCondition& stopped) const override {
+    return encoder_->Encode(prompt, parse_special, stopped);
   }
   absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const override;
   std::string TokenBytes(TokenId id) const override { return std::string(encoder_->tokenizer().TokenBytes(id)); }
@@ -96,12 +97,17 @@ class EngineImpl : public Engine {
                                            Clock::time_point submitted);
   absl::StatusOr<StatePtr> PrepareScore(Request request, std::shared_ptr<EventStream> stream,
                                         Clock::time_point submitted);
+  // The ids of its prompt, which it no longer holds then.
+  absl::StatusOr<std::vector<TokenId>> TakePrompt(Request& request, const EventStream& stream) const;
+  // CANCELLED or DEADLINE_EXCEEDED once nobody waits for it.
+  absl::Status CheckWanted(const Request& request, const EventStream& stream) const;
   // The number of tokens that a request can hold at most, and why.
   struct Room {
     int64_t tokens;
     std::string limit;
   };
   Room MostTokens(const ResolvedPosition& position) const;
+  Room MostTokensInAnyMode() const;
   void Refuse(EventStream& stream, absl::Status status);
   void Wake();
 
@@ -126,7 +132,8 @@ class EngineImpl : public Engine {
   Scheduler scheduler_;
   std::unordered_map<Group*, StatePtr> active_;
 
-  std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
+  std::atomic<int64_t> waiting_{0};    // submitted and not scheduled for the first time
+  std::atomic<bool> gives_up_{false};  // no prompt needs to be tokenized to its end any more
   mutable Mutex mutex_;
   CondVar changed_;
   std::vector<StatePtr> arrivals_ ABSL_GUARDED_BY(mutex_);
@@ -202,6 +209,7 @@ EngineImpl::~EngineImpl() {
     MutexLock lock(mutex_);
     draining_ = true;
   }
+  gives_up_ = true;
   text_pool_.reset();  // what was being tokenized arrives, and is cancelled below
   {
     MutexLock lock(mutex_);
@@ -290,6 +298,7 @@ bool EngineImpl::Drain(std::chrono::milliseconds timeout) {
   while (unfinished_ > 0 && all_finished_.WaitUntil(mutex_, deadline)) {
   }
   if (unfinished_ == 0) return true;
+  gives_up_ = true;
   cancel_all_ = attention_ = true;
   changed_.NotifyOne();
   while (unfinished_ > 0) all_finished_.Wait(mutex_);
@@ -313,9 +322,34 @@ EngineImpl::Room EngineImpl::MostTokens(const ResolvedPosition& position) const 
   return room;
 }
 
+EngineImpl::Room EngineImpl::MostTokensInAnyMode() const {
+  if (options_.max_request_tokens > 0 && options_.max_request_tokens < info_.cache_tokens) {
+    return {options_.max_request_tokens, "the server's bound (--max-request-tokens)"};
+  }
+  return {info_.cache_tokens, "what the KV cache holds (--kv-cache-memory)"};
+}
+
+absl::Status EngineImpl::CheckWanted(const Request& request, const EventStream& stream) const {
+  if (request.deadline.has_value() && *request.deadline <= Clock::now()) {
+    return absl::DeadlineExceededError("the request's deadline has passed");
+  }
+  if (stream.cancelled() || gives_up_) return absl::CancelledError("the request was cancelled");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TokenId>> EngineImpl::TakePrompt(Request& request, const EventStream& stream) const {
+  Prompt& prompt = std::visit([](auto& params) -> Prompt& { return params.prompt; }, request.params);
+  const Room room = MostTokensInAnyMode();
+  LH_RETURN_IF_ERROR(encoder_->CheckLength(prompt, room.tokens, room.limit));
+  auto ids = encoder_->Encode(prompt, /*parse_special=*/false, [&] { return !CheckWanted(request, stream).ok(); });
+  LH_RETURN_IF_ERROR(CheckWanted(request, stream));
+  prompt = Prompt();
+  return ids;
+}
+
 absl::StatusOr<EngineImpl::StatePtr> EngineImpl::Prepare(Request request, std::shared_ptr<EventStream> stream,
                                                          Clock::time_point submitted) {
-  if (stream->cancelled()) return absl::CancelledError("the request was cancelled");
+  LH_RETURN_IF_ERROR(CheckWanted(request, *stream));
   if (std::holds_alternative<ScoreParams>(request.params)) {
     return PrepareScore(std::move(request), std::move(stream), submitted);
   }
@@ -332,7 +366,7 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareGenerate(Request request
   for (const auto& [id, bias] : params.sampling.logit_bias) {
     LH_RETURN_IF_ERROR(encoder_->CheckId("sampling.logit_bias", id));
   }
-  LH_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, encoder_->Encode(params.prompt, /*parse_special=*/false));
+  LH_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, TakePrompt(request, *stream));
   const int64_t prompt_tokens = static_cast<int64_t>(prompt.size());
   LH_ASSIGN_OR_RETURN(
       ResolvedPosition position,
@@ -358,7 +392,7 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareGenerate(Request request
 absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareScore(Request request, std::shared_ptr<EventStream> stream,
                                                               Clock::time_point submitted) {
   const auto& params = std::get<ScoreParams>(request.params);
-  LH_ASSIGN_OR_RETURN(std::vector<TokenId> text, encoder_->Encode(params.prompt, /*parse_special=*/false));
+  LH_ASSIGN_OR_RETURN(std::vector<TokenId> text, TakePrompt(request, *stream));
   const int64_t n = static_cast<int64_t>(text.size());
   if (n < 2) {
     return absl::InvalidArgumentError(

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/backend/types.h"
+#include "engine/base/stop_condition.h"
 #include "engine/event_stream.h"
 #include "engine/position/position_resolver.h"
 #include "engine/request.h"
@@ -80,8 +81,9 @@ class Engine {
   virtual void RunOnTextPool(std::function<void()> work) = 0;
 
   // The ids of a prompt as Generate would read it; a chat ends with the opening of the assistant's turn.
-  // INVALID_ARGUMENT names the field. May take long: call it on the text pool.
-  virtual absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special) const = 0;
+  // INVALID_ARGUMENT names the field. May take long: call it on the text pool; CANCELLED soon after `stopped` holds.
+  virtual absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special,
+                                                        const StopCondition& stopped = {}) const = 0;
 
   // The text of ids; INVALID_ARGUMENT when one is outside the vocabulary. Special tokens are written out if asked for.
   virtual absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const = 0;

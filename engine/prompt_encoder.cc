@@ -1,7 +1,6 @@
 #include "engine/prompt_encoder.h"
 
-#include <array>
-#include <span>
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -33,7 +32,26 @@ absl::Status PromptEncoder::CheckId(const std::string& field, TokenId id) const 
       absl::StrCat(field, ": token id ", id, " is outside the vocabulary: 0 to ", tokenizer_->vocabulary_size() - 1));
 }
 
-absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt, bool parse_special) const {
+absl::Status PromptEncoder::CheckLength(const Prompt& prompt, int64_t most, const std::string& limit) const {
+  if (const auto* ids = std::get_if<TokenPrompt>(&prompt)) {
+    if (static_cast<int64_t>(ids->ids.size()) <= most) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompt.token_ids: ", ids->ids.size(), " tokens exceed ", most, ", ", limit));
+  }
+  const auto* text = std::get_if<TextPrompt>(&prompt);
+  size_t bytes = text != nullptr ? text->text.size() : 0;
+  if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) {
+    for (const ChatMessage& message : chat->messages) bytes += message.content.size();
+  }
+  const size_t longest = std::max<size_t>(tokenizer_->longest_token(), 1);
+  if (bytes / longest <= static_cast<size_t>(most)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(text != nullptr ? "prompt.text: " : "prompt.chat: ", bytes,
+                                                 " bytes, in tokens of at most ", longest, " bytes, exceed ", most,
+                                                 " tokens, ", limit));
+}
+
+absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt, bool parse_special,
+                                                           const StopCondition& stopped) const {
   if (const auto* ids = std::get_if<TokenPrompt>(&prompt)) {
     for (size_t i = 0; i < ids->ids.size(); ++i) {
       LH_RETURN_IF_ERROR(CheckId(absl::StrCat("prompt.token_ids.ids[", i, "]"), ids->ids[i]));
@@ -43,7 +61,7 @@ absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt,
   }
   if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
     if (text->text.empty()) return absl::InvalidArgumentError("prompt.text: the prompt is empty");
-    auto encoded = tokenizer_->EncodeSegments(std::array{Segment{text->text, parse_special}}, /*add_bos=*/true);
+    auto encoded = tokenizer_->Encode(text->text, parse_special, /*add_bos=*/true, stopped);
     if (!encoded.ok()) return NameField("prompt.text", encoded.status());
     return encoded;
   }
@@ -53,7 +71,7 @@ absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt,
   auto segments = RenderChat(chat_family_, tokenizer_->vocabulary().chat_template, turns);
   if (!segments.ok()) return NameField("prompt.chat", segments.status());
   // A template writes its own BOS.
-  auto encoded = tokenizer_->EncodeSegments(*segments, /*add_bos=*/false);
+  auto encoded = tokenizer_->EncodeSegments(*segments, /*add_bos=*/false, stopped);
   if (!encoded.ok()) return NameField("prompt.chat", encoded.status());
   return encoded;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/stop_condition.h"
 #include "engine/request.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
@@ -20,7 +21,13 @@ class PromptEncoder {
 
   // INVALID_ARGUMENT names the field (prompt.text, prompt.token_ids.ids[3], ...), FAILED_PRECONDITION for a chat when
   // the model's template is unknown. `parse_special`: names of special tokens in a text prompt become those tokens.
-  absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt, bool parse_special) const;
+  // CANCELLED soon after `stopped` holds.
+  absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt, bool parse_special,
+                                              const StopCondition& stopped = {}) const;
+
+  // INVALID_ARGUMENT, naming the field, the numbers and `limit`, when a prompt is more than `most` tokens whatever its
+  // text is: to refuse it without tokenizing it.
+  absl::Status CheckLength(const Prompt& prompt, int64_t most, const std::string& limit) const;
 
   // INVALID_ARGUMENT naming `field` unless 0 <= id < vocabulary size.
   absl::Status CheckId(const std::string& field, TokenId id) const;

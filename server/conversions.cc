@@ -72,25 +72,25 @@ void SetCommon(const Event& event, Response& response) {
 
 }  // namespace
 
-Prompt FromWire(const v1::Prompt& prompt) {
+Prompt FromWire(v1::Prompt&& prompt) {
   switch (prompt.kind_case()) {
     case v1::Prompt::kTokenIds:
       return TokenPrompt{{prompt.token_ids().ids().begin(), prompt.token_ids().ids().end()}};
     case v1::Prompt::kChat: {
       ChatPrompt chat;
-      for (const v1::Message& message : prompt.chat().messages()) {
-        chat.messages.push_back({message.role(), message.content()});
+      for (v1::Message& message : *prompt.mutable_chat()->mutable_messages()) {
+        chat.messages.push_back({std::move(*message.mutable_role()), std::move(*message.mutable_content())});
       }
       return chat;
     }
     default:
-      return TextPrompt{prompt.text()};
+      return TextPrompt{std::move(*prompt.mutable_text())};
   }
 }
 
-absl::StatusOr<GenerateParams> FromWire(const v1::GenerateRequest& request) {
+absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request) {
   GenerateParams params;
-  params.prompt = FromWire(request.prompt());
+  params.prompt = FromWire(std::move(*request.mutable_prompt()));
   const v1::Sampling& sampling = request.sampling();
   params.sampling.temperature = sampling.temperature();
   params.sampling.top_k = static_cast<int32_t>(sampling.top_k());
@@ -116,9 +116,9 @@ absl::StatusOr<GenerateParams> FromWire(const v1::GenerateRequest& request) {
   return params;
 }
 
-absl::StatusOr<ScoreParams> FromWire(const v1::ScoreRequest& request) {
+absl::StatusOr<ScoreParams> FromWire(v1::ScoreRequest&& request) {
   ScoreParams params;
-  params.prompt = FromWire(request.prompt());
+  params.prompt = FromWire(std::move(*request.mutable_prompt()));
   params.from_token = static_cast<int64_t>(request.from_token());
   params.last_tokens = static_cast<int64_t>(request.last_tokens());
   params.top_logprobs = static_cast<int>(request.top_logprobs());

@@ -7,10 +7,11 @@
 // Plain structs of the engine to messages of the wire and back. REQUIRES: requests were validated.
 namespace longhaul {
 
-Prompt FromWire(const v1::Prompt& prompt);
+// The texts of a request are moved, not copied.
+Prompt FromWire(v1::Prompt&& prompt);
 // INVALID_ARGUMENT names what is wrong with the position.
-absl::StatusOr<GenerateParams> FromWire(const v1::GenerateRequest& request);
-absl::StatusOr<ScoreParams> FromWire(const v1::ScoreRequest& request);
+absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request);
+absl::StatusOr<ScoreParams> FromWire(v1::ScoreRequest&& request);
 
 v1::Started ToWire(const Started& started);
 v1::Finished ToWire(const Finished& finished);

@@ -22,11 +22,12 @@
 namespace longhaul {
 namespace {
 
+// Parses a request and frees its bytes, which gRPC would keep until the end of the call.
 template <typename Message>
-absl::StatusOr<Message> Parse(const grpc::ByteBuffer& buffer) {
+absl::StatusOr<Message> TakeMessage(const grpc::ByteBuffer& buffer) {
   Message message;
-  grpc::ByteBuffer copy(buffer);  // shares the bytes; parsing takes the buffer apart
-  if (!grpc::SerializationTraits<Message>::Deserialize(&copy, &message).ok()) {
+  // Nobody else reads it, and what gRPC made is not const.
+  if (!grpc::SerializationTraits<Message>::Deserialize(&const_cast<grpc::ByteBuffer&>(buffer), &message).ok()) {
     return absl::InvalidArgumentError(absl::StrCat("the message is no ", Message::descriptor()->full_name(),
                                                    ": it is malformed, or a text in it is not UTF-8"));
   }
@@ -94,7 +95,9 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                       public EventWriter,
                       public std::enable_shared_from_this<StreamReactor<Response>> {
  public:
-  StreamReactor(Engine& engine, std::string id) : engine_(engine), id_(std::move(id)) {}
+  // Holds `share` of the budget while the request waits.
+  StreamReactor(Engine& engine, std::string id, std::shared_ptr<void> share)
+      : engine_(engine), id_(std::move(id)), share_(std::move(share)) {}
 
   void Start(Request request, EventPump& pump) {
     self_ = this->shared_from_this();
@@ -113,6 +116,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     if (writing_ || finished_ || stream_ == nullptr) return;
     std::optional<Event> event = next_.has_value() ? std::exchange(next_, std::nullopt) : stream_->TryNext();
     if (!event.has_value()) return;
+    share_.reset();
     writing_ = true;
     Response response;
     if (const auto* finished = std::get_if<Finished>(&*event)) {
@@ -159,6 +163,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const std::string id_;
   std::shared_ptr<StreamReactor> self_;
   Mutex mutex_;
+  std::shared_ptr<void> share_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<EventStream> stream_ ABSL_GUARDED_BY(mutex_);
   std::optional<Event> next_ ABSL_GUARDED_BY(mutex_);  // taken, and to be written next
   grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);
@@ -174,14 +179,16 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
                                                                      const grpc::ByteBuffer* buffer) {
   Engine* const engine = engine_.load();
   if (engine == nullptr) return new Refusal(Loading());
-  const absl::StatusOr<RequestMessage> message = Parse<RequestMessage>(*buffer);
+  absl::StatusOr<std::shared_ptr<void>> share = budget_.Take(static_cast<int64_t>(buffer->Length()));
+  if (!share.ok()) return new Refusal(share.status());
+  absl::StatusOr<RequestMessage> message = TakeMessage<RequestMessage>(*buffer);
   if (!message.ok()) return new Refusal(message.status());
   absl::StatusOr<Request> request = RequestFor(*context);
   if (!request.ok()) return new Refusal(request.status());
-  auto params = FromWire(*message);
+  auto params = FromWire(*std::move(message));
   if (!params.ok()) return new Refusal(params.status());
   request->params = *std::move(params);
-  auto reactor = std::make_shared<StreamReactor<Response>>(*engine, request->id);
+  auto reactor = std::make_shared<StreamReactor<Response>>(*engine, request->id, *std::move(share));
   reactor->Start(*std::move(request), pump_);
   return reactor.get();
 }
@@ -201,28 +208,58 @@ grpc::ServerUnaryReactor* InferenceService::Unary(grpc::CallbackServerContext* c
                                                   grpc::ByteBuffer* response_buffer, Work work) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   Engine* const engine = engine_.load();
-  absl::StatusOr<RequestMessage> request = Parse<RequestMessage>(*buffer);
   if (engine == nullptr) {
     reactor->Finish(ToGrpc(Loading()));
-  } else if (!request.ok()) {
-    reactor->Finish(ToGrpc(request.status()));
-  } else {
-    engine->RunOnTextPool([=, request = *std::move(request)] {
-      Response response;
-      const absl::Status status = work(*engine, request, response);
-      if (status.ok()) Serialize(response, *response_buffer);
-      reactor->Finish(ToGrpc(status));
-    });
+    return reactor;
   }
+  const absl::StatusOr<RequestMessage> request = TakeMessage<RequestMessage>(*buffer);
+  absl::Status status = request.status();
+  if (status.ok()) {
+    Response response;
+    status = work(*engine, *request, response);
+    if (status.ok()) Serialize(response, *response_buffer);
+  }
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+template <typename RequestMessage, typename Response, typename Work>
+grpc::ServerUnaryReactor* InferenceService::UnaryOnTextPool(grpc::CallbackServerContext* context,
+                                                            const grpc::ByteBuffer* buffer,
+                                                            grpc::ByteBuffer* response_buffer, Work work) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  Engine* const engine = engine_.load();
+  if (engine == nullptr) {
+    reactor->Finish(ToGrpc(Loading()));
+    return reactor;
+  }
+  absl::StatusOr<std::shared_ptr<void>> share = budget_.Take(static_cast<int64_t>(buffer->Length()));
+  absl::StatusOr<RequestMessage> request =
+      share.ok() ? TakeMessage<RequestMessage>(*buffer) : absl::StatusOr<RequestMessage>(share.status());
+  if (!request.ok()) {
+    reactor->Finish(ToGrpc(request.status()));
+    return reactor;
+  }
+  engine->RunOnTextPool([=, share = *std::move(share), request = *std::move(request)]() mutable {
+    Response response;
+    const StopCondition stopped = [context] { return context->IsCancelled(); };
+    const absl::Status status = stopped() ? absl::CancelledError("the request was cancelled")
+                                          : work(*engine, std::move(request), stopped, response);
+    if (status.ok()) Serialize(response, *response_buffer);
+    share.reset();  // while the service is there: with the call it may go
+    reactor->Finish(ToGrpc(status));
+  });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return Unary<v1::TokenizeRequest, v1::TokenizeResponse>(
+  return UnaryOnTextPool<v1::TokenizeRequest, v1::TokenizeResponse>(
       context, request, response,
-      [](Engine& engine, const v1::TokenizeRequest& message, v1::TokenizeResponse& out) -> absl::Status {
-        const auto ids = engine.Tokenize(FromWire(message.prompt()), message.parse_special());
+      [](Engine& engine, v1::TokenizeRequest&& message, const StopCondition& stopped,
+         v1::TokenizeResponse& out) -> absl::Status {
+        const auto ids =
+            engine.Tokenize(FromWire(std::move(*message.mutable_prompt())), message.parse_special(), stopped);
         if (!ids.ok()) return ids.status();
         for (TokenId id : *ids) {
           out.add_ids(id);
@@ -234,9 +271,10 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return Unary<v1::DetokenizeRequest, v1::DetokenizeResponse>(
+  return UnaryOnTextPool<v1::DetokenizeRequest, v1::DetokenizeResponse>(
       context, request, response,
-      [](Engine& engine, const v1::DetokenizeRequest& message, v1::DetokenizeResponse& out) -> absl::Status {
+      [](Engine& engine, v1::DetokenizeRequest&& message, const StopCondition&,
+         v1::DetokenizeResponse& out) -> absl::Status {
         const auto& ids = message.token_ids().ids();
         auto text = engine.Detokenize({ids.begin(), ids.end()}, message.special());
         if (!text.ok()) return text.status();

@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "longhaul/v1/inference.grpc.pb.h"
 #include "server/event_pump.h"
+#include "server/request_budget.h"
 
 namespace longhaul {
 
@@ -17,6 +18,9 @@ class InferenceService
           v1::InferenceService::WithRawCallbackMethod_Tokenize<v1::InferenceService::WithRawCallbackMethod_Detokenize<
               v1::InferenceService::WithRawCallbackMethod_GetModel<v1::InferenceService::Service>>>>> {
  public:
+  // `max_waiting_bytes`: of the messages of requests that wait.
+  explicit InferenceService(int64_t max_waiting_bytes) : budget_(max_waiting_bytes) {}
+
   // Answers UNAVAILABLE until it has an engine. The engine is not owned; it outlives every RPC.
   void SetEngine(Engine* engine) { engine_.store(engine); }
 
@@ -35,12 +39,17 @@ class InferenceService
   template <typename Request, typename Response>
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Stream(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request);
-  // Parses and validates, then has `work(engine, request, response)` run on the text pool.
+  // Parses and validates, then calls `work(engine, request, response)`, which is short.
   template <typename Request, typename Response, typename Work>
   grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                   grpc::ByteBuffer* response, Work work);
+  // Has `work(engine, request, stopped, response)` run on the text pool instead, unless nobody waits for it by then.
+  template <typename Request, typename Response, typename Work>
+  grpc::ServerUnaryReactor* UnaryOnTextPool(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                            grpc::ByteBuffer* response, Work work);
 
   std::atomic<Engine*> engine_{nullptr};
+  RequestBudget budget_;
   EventPump pump_;
 };
 

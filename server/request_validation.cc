@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint32_t kMaxTopLogprobs = 20, kMaxTopK = 1u << 30;
 constexpr int kMaxStops = 16, kMaxStopIds = 64, kMaxBiases = 1024;
-constexpr size_t kMaxStopBytes = 1024;
+constexpr size_t kMaxStopBytes = 1024, kMaxTokenizedBytes = 8 << 20;
 
 absl::Status Refuse(const char* field, double value, const char* allowed) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", value, " is not allowed; it must be ", allowed));
@@ -110,7 +110,12 @@ absl::Status Validate(const v1::ScoreRequest& request) {
 }
 
 absl::Status Validate(const v1::TokenizeRequest& request) {
-  return CheckPrompt(request.prompt());
+  LH_RETURN_IF_ERROR(CheckPrompt(request.prompt()));
+  size_t bytes = request.prompt().text().size();
+  for (const v1::Message& message : request.prompt().chat().messages()) bytes += message.content().size();
+  if (bytes <= kMaxTokenizedBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("prompt: ", bytes, " bytes of text are more than the ",
+                                                 kMaxTokenizedBytes, " that one call may tokenize; cut the text"));
 }
 
 absl::Status Validate(const v1::DetokenizeRequest& request) {

@@ -11,7 +11,7 @@ namespace longhaul {
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  auto server = std::unique_ptr<Server>(new Server);
+  auto server = std::unique_ptr<Server>(new Server(options));
   grpc::ServerBuilder builder;
   // Two servers on one port would share its clients silently.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

@@ -33,7 +33,8 @@ class Server {
   bool Drain(std::chrono::milliseconds timeout);
 
  private:
-  Server() = default;
+  // Requests that wait may hold four of the largest messages.
+  explicit Server(const ServerOptions& options) : service_(4 * options.max_message_bytes) {}
   void SetServing(bool serving);
 
   InferenceService service_;

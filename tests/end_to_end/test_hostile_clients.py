@@ -1,5 +1,8 @@
 """What a hostile or broken client can send: the server answers it and lives on."""
 
+import time
+
+import grpc
 import pytest
 
 from raw_http2 import RawClient
@@ -30,3 +33,48 @@ def test_a_name_of_printable_characters_is_used(raw, stubs):
     pb, _ = stubs
     answer = raw.call("Generate", one_token(pb), [(b"x-request-id", b"Order 66 ~!")])
     assert answer["grpc-status"] == b"0" and answer["x-request-id"] == b"Order 66 ~!"
+
+
+def test_a_text_that_cannot_fit_is_refused_at_once(stub, stubs):
+    pb, _ = stubs
+    begin = time.monotonic()
+    with pytest.raises(grpc.RpcError) as error:
+        list(stub.Generate(pb.GenerateRequest(prompt=pb.Prompt(text=" " * 60_000_000))))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "prompt.text: 60000000 bytes" in error.value.details()
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Tokenize(pb.TokenizeRequest(prompt=pb.Prompt(text=" " * 9_000_000)))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "prompt: 9000000 bytes" in error.value.details() and "8388608" in error.value.details()
+    assert time.monotonic() - begin < 5
+
+
+def test_tokenizing_stops_nobody_else(stub, stubs):
+    """What is cancelled is not tokenized, what is asked of the loaded model is answered beside it."""
+    pb, _ = stubs
+    text = pb.TokenizeRequest(prompt=pb.Prompt(text=" " * 8_000_000))
+    calls = [stub.Tokenize.future(text) for _ in range(20)]
+    time.sleep(0.3)
+    begin = time.monotonic()
+    stub.GetModel(pb.GetModelRequest())
+    assert time.monotonic() - begin < 1
+    for call in calls:
+        call.cancel()
+    assert list(stub.Tokenize(pb.TokenizeRequest(prompt=pb.Prompt(text="hello"))).ids) == [28120]
+    assert time.monotonic() - begin < 3
+
+
+def test_what_waits_is_bounded_in_bytes(start_server, stubs):
+    pb, rpc = stubs
+    running = start_server("--kv-cache-memory", "64MiB", "--max-message-size", "1MiB")
+    with grpc.insecure_channel(running.target) as channel:
+        made = rpc.InferenceServiceStub(channel)
+        running.wait_until_serving(made, pb)
+        text = pb.TokenizeRequest(prompt=pb.Prompt(text=" " * 1_000_000))
+        calls = [made.Tokenize.future(text) for _ in range(30)]
+        codes = [call.code() for call in calls]
+        assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        refused = calls[codes.index(grpc.StatusCode.RESOURCE_EXHAUSTED)].details()
+        assert "4194304 bytes" in refused and "--max-message-size" in refused
+        # The shares come back.
+        assert made.Tokenize(text).ids

@@ -204,6 +204,21 @@ TEST_F(EngineTest, RefusesWhatCanNeverFitWithTheNumbers) {
                 HasSubstr(std::to_string(engine_->model().cache_tokens / 16 * 2 / 3 * 16)));
 }
 
+TEST_F(EngineTest, RefusesATextThatIsTooLongWithoutTokenizingIt) {
+  const std::string most = std::to_string(engine_->model().cache_tokens);
+  const auto begin = Clock::now();
+  ExpectRefused(Ask(std::string(size_t{60} << 20, ' '), 1), absl::StatusCode::kInvalidArgument,
+                AllOf(HasSubstr("prompt.text"), HasSubstr("62914560 bytes"), HasSubstr(most)));
+  GenerateParams params = Ask("", 1);
+  params.prompt = ChatPrompt{{{"user", std::string(size_t{30} << 20, ' ')}, {"user", std::string(100, ' ')}}};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument,
+                AllOf(HasSubstr("prompt.chat"), HasSubstr("31457380 bytes"), HasSubstr(most)));
+  params.prompt = TokenPrompt{std::vector<TokenId>(1 << 20, 5)};
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument,
+                AllOf(HasSubstr("prompt.token_ids"), HasSubstr("1048576"), HasSubstr(most)));
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(2));
+}
+
 TEST_F(EngineTest, RefusesBadPromptsNamingTheField) {
   GenerateParams params = Ask("", 4);
   ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("prompt.text"));
@@ -261,6 +276,26 @@ TEST(EngineDrain, CancelsWhatIsLeftAfterTheTimeout) {
   std::thread reader([&] { EXPECT_EQ(Collect(*stream).finished.reason, FinishReason::kCancelled); });
   EXPECT_FALSE(engine->Drain(milliseconds(200)));
   reader.join();
+}
+
+// Texts that take seconds to tokenize, and are wanted no more.
+TEST(EngineText, NobodyWaitsForTextsThatAreNotWanted) {
+  const auto engine = MakeEngine();
+  const GenerateParams slow = Ask(std::string(static_cast<size_t>(engine->model().cache_tokens) * 60, ' '), 1);
+  const auto begin = Clock::now();
+  std::vector<std::shared_ptr<EventStream>> streams;
+  for (int i = 0; i < 20; ++i) streams.push_back(Start(*engine, slow));
+  for (size_t i = 0; i < 10; ++i) engine->Cancel(*streams[i]);
+  Request late;
+  late.params = slow;
+  late.deadline = Clock::now() + milliseconds(50);
+  streams.push_back(engine->Submit(late, nullptr));
+  EXPECT_FALSE(engine->Drain(milliseconds(100)));
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(2));
+  for (size_t i = 0; i < 20; ++i) {
+    EXPECT_EQ(Collect(*streams[i]).finished.status.code(), absl::StatusCode::kCancelled);
+  }
+  EXPECT_EQ(Collect(*streams.back()).finished.status.code(), absl::StatusCode::kDeadlineExceeded);
 }
 
 TEST(EngineCreate, NamesTheFileThatIsNotThere) {
