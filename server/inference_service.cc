@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -68,17 +69,22 @@ std::string MadeUpId() {
   return absl::StrFormat("%016x", generator());
 }
 
+// None when there is none, or one beyond a year: the wire's largest are past the end of the system clock.
+std::optional<Clock::time_point> DeadlineOf(const grpc::CallbackServerContext& context) {
+  constexpr int64_t kYear = 365 * 24 * 3600;
+  const gpr_timespec deadline = context.raw_deadline();
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  if (left.tv_sec > kYear) return std::nullopt;
+  return Clock::now() + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
+}
+
 // Fills what comes from the call itself; the request id goes back to the client.
 absl::StatusOr<Request> RequestFor(grpc::CallbackServerContext& context) {
   Request request;
   LH_ASSIGN_OR_RETURN(request.id, NameFrom(context, "x-request-id", MadeUpId()));
   LH_ASSIGN_OR_RETURN(request.client, NameFrom(context, "x-client-id", context.peer()));
   context.AddInitialMetadata("x-request-id", request.id);
-  const auto deadline = context.deadline();
-  if (deadline != std::chrono::system_clock::time_point::max()) {
-    request.deadline =
-        Clock::now() + std::chrono::duration_cast<Clock::duration>(deadline - std::chrono::system_clock::now());
-  }
+  request.deadline = DeadlineOf(context);
   return request;
 }
 

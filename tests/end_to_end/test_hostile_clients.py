@@ -35,6 +35,13 @@ def test_a_name_of_printable_characters_is_used(raw, stubs):
     assert answer["grpc-status"] == b"0" and answer["x-request-id"] == b"Order 66 ~!"
 
 
+@pytest.mark.parametrize("timeout", [b"99999999H", b"2500000H", b"8761H", b"1H"])
+def test_a_deadline_of_the_far_future_does_not_expire_at_once(raw, stubs, timeout):
+    pb, _ = stubs
+    answer = raw.call("Generate", one_token(pb), [(b"grpc-timeout", timeout)])
+    assert answer["grpc-status"] == b"0"
+
+
 def test_a_text_that_cannot_fit_is_refused_at_once(stub, stubs):
     pb, _ = stubs
     begin = time.monotonic()
