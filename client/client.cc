@@ -2,14 +2,35 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <set>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "longhaul/v1/inference.grpc.pb.h"
 
 namespace longhaul {
 namespace {
+
+constexpr double kYear = 365.0 * 24 * 3600;
+
+// gRPC ends the process over a header that cannot be sent.
+absl::Status Check(const CallOptions& options) {
+  constexpr size_t kMaxBytes = 128;
+  if (!(options.timeout_seconds >= 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("timeout_seconds: ", options.timeout_seconds, " is not allowed; it must be at least 0"));
+  }
+  const std::string& id = options.request_id;
+  if (id.size() > kMaxBytes || !std::all_of(id.begin(), id.end(), [](char c) { return c >= 0x20 && c <= 0x7e; })) {
+    return absl::InvalidArgumentError(absl::StrCat("request_id: '", absl::CHexEscape(id),
+                                                   "' is not allowed; it must be at most ", kMaxBytes,
+                                                   " characters of printable ASCII"));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status FromGrpc(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
@@ -37,7 +58,7 @@ template <typename Impl>
 class Call {
  public:
   Call(Impl& impl, const CallOptions& options) : impl_(impl) {
-    if (options.timeout_seconds > 0) {
+    if (options.timeout_seconds > 0 && options.timeout_seconds <= kYear) {
       context_.set_deadline(std::chrono::system_clock::now() +
                             std::chrono::microseconds(static_cast<int64_t>(options.timeout_seconds * 1e6)));
     }
@@ -77,6 +98,7 @@ Client::~Client() = default;
 
 absl::Status Client::Generate(const v1::GenerateRequest& request, const CallOptions& options,
                               const std::function<bool(const v1::GenerateResponse&)>& on_message) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   const auto reader = impl_->stub->Generate(call.context(), request);
   return ReadAll(*reader, call.context(), on_message);
@@ -84,12 +106,14 @@ absl::Status Client::Generate(const v1::GenerateRequest& request, const CallOpti
 
 absl::Status Client::Score(const v1::ScoreRequest& request, const CallOptions& options,
                            const std::function<bool(const v1::ScoreResponse&)>& on_message) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   const auto reader = impl_->stub->Score(call.context(), request);
   return ReadAll(*reader, call.context(), on_message);
 }
 
 absl::StatusOr<v1::TokenizeResponse> Client::Tokenize(const v1::TokenizeRequest& request, const CallOptions& options) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   v1::TokenizeResponse response;
   const grpc::Status status = impl_->stub->Tokenize(call.context(), request, &response);
@@ -99,6 +123,7 @@ absl::StatusOr<v1::TokenizeResponse> Client::Tokenize(const v1::TokenizeRequest&
 
 absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(const v1::DetokenizeRequest& request,
                                                           const CallOptions& options) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   v1::DetokenizeResponse response;
   const grpc::Status status = impl_->stub->Detokenize(call.context(), request, &response);
@@ -107,6 +132,7 @@ absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(const v1::DetokenizeRe
 }
 
 absl::StatusOr<v1::GetModelResponse> Client::Model(const CallOptions& options, const v1::GetModelRequest& request) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   v1::GetModelResponse response;
   const grpc::Status status = impl_->stub->GetModel(call.context(), request, &response);

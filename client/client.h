@@ -16,10 +16,10 @@ class ClientContext;
 
 namespace longhaul {
 
-// How one call is made.
+// How one call is made. INVALID_ARGUMENT from any call whose options are not as here.
 struct CallOptions {
-  double timeout_seconds = 0;  // 0: no deadline
-  std::string request_id;      // for the server's log; empty: the server makes one up
+  double timeout_seconds = 0;  // 0, or more than a year: no deadline
+  std::string request_id;      // for the server's log, at most 128 printable characters; empty: the server makes one up
 };
 
 // A longhaul server, as a C++ program sees it. Thread-safe; calls block their thread. Statuses carry the server's

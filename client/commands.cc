@@ -3,14 +3,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <thread>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/client.h"
 #include "client/evaluation/evaluate_command.h"
@@ -68,15 +69,26 @@ class InterruptibleClient {
   std::shared_ptr<Client> client_;
 };
 
+// A directory opens, and fails when it is read.
+absl::StatusOr<std::string> ReadAll(std::istream& stream, const std::string& name) {
+  std::string text;
+  char part[1 << 16];
+  while (stream.read(part, sizeof part), stream.gcount() > 0) text.append(part, static_cast<size_t>(stream.gcount()));
+  if (!stream.eof()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", name));
+  return text;
+}
+
 absl::StatusOr<std::string> ReadPrompt(const PromptFlags& flags) {
   if (!flags.file.empty()) {
     std::ifstream file(flags.file, std::ios::binary);
-    if (!file) return absl::InvalidArgumentError(absl::StrCat("--prompt-file: cannot read ", flags.file));
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
-    return flags.text.empty() ? text : absl::StrCat(text, "\n\n", flags.text);
+    absl::StatusOr<std::string> text = ReadAll(file, absl::StrCat("--prompt-file ", flags.file));
+    if (text.ok() && !flags.text.empty()) absl::StrAppend(&*text, "\n\n", flags.text);
+    return text;
   }
   if (!flags.text.empty()) return flags.text;
-  return std::string{std::istreambuf_iterator<char>(std::cin), {}};
+  absl::StatusOr<std::string> text = ReadAll(std::cin, "standard input");
+  if (std::ferror(stdin) != 0) return absl::InvalidArgumentError("cannot read standard input");
+  return text;
 }
 
 void AddPrompt(CLI::App& command, PromptFlags& flags) {
@@ -84,13 +96,26 @@ void AddPrompt(CLI::App& command, PromptFlags& flags) {
   command.add_option("--prompt-file", flags.file, "read the text from a file; a text given too follows it");
 }
 
+std::string CheckTimeout(const std::string& value) {
+  double seconds = 0;
+  if (CLI::detail::lexical_cast(value, seconds) && seconds >= 0) return "";
+  return value + " is not a number of seconds, 0 or more";
+}
+
+std::string CheckRequestId(const std::string& id) {
+  const bool printable = std::all_of(id.begin(), id.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
+  return printable && id.size() <= 128 ? "" : "it must be at most 128 characters of printable ASCII";
+}
+
 void AddCommon(CLI::App& command, Common& common) {
   command.add_option("--target", common.target, "HOST:PORT of the server")
       ->envname("LONGHAUL_TARGET")
       ->capture_default_str();
   command.add_flag("--json", common.json, "print for machines: the messages, one JSON object a line");
-  command.add_option("--timeout", common.timeout, "end the request after so many seconds; 0: never");
-  command.add_option("--request-id", common.request_id, "name the request in the server's log");
+  command.add_option("--timeout", common.timeout, "end the request after so many seconds; 0: never")
+      ->check(CheckTimeout, "SECONDS");
+  command.add_option("--request-id", common.request_id, "name the request in the server's log")
+      ->check(CheckRequestId, "NAME");
 }
 
 void AddPosition(CLI::App& command, std::string& position) {
@@ -147,9 +172,11 @@ absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::Ge
   sampling.set_frequency_penalty(f.frequency_penalty);
   if (given("--seed")) sampling.set_seed(f.seed);
   for (const std::string& entry : f.logit_bias) {
+    const size_t equals = std::min(entry.find('='), entry.size());
     int32_t id = 0;
     float bias = 0;
-    if (std::sscanf(entry.c_str(), "%d=%f", &id, &bias) != 2) {
+    if (equals == entry.size() || !absl::SimpleAtoi(entry.substr(0, equals), &id) ||
+        !absl::SimpleAtof(entry.substr(equals + 1), &bias)) {
       return absl::InvalidArgumentError(absl::StrCat("--logit-bias: '", entry, "' is not ID=BIAS"));
     }
     (*sampling.mutable_logit_bias())[id] = bias;

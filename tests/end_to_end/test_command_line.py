@@ -57,6 +57,31 @@ def test_exit_codes_tell_the_kind_of_error(longhaul, arguments, code):
     assert result.returncode == code and result.stderr
 
 
+@pytest.mark.parametrize("arguments,named", [
+    (("--request-id", "a\nb"), "--request-id"), (("--request-id", "x" * 129), "--request-id"),
+    (("--request-id", "caf\u00e9"), "--request-id"),
+    (("--timeout", "-1"), "--timeout"), (("--timeout", "nan"), "--timeout"), (("--timeout", "soon"), "--timeout"),
+    (("--prompt-file", "/tmp"), "--prompt-file /tmp"),
+    (("--logit-bias", "5=1x"), "5=1x"), (("--logit-bias", "5x=1"), "5x=1"), (("--logit-bias", "5"), "'5'"),
+    (("--logit-bias", "99999999999=1"), "99999999999=1"), (("--logit-bias", "5="), "5="),
+])
+def test_a_flag_that_cannot_be_sent_is_a_message(longhaul, arguments, named):
+    result = longhaul("generate", "x", "--max-tokens", "1", *arguments)
+    assert result.returncode == 2 and named in result.stderr
+
+
+def test_standard_input_that_cannot_be_read_is_a_message(server):
+    with open("/proc/self/mem", "rb") as unreadable:
+        result = subprocess.run([BUILD / "client" / "longhaul", "generate", "--target", server.target],
+                                stdin=unreadable, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and "standard input" in result.stderr
+
+
+@pytest.mark.parametrize("timeout", ["1e13", "1e300", "inf", "4e7"])
+def test_a_timeout_beyond_a_year_is_none(longhaul, timeout):
+    assert longhaul("generate", "x", "--max-tokens", "1", "--timeout", timeout).returncode == 0
+
+
 def test_no_server_is_exit_code_4():
     result = subprocess.run([BUILD / "client" / "longhaul", "info", "--target", "127.0.0.1:1"], capture_output=True)
     assert result.returncode == 4
