@@ -1,5 +1,7 @@
 #include "server/inference_service.h"
 
+#include <grpcpp/support/proto_buffer_reader.h>
+
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -16,6 +18,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/text/utf8.h"
 #include "server/conversions.h"
+#include "server/message_shape.h"
 #include "server/position_conversion.h"
 #include "server/request_validation.h"
 #include "server/status_conversion.h"
@@ -26,6 +29,11 @@ namespace {
 // Parses a request and frees its bytes, which gRPC would keep until the end of the call.
 template <typename Message>
 absl::StatusOr<Message> TakeMessage(const grpc::ByteBuffer& buffer) {
+  {
+    grpc::ByteBuffer copy(buffer);  // shares the bytes; reading takes the buffer apart
+    grpc::ProtoBufferReader reader(&copy);
+    if (absl::Status status = CheckShape(reader, *Message::descriptor()); !status.ok()) return status;
+  }
   Message message;
   // Nobody else reads it, and what gRPC made is not const.
   if (!grpc::SerializationTraits<Message>::Deserialize(&const_cast<grpc::ByteBuffer&>(buffer), &message).ok()) {

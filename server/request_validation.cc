@@ -3,13 +3,14 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
 namespace {
 
 constexpr uint32_t kMaxTopLogprobs = 20, kMaxTopK = 1u << 30;
-constexpr int kMaxStops = 16, kMaxStopIds = 64, kMaxBiases = 1024;
+constexpr int kMaxStops = 16, kMaxStopIds = 64, kMaxBiases = 1024, kMaxMessages = 1024;
 constexpr size_t kMaxStopBytes = 1024, kMaxTokenizedBytes = 8 << 20;
 
 absl::Status Refuse(const char* field, double value, const char* allowed) {
@@ -21,6 +22,21 @@ absl::Status CheckRange(const char* field, double value, double low, double high
   return value >= low && value <= high ? absl::OkStatus() : Refuse(field, value, allowed);
 }
 
+absl::Status CheckChat(const v1::Chat& chat) {
+  if (chat.messages().empty()) return absl::InvalidArgumentError("prompt.chat.messages: the prompt is empty");
+  if (chat.messages_size() > kMaxMessages) {
+    return Refuse("prompt.chat.messages", chat.messages_size(), "at most 1024 messages");
+  }
+  for (int i = 0; i < chat.messages_size(); ++i) {
+    const std::string& role = chat.messages(i).role();
+    if (role != "system" && role != "user" && role != "assistant") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("prompt.chat.messages[", i, "].role is ", Quoted(role), ", not one of system, user, assistant"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckPrompt(const v1::Prompt& prompt) {
   switch (prompt.kind_case()) {
     case v1::Prompt::kText:
@@ -30,9 +46,7 @@ absl::Status CheckPrompt(const v1::Prompt& prompt) {
       if (prompt.token_ids().ids().empty()) return absl::InvalidArgumentError("prompt.token_ids: the prompt is empty");
       return absl::OkStatus();
     case v1::Prompt::kChat:
-      if (prompt.chat().messages().empty())
-        return absl::InvalidArgumentError("prompt.chat.messages: the prompt is empty");
-      return absl::OkStatus();
+      return CheckChat(prompt.chat());
     case v1::Prompt::KIND_NOT_SET:
       break;
   }

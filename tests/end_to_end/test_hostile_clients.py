@@ -85,3 +85,40 @@ def test_what_waits_is_bounded_in_bytes(start_server, stubs):
         assert "4194304 bytes" in refused and "--max-message-size" in refused
         # The shares come back.
         assert made.Tokenize(text).ids
+
+
+def prompt_of(fields):
+    """The bytes of a request whose prompt is these bytes."""
+    def varint(n):
+        return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
+    return b"\x0a" + varint(len(fields)) + fields
+
+
+def chat_of(n):
+    messages = prompt_of(b"\x0a\x00" * n)
+    return prompt_of(b"\x1a" + messages[1:])
+
+
+@pytest.mark.parametrize("message,field", [
+    (chat_of(30_000_000), "prompt.chat.messages"),
+    (prompt_of(b"\x0a\x01x") + b"\x1a\x80\x84\xaf\x5f" + b"\x1a\x00" * 100_000_000, None),  # cut short: no message
+    (prompt_of(b"\x0a\x01x") + b"\x1a" + prompt_of(b"\x1a\x00" * 30_000_000)[1:], "stopping.stop"),
+    (prompt_of(b"\x0a\x01x") + b"\x12" + prompt_of(b"\x42\x00" * 30_000_000)[1:], "sampling.logit_bias"),
+    (prompt_of(b"\x0a\x01x") + b"\xa2\x06\x00" * 20_000_000, "not known"),
+    (prompt_of(b"\x0a\x01x") * 10_000_000, "prompt"),
+], ids=["chat", "cut short", "stop", "logit_bias", "unknown", "prompt"])
+def test_a_message_of_millions_of_parts_is_refused_before_it_is_parsed(server, stub, message, field):
+    def peak():
+        status = open(f"/proc/{server.process.pid}/status").read()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+    message = message[:(64 << 20) - 1]
+    open(f"/proc/{server.process.pid}/clear_refs", "w").write("5")
+    before = peak()
+    with grpc.insecure_channel(server.target, options=[("grpc.max_send_message_length", -1)]) as channel:
+        call = channel.unary_stream("/longhaul.v1.InferenceService/Generate")
+        with pytest.raises(grpc.RpcError) as error:
+            list(call(message))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT, error.value.details()
+    assert field is None or field in error.value.details()
+    assert peak() - before < 300, "MiB more than before"
