@@ -368,16 +368,21 @@ absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareGenerate(Request request
   }
   LH_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, TakePrompt(request, *stream));
   const int64_t prompt_tokens = static_cast<int64_t>(prompt.size());
-  LH_ASSIGN_OR_RETURN(
-      ResolvedPosition position,
-      positions_.Resolve(params.position, prompt_tokens + params.stopping.max_tokens.value_or(kDefaultMaxTokens)));
+  const int64_t wanted_tokens =
+      params.stopping.max_tokens.value_or(std::max(kDefaultMaxTokens, params.stopping.min_tokens));
+  LH_ASSIGN_OR_RETURN(ResolvedPosition position, positions_.Resolve(params.position, prompt_tokens + wanted_tokens));
   const Room room = MostTokens(position);
   const int64_t max_tokens =
-      params.stopping.max_tokens.value_or(std::clamp<int64_t>(room.tokens - prompt_tokens, 1, kDefaultMaxTokens));
+      params.stopping.max_tokens.value_or(std::clamp<int64_t>(room.tokens - prompt_tokens, 1, wanted_tokens));
   if (max_tokens > room.tokens - prompt_tokens) {
     return absl::InvalidArgumentError(absl::StrCat("stopping.max_tokens: the prompt's ", prompt_tokens, " tokens and ",
                                                    max_tokens, " of the answer exceed ", room.tokens, ", ",
                                                    room.limit));
+  }
+  if (params.stopping.min_tokens > max_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "stopping.min_tokens: ", params.stopping.min_tokens, " is more than the ", max_tokens,
+        " tokens that the answer may have; the prompt has ", prompt_tokens, ", and ", room.tokens, " is ", room.limit));
   }
   Started started;
   started.prompt_tokens = prompt_tokens;

@@ -111,6 +111,22 @@ TEST_F(EngineTest, AStopTokenEndsTheAnswerAndMinTokensHoldsItOff) {
   EXPECT_NE(outcome.ids[0], whole.ids[0]);
 }
 
+TEST_F(EngineTest, MinTokensAboveTheDefaultRaisesItAndNeverExceedsWhatIsLeft) {
+  GenerateParams params = Ask("The capital of France is", 0);
+  params.stopping.max_tokens.reset();
+  params.stopping.min_tokens = 300;
+  const Outcome outcome = AnswerTo(*engine_, params);
+  EXPECT_EQ(outcome.started.max_tokens, 300);
+  EXPECT_EQ(outcome.ids.size(), 300u);
+  params.stopping.min_tokens = 100000;
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument,
+                AllOf(HasSubstr("stopping.min_tokens: 100000"), HasSubstr("5"),
+                      HasSubstr(std::to_string(engine_->model().cache_tokens - 5))));
+  params.stopping.max_tokens = 3;
+  params.stopping.min_tokens = 4;
+  ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("stopping.min_tokens: 4"));
+}
+
 TEST_F(EngineTest, ASeedDecidesAndIsTold) {
   GenerateParams params = Ask("Once upon a time", 12);
   params.sampling.temperature = 1;
