@@ -68,6 +68,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       "SIGTERM ends the server when its running requests have finished; a second one at once."};
   app.set_version_flag("--version", LONGHAUL_VERSION);
   app.set_config("--config", "", "a file of flags, one NAME=VALUE a line");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   const auto bytes = CLI::AsSizeValue(/*kb_is_1000=*/false);
 
   Add(app, "--model", flags.engine.model_path, "the GGUF file to serve")->required();

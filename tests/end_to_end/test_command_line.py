@@ -151,3 +151,10 @@ def test_flags_come_from_the_environment_and_a_file(start_server, tmp_path, monk
         time.sleep(0.1)
     info = json.loads(result.stdout)
     assert info["threads"] == 1 and info["compute_type"] == "f32" and info["kv_cache_type"] == "f32"
+
+
+def test_a_misspelled_key_of_a_config_file_is_an_error(tmp_path):
+    config = tmp_path / "config"
+    config.write_text("max-qeue=5\n")
+    code, message = server_fails("--model", MODEL, "--listen", "127.0.0.1:0", "--config", str(config))
+    assert code == 2 and "max-qeue" in message
