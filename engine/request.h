@@ -32,9 +32,8 @@ struct ChatPrompt {
 using Prompt = std::variant<TextPrompt, TokenPrompt, ChatPrompt>;
 
 struct StoppingParams {
-  std::optional<int64_t>
-      max_tokens;          // not given: 256, or min_tokens if that is more, but no more than is left; 0: read only
-  int64_t min_tokens = 0;  // no end of any kind before so many
+  std::optional<int64_t> max_tokens;    // not given: 256 or min_tokens if more, at most what is left; 0: read only
+  int64_t min_tokens = 0;               // no end of any kind before so many
   std::vector<std::string> stop;        // the answer ends before the first of them
   std::vector<TokenId> stop_token_ids;  // the answer ends before such a token
   bool ignore_eos = false;              // end-of-sequence tokens are never drawn
