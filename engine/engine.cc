@@ -115,6 +115,8 @@ class EngineImpl : public Engine {
   void Loop();
   bool TakeArrivals();  // false when the engine stops
   void DropEnded(Clock::time_point now);
+  // When its reader has taken nothing for too long; none while there is room for more.
+  std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
   void RunStep(const Batch& batch);
   void DistributeResults(StepResult result, Clock::time_point now);
   void End(Group& group);
@@ -270,6 +272,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
       Refuse(*stream, state.status());
       return;
     }
+    (*state)->set_progress_interval(options_.progress_interval);
     {
       MutexLock lock(mutex_);
       arrivals_.push_back(*std::move(state));
@@ -486,6 +489,13 @@ void EngineImpl::DropEnded(Clock::time_point now) {
     } else if (deadline.has_value() && *deadline <= now) {
       state->Finish(FinishReason::kDeadline, absl::DeadlineExceededError("the request's deadline has passed"), now);
       ended.push_back(group);
+    } else if (const auto stalls = StallsAt(*state); stalls.has_value() && *stalls <= now) {
+      state->Finish(
+          FinishReason::kStalled,
+          absl::AbortedError(absl::StrCat("the client took nothing for ", options_.stream_stall_timeout.count(),
+                                          " ms (--stream-stall-timeout)")),
+          now);
+      ended.push_back(group);
     }
   }
   for (Group* group : ended) End(*group);
@@ -505,9 +515,18 @@ std::optional<Clock::time_point> EngineImpl::NextDeadline() const {
   std::optional<Clock::time_point> next;
   for (const auto& [group, state] : active_) {
     const std::optional<Clock::time_point>& deadline = state->request().deadline;
-    if (deadline.has_value() && (!next.has_value() || *deadline < *next)) next = deadline;
+    for (const auto& end : {deadline, StallsAt(*state)}) {
+      if (end.has_value() && (!next.has_value() || *end < *next)) next = end;
+    }
   }
   return next;
+}
+
+std::optional<Clock::time_point> EngineImpl::StallsAt(const RequestState& state) const {
+  if (options_.stream_stall_timeout.count() == 0) return std::nullopt;
+  const std::optional<Clock::time_point> since = state.stream().FullSince();
+  if (!since.has_value()) return std::nullopt;
+  return *since + options_.stream_stall_timeout;
 }
 
 void EngineImpl::RunStep(const Batch& batch) {

@@ -27,6 +27,9 @@ struct EngineOptions {
   int64_t max_request_tokens = 0;  // prompt and answer together; 0 = no bound of its own
   int64_t max_batch_tokens = 512;  // of one step
   size_t events_per_stream = 64;
+  // A reader who takes nothing for so long is given up; 0: never.
+  std::chrono::milliseconds stream_stall_timeout{60000};
+  std::chrono::milliseconds progress_interval{500};   // at least so long between two Progress of a request
   std::string chat_template;                          // "chatml" or "llama3"; empty: recognised from the file
   PositionMode default_position = DefaultLongMode();  // what Auto becomes past the trained length
   int64_t trained_length = 0;                         // instead of the file's; 0: the file's

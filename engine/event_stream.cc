@@ -12,6 +12,7 @@ std::optional<Event> EventStream::TryNext() {
   if (events_.empty()) return std::nullopt;
   std::optional<Event> event = std::move(events_.front());
   events_.pop_front();
+  full_since_ = Clock::now();
   // Under the lock, so that nobody is called after SetOnRoom took the function away.
   if (events_.size() + kEventsPerStep == capacity_ && on_room_) on_room_();
   return event;
@@ -25,9 +26,10 @@ std::optional<Event> EventStream::Next() {
   return TryNext();
 }
 
-bool EventStream::HasRoom() const {
+std::optional<Clock::time_point> EventStream::FullSince() const {
   MutexLock lock(mutex_);
-  return events_.size() + kEventsPerStep <= capacity_;
+  if (events_.size() + kEventsPerStep <= capacity_) return std::nullopt;
+  return full_since_;
 }
 
 void EventStream::Push(Event event) {
@@ -36,6 +38,7 @@ void EventStream::Push(Event event) {
     MutexLock lock(mutex_);
     was_empty = events_.empty();
     finished_ = finished_ || std::holds_alternative<Finished>(event);
+    if (events_.size() + kEventsPerStep == capacity_) full_since_ = Clock::now();
     events_.push_back(std::move(event));
   }
   pushed_.NotifyOne();

@@ -36,7 +36,10 @@ class EventStream {
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
 
   // Whether as many more events as one step can make have room.
-  bool HasRoom() const;
+  bool HasRoom() const { return !FullSince().has_value(); }
+
+  // Since when it has had no room and nothing has been taken; none while it has room.
+  std::optional<Clock::time_point> FullSince() const;
 
   // Never blocks; events beyond the capacity are kept too (HasRoom is asked before a step, not within).
   void Push(Event event);
@@ -56,6 +59,7 @@ class EventStream {
   CondVar pushed_;
   std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_room_ ABSL_GUARDED_BY(mutex_);
+  Clock::time_point full_since_ ABSL_GUARDED_BY(mutex_);  // the later of: became full, an event was taken
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -6,8 +6,6 @@
 namespace longhaul {
 namespace {
 
-constexpr std::chrono::milliseconds kProgressInterval{500};
-
 double Seconds(Clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
@@ -65,7 +63,7 @@ bool RequestState::AfterStep(const SamplerResult* sampled, std::span<TokenScore>
   }
   const bool wants_progress =
       std::holds_alternative<ScoreParams>(request_.params) || std::get<GenerateParams>(request_.params).output.progress;
-  if (!finished_ && !is_prompt_read_ && wants_progress && now - last_progress_ >= kProgressInterval) {
+  if (!finished_ && !is_prompt_read_ && wants_progress && now - last_progress_ >= progress_interval_) {
     last_progress_ = now;
     Emit(Progress{started_.prompt_tokens - remaining, started_.prompt_tokens});
   }

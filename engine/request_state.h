@@ -28,6 +28,10 @@ class RequestState {
   Group& group() { return group_; }
   const Request& request() const { return request_; }
   EventStream& stream() { return *stream_; }
+  const EventStream& stream() const { return *stream_; }
+
+  // At least so long between two Progress. Before the first step.
+  void set_progress_interval(std::chrono::milliseconds interval) { progress_interval_ = interval; }
 
   // Tells the client that its request was accepted.
   void EmitStarted() { stream_->Push(started_); }
@@ -64,6 +68,7 @@ class RequestState {
  private:
   std::shared_ptr<EventStream> stream_;
   Started started_;
+  std::chrono::milliseconds progress_interval_{500};
   Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_progress_;
   bool was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
 };

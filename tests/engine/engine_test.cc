@@ -190,21 +190,6 @@ TEST_F(EngineTest, AFullQueueRefusesAndLivesOn) {
   EXPECT_EQ(AnswerTo(*engine_, Ask("Still", 2)).finished.reason, FinishReason::kLength);
 }
 
-TEST_F(EngineTest, ASlowReaderIsNotScheduledAndLosesNothing) {
-  const GenerateParams params = [] {
-    GenerateParams p = Endless();
-    p.stopping.max_tokens = 150;
-    return p;
-  }();
-  const auto slow = Start(*engine_, params);
-  std::this_thread::sleep_for(milliseconds(300));
-  const Outcome beside = AnswerTo(*engine_, Ask("The capital of France is", 4));
-  EXPECT_EQ(beside.ids.size(), 4u);
-  const Outcome late = Collect(*slow);
-  EXPECT_EQ(late.ids.size(), 150u);
-  EXPECT_EQ(late.ids, AnswerTo(*engine_, params).ids);
-}
-
 TEST_F(EngineTest, RefusesWhatCanNeverFitWithTheNumbers) {
   GenerateParams params = Ask("The capital of France is", 9000);
   params.position.kind = position::None();
@@ -272,6 +257,112 @@ TEST_F(EngineTest, ScoresTheAskedTokensOnly) {
   const Outcome last = AnswerTo(*engine_, score);
   EXPECT_EQ(last.logprobs, std::vector<float>(all.logprobs.end() - 2, all.logprobs.end()));
   EXPECT_EQ(last.top[0].size(), 2u);
+}
+
+class SlowReaderTest : public ::testing::Test {
+ protected:
+  static std::unique_ptr<Engine> EngineWith(milliseconds stall_timeout) {
+    EngineOptions options;
+    options.kv_cache_bytes = int64_t{64} << 20;
+    options.events_per_stream = 8;
+    options.stream_stall_timeout = stall_timeout;
+    return MakeEngine(options);
+  }
+  static GenerateParams Long() {
+    GenerateParams params = Ask("One, two, three,", 150);
+    params.stopping.ignore_eos = true;
+    return params;
+  }
+  // Tokens decoded until none comes for a while.
+  static int64_t DecodedAtRest(const Engine& engine) {
+    int64_t decoded = -1;
+    while (decoded != engine.Stats().decode_tokens) {
+      decoded = engine.Stats().decode_tokens;
+      std::this_thread::sleep_for(milliseconds(200));
+    }
+    return decoded;
+  }
+};
+
+TEST_F(SlowReaderTest, IsNotScheduledStallsNobodyAndLosesNothing) {
+  const auto engine = EngineWith(milliseconds(0));
+  const auto slow = Start(*engine, Long());
+  const int64_t decoded = DecodedAtRest(*engine);
+  EXPECT_GT(decoded, 0);
+  EXPECT_LE(decoded, 8);
+  EXPECT_GT(engine->Stats().blocks_used, 0);
+  EXPECT_EQ(AnswerTo(*engine, Ask("The capital of France is", 4)).ids.size(), 4u);
+  const Outcome late = Collect(*slow);
+  EXPECT_EQ(late.ids.size(), 150u);
+  const Outcome prompt = AnswerTo(*engine, Long());
+  EXPECT_EQ(late.ids, prompt.ids);
+  EXPECT_EQ(late.text, prompt.text);
+}
+
+TEST_F(SlowReaderTest, IsGivenUpAfterTheStallTimeout) {
+  const auto engine = EngineWith(milliseconds(300));
+  const auto begin = Clock::now();
+  const auto slow = Start(*engine, Long());
+  while (engine->Stats().blocks_used == 0) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_TRUE(AllBlocksComeBack(*engine));
+  EXPECT_GE(Clock::now() - begin, milliseconds(300));
+  const Outcome outcome = Collect(*slow);
+  EXPECT_EQ(outcome.finished.reason, FinishReason::kStalled);
+  EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kAborted);
+  EXPECT_THAT(std::string(outcome.finished.status.message()), HasSubstr("--stream-stall-timeout"));
+  EXPECT_EQ(static_cast<int64_t>(outcome.ids.size()), outcome.finished.usage.completion_tokens);
+}
+
+TEST_F(SlowReaderTest, IsNotGivenUpWhileItTakesSomethingNowAndThen) {
+  const auto engine = EngineWith(milliseconds(300));
+  const auto slow = Start(*engine, Long());
+  for (int i = 0; i < 8; ++i) {
+    std::this_thread::sleep_for(milliseconds(100));
+    ASSERT_TRUE(slow->TryNext().has_value());
+  }
+  EXPECT_EQ(Collect(*slow).finished.reason, FinishReason::kLength);
+}
+
+class ProgressTest : public ::testing::Test {
+ protected:
+  static std::vector<Progress> ProgressOf(std::variant<GenerateParams, ScoreParams> params) {
+    EngineOptions options;
+    options.max_batch_tokens = 32;
+    options.progress_interval = milliseconds(0);
+    const auto engine = MakeEngine(options);
+    const auto stream = Start(*engine, std::move(params));
+    std::vector<Progress> all;
+    while (std::optional<Event> event = stream->Next()) {
+      if (const auto* progress = std::get_if<Progress>(&*event)) all.push_back(*progress);
+      if (const auto* finished = std::get_if<Finished>(&*event)) {
+        EXPECT_TRUE(finished->status.ok());
+      }
+    }
+    return all;
+  }
+  static TokenPrompt Long() { return TokenPrompt{std::vector<TokenId>(200, 504)}; }
+};
+
+TEST_F(ProgressTest, ComesWhileAPromptIsReadIfAskedFor) {
+  GenerateParams params = Ask("", 3);
+  params.prompt = Long();
+  EXPECT_TRUE(ProgressOf(params).empty());
+  params.output.progress = true;
+  const std::vector<Progress> all = ProgressOf(params);
+  ASSERT_EQ(all.size(), 6u);  // of seven steps, the last of which ends the prompt
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].prefilled_tokens, 32 * static_cast<int64_t>(i + 1));
+    EXPECT_EQ(all[i].total_tokens, 200);
+  }
+}
+
+TEST_F(ProgressTest, ComesWithEveryScore) {
+  ScoreParams params;
+  params.prompt = Long();
+  const std::vector<Progress> all = ProgressOf(params);
+  ASSERT_GE(all.size(), 2u);
+  for (size_t i = 1; i < all.size(); ++i) EXPECT_GT(all[i].prefilled_tokens, all[i - 1].prefilled_tokens);
+  EXPECT_EQ(all[0].total_tokens, 200);
 }
 
 TEST(EngineDrain, LetsRunningRequestsFinishAndRefusesNewOnes) {
