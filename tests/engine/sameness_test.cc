@@ -87,6 +87,36 @@ TEST_P(SamenessTest, WhatRunsBesideARequestChangesNoBitAndScoreAgreesWithGenerat
   EXPECT_TRUE(AllBlocksComeBack(*engine));
 }
 
+// Attention sums up its keys in ranges of 512: a text of three ranges, whose answer begins in the second and ends in
+// the third.
+TEST_P(SamenessTest, RangesOfKeysAreMergedAlikeHoweverTheTextIsCut) {
+  constexpr size_t kPrompt = 1014;
+  constexpr int kAnswer = 30;
+  const auto chunks = EngineWith(200, 2);
+  std::string text;
+  for (int i = 0; i < 12; ++i) text += std::to_string(i) + ". " + kText + "\n";
+  std::vector<TokenId> ids = *chunks->Tokenize(TextPrompt{text}, false);
+  ASSERT_GE(ids.size(), kPrompt);
+  ids.resize(kPrompt);
+  GenerateParams params = Ask("", kAnswer);
+  params.prompt = TokenPrompt{ids};
+  params.stopping.ignore_eos = true;
+  GenerateParams other = Ask(std::string(kText).substr(40), 30);
+  other.stopping.ignore_eos = true;
+
+  const auto beside = Start(*chunks, other), stream = Start(*chunks, params);
+  const Outcome answer = Collect(*stream);
+  ASSERT_EQ(answer.ids.size(), static_cast<size_t>(kAnswer)) << answer.finished.status;
+  EXPECT_EQ(Collect(*beside).finished.reason, FinishReason::kLength);
+
+  // What every token of the prompt wrote into the cache goes into these, whose prompt was read in one step.
+  ids.insert(ids.end(), answer.ids.begin(), answer.ids.end());
+  ScoreParams score;
+  score.prompt = TokenPrompt{ids};
+  score.from_token = kPrompt;
+  EXPECT_EQ(AnswerTo(*EngineWith(1100, 2), score).logprobs, answer.logprobs);
+}
+
 std::string TypesName(const ::testing::TestParamInfo<Types>& info) {
   return std::string(Name(info.param.compute)) + "_" + std::string(Name(info.param.cache));
 }
