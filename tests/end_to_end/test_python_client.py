@@ -203,24 +203,28 @@ def first_code(call):
 
 def test_draining_lets_a_stream_finish_and_exits_with_0(start_server, stubs):
     pb, rpc = stubs
-    running = start_server("--kv-cache-memory", "64MiB")
+    running = start_server("--kv-cache-memory", "64MiB", "--drain-timeout", "200s")
     with grpc.insecure_channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         health = health_pb2_grpc.HealthStub(channel)
         assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
-        call = made.Generate(generate(pb, "Once upon a time", 120, ignore_eos=True))
+        call = made.Generate(generate(pb, "Once upon a time", 1000, ignore_eos=True))
         assert next(call).HasField("started")
         exit_code = []
-        stopper = threading.Thread(target=lambda: exit_code.append(running.stop()))
+        stopper = threading.Thread(target=lambda: exit_code.append(running.stop(240)))
         stopper.start()
-        time.sleep(0.2)
-        assert health.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        for _ in range(500):
+            status = health.Check(health_pb2.HealthCheckRequest()).status
+            if status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                break
+            time.sleep(0.01)
+        assert status == health_pb2.HealthCheckResponse.NOT_SERVING
         with pytest.raises(grpc.RpcError) as error:
             list(made.Generate(generate(pb, "x", 1)))
         assert error.value.code() == grpc.StatusCode.UNAVAILABLE
         _, ids, _, finished = answer_of(call)
-        assert len(ids) == 120 and finished.reason == pb.FINISH_REASON_LENGTH
+        assert len(ids) == 1000 and finished.reason == pb.FINISH_REASON_LENGTH
         stopper.join()
         assert exit_code == [0]
 
