@@ -6,6 +6,7 @@ set -euo pipefail
 "$repo/deploy/install_dependencies.sh" --tests
 "$repo/deploy/fetch_model.sh" >/dev/null
 python_venv
+"$repo/deploy/install_python_client.sh"
 
 say "Building (build/release)"
 cd "$repo"

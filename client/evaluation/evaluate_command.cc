@@ -43,7 +43,8 @@ absl::Status Complete(const CLI::App& command, Flags& flags) {
   }
   o.command = OwnCommandLine();
   const auto server_words = std::find(o.command.begin(), o.command.end(), "--");
-  if (static_cast<std::ptrdiff_t>(o.server_flags.size()) > std::distance(server_words, o.command.end())) {
+  if (!o.server_flags.empty() &&
+      static_cast<std::ptrdiff_t>(o.server_flags.size()) >= std::distance(server_words, o.command.end())) {
     return absl::InvalidArgumentError(absl::StrCat(
         "'", o.server_flags[0], "': no such argument; lists have commas, flags of a server come after --"));
   }

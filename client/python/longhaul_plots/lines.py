@@ -51,21 +51,24 @@ def draw_length_axis(axes: Axes, result: Result) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
-def cut_above(axes: Axes, heights: Iterable[float]) -> float | None:
+def cut_above(axes: Axes, drawn: Iterable[tuple[float, float | None]]) -> float | None:
     """Cuts the axis where a third of the heights at most would flatten all others: at the gap that is widest beside the
     range below it, if it is wider than that range. The cut, or None."""
-    ordered = sorted(heights)
-    low, found = ordered[0], None
+    bars = sorted((height, error or 0.0) for height, error in drawn)
+    heights = [height for height, _ in bars]
+    low, found = heights[0], None
     widest = 1.0
-    for below, above in list(zip(ordered, ordered[1:]))[len(ordered) * 2 // 3 - 1:]:
+    for below, above in list(zip(heights, heights[1:]))[len(heights) * 2 // 3 - 1:]:
         spread = max(below - low, 0.25)
         if (above - below) / spread > widest:
             widest, found = (above - below) / spread, below
     if found is None:
         return None
-    spread = max(found - low, 0.05)
-    axes.set_ylim(low - 0.15 * spread, found + 0.15 * spread)
-    return found + 0.15 * spread
+    bottom = min(height - error for height, error in bars if height <= found)
+    top = max(height + error for height, error in bars if height <= found)
+    margin = 0.07 * max(top - bottom, 0.05)
+    axes.set_ylim(bottom - margin, top + margin)
+    return top + margin
 
 
 def notes_of(result: Result, off_axis: list[str]) -> str:

@@ -23,7 +23,7 @@ def draw(result: Result) -> Figure:
     draw_lines(panels[0], result, _loss)
     panels[0].set_ylabel(f"nat per token, last {result.score_tokens:,} tokens")
     panels[0].set_title("tail loss (standard error over spans)", fontsize=10)
-    cut = cut_above(panels[0], [cell.mean for cell in result.cells])
+    cut = cut_above(panels[0], [_loss(cell) for cell in result.cells])
     off_axis = [f"{cell.position} {cell.mean:.2f} at {cell.length:,}"
                 for cell in result.cells if cut is not None and cell.mean > cut]
     if has_difference:
@@ -31,7 +31,7 @@ def draw(result: Result) -> Figure:
         panels[1].axhline(0, color="gray", linewidth=0.8)
         panels[1].set_ylabel("difference in nat per token")
         panels[1].set_title(f"difference to none at {result.trained_length:,}, paired by span", fontsize=10)
-        cut_above(panels[1], [cell.difference for cell in result.cells if cell.difference is not None])
+        cut_above(panels[1], [value for cell in result.cells if (value := _difference(cell)) is not None])
     for axes in panels:
         draw_length_axis(axes, result)
     figure.suptitle(f"{result.subtitle}; {result.samples} span{'s' if result.samples > 1 else ''}", fontsize=11)
