@@ -3,10 +3,28 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
 
 namespace longhaul {
+
+namespace {
+
+// A client that is lost without a word (a cable, a crash of its machine) is noticed: its requests would hold their
+// cache until a write fails, and one that waits writes nothing. Clients may do the same to us.
+void KeepAlive(grpc::ServerBuilder& builder, std::chrono::milliseconds time) {
+  constexpr int kShortestPingInterval = 5000;
+  const int milliseconds = static_cast<int>(time.count());
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, milliseconds);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, milliseconds / 3);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kShortestPingInterval);
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
   grpc::EnableDefaultHealthCheckService(true);
@@ -17,6 +35,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
@@ -47,11 +66,12 @@ void Server::Serve(Engine& engine) {
 }
 
 bool Server::Drain(std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::system_clock::now() + timeout;
   SetServing(false);
   const bool all_finished = engine_ == nullptr || engine_->Drain(timeout);
-  // The last messages are still on their way to the clients.
+  // The last messages are still on their way to the clients, those of cancelled requests too.
   constexpr std::chrono::seconds kLastMessages{2};
-  server_->Shutdown(std::chrono::system_clock::now() + kLastMessages);
+  server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastMessages));
   return all_finished;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -13,6 +14,8 @@ namespace longhaul {
 struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: a free one
   int64_t max_message_bytes = 64 << 20;
+  std::chrono::milliseconds keepalive_time{
+      30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
 };
 
 // A gRPC server with InferenceService, grpc.health.v1 and reflection.
@@ -28,8 +31,8 @@ class Server {
   // Answers with `engine`, which is not owned and outlives this, and says SERVING.
   void Serve(Engine& engine);
 
-  // Says NOT_SERVING, lets running requests finish for at most `timeout`, then stops. Whether all finished by
-  // themselves.
+  // Says NOT_SERVING, lets running requests finish and their last messages arrive for at most `timeout`, then stops.
+  // Whether all finished by themselves.
   bool Drain(std::chrono::milliseconds timeout);
 
  private:

@@ -58,7 +58,7 @@ const std::map<std::string, double> kSeconds = {{"ms", 0.001}, {"s", 1}, {"m", 6
 std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_code) {
   ServerFlags flags;
   std::string compute_type = "auto", cache_type = "auto";
-  double drain_seconds = 30, stall_seconds = 60;
+  double drain_seconds = 30, stall_seconds = 60, keepalive_seconds = 30;
   CLI::App app{
       "Serves a language model over gRPC.\n"
       "  longhaul-server --model model.gguf\n"
@@ -98,6 +98,9 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--stream-stall-timeout", stall_seconds, "how long a client may take nothing of its answer; 0s: for ever")
       ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
       ->check(Within(0, 1e6, "0s to 1e6s"));
+  Add(app, "--keepalive-time", keepalive_seconds, "a silent client is pinged after this, and gone without an answer")
+      ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
+      ->check(Within(0.1, 1e6, "100ms to 1e6s"));
   Add(app, "--chat-template", flags.engine.chat_template, "chatml or llama3; by default what the file's template is")
       ->check(CLI::IsMember({"chatml", "llama3"}));
   Add(app, "--instruction-set", flags.instruction_set, "the CPU's instructions to use")
@@ -130,6 +133,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   flags.engine.kv_cache_bytes = static_cast<int64_t>(cache_bytes);
   flags.server.max_message_bytes = static_cast<int64_t>(message_bytes);
   flags.engine.stream_stall_timeout = std::chrono::milliseconds(static_cast<int64_t>(stall_seconds * 1000));
+  flags.server.keepalive_time = std::chrono::milliseconds(static_cast<int64_t>(keepalive_seconds * 1000));
   flags.drain_timeout = std::chrono::milliseconds(static_cast<int64_t>(drain_seconds * 1000));
   return flags;
 }

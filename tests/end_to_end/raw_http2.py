@@ -18,11 +18,25 @@ class RawClient:
         config = h2.config.H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False,
                                            header_encoding=None)
         self.http2 = h2.connection.H2Connection(config)
+        self.received = b""
         self.http2.initiate_connection()
         self.flush()
 
     def flush(self):
         self.socket.sendall(self.http2.data_to_send())
+
+    def frame(self):
+        """The next frame but GOAWAY, after which h2 would read no more though streams go on."""
+        while True:
+            size = int.from_bytes(self.received[:3], "big") + 9
+            if len(self.received) >= max(size, 9):
+                frame, self.received = self.received[:size], self.received[size:]
+                if frame[3] != 7:
+                    return frame
+                continue
+            data = self.socket.recv(65536)
+            assert data, "the server closed the connection"
+            self.received += data
 
     def start(self, method, message, headers=()):
         """Sends a call; returns its stream."""
@@ -38,9 +52,7 @@ class RawClient:
         """All headers and trailers of a call once it has ended."""
         seen = {}
         while True:
-            data = self.socket.recv(65536)
-            assert data, "the server closed the connection"
-            for event in self.http2.receive_data(data):
+            for event in self.http2.receive_data(self.frame()):
                 if getattr(event, "stream_id", None) != stream:
                     continue
                 if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):

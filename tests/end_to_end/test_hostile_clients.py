@@ -1,5 +1,6 @@
 """What a hostile or broken client can send: the server answers it and lives on."""
 
+import signal
 import time
 
 import grpc
@@ -122,3 +123,42 @@ def test_a_message_of_millions_of_parts_is_refused_before_it_is_parsed(server, s
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT, error.value.details()
     assert field is None or field in error.value.details()
     assert peak() - before < 300, "MiB more than before"
+
+
+def test_a_client_that_falls_silent_is_gone(start_server, stubs):
+    pb, rpc = stubs
+    running = start_server("--kv-cache-memory", "64MiB", "--keepalive-time", "1s")
+    with grpc.insecure_channel(running.target) as channel:
+        made = rpc.InferenceServiceStub(channel)
+        running.wait_until_serving(made, pb)
+        client = RawClient(running.target)
+        endless = pb.GenerateRequest(prompt=pb.Prompt(text="One,"),
+                                     stopping=pb.Stopping(max_tokens=2500, ignore_eos=True))
+        client.start("Generate", endless.SerializeToString())
+        while made.GetModel(pb.GetModelRequest()).running == 0:
+            time.sleep(0.01)
+        begin = time.monotonic()  # it reads nothing any more, no ping either
+        while made.GetModel(pb.GetModelRequest()).running > 0:
+            time.sleep(0.05)
+        assert time.monotonic() - begin < 5
+        client.close()
+
+
+def test_draining_waits_for_a_slow_reader_of_the_last_messages(start_server, stubs):
+    pb, rpc = stubs
+    running = start_server("--kv-cache-memory", "64MiB", "--drain-timeout", "60s")
+    with grpc.insecure_channel(running.target) as channel:
+        made = rpc.InferenceServiceStub(channel)
+        running.wait_until_serving(made, pb)
+        client = RawClient(running.target)  # takes 64 KiB before it must read
+        score = pb.ScoreRequest(prompt=pb.Prompt(token_ids=pb.TokenIds(ids=[504] * 600)), top_logprobs=20)
+        stream = client.start("Score", score.SerializeToString())
+        while made.GetModel(pb.GetModelRequest()).cache_tokens_used == 0:
+            time.sleep(0.005)
+        while made.GetModel(pb.GetModelRequest()).cache_tokens_used > 0:
+            time.sleep(0.01)
+    running.process.send_signal(signal.SIGTERM)
+    time.sleep(4)
+    assert client.headers_of(stream)["grpc-status"] == b"0"
+    assert running.process.wait(60) == 0
+    client.close()
