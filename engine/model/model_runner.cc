@@ -35,7 +35,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(const ModelFile
   // Ids are 32 bits wide.
   shape.n_blocks = std::min<int64_t>(options.kv_cache_bytes / block_bytes, 1 << 30);
   if (shape.n_blocks < 1) {
-    return absl::ResourceExhaustedError(absl::StrCat("the KV cache of ", options.kv_cache_bytes,
+    return absl::ResourceExhaustedError(absl::StrCat("--kv-cache-memory: a KV cache of ", options.kv_cache_bytes,
                                                      " bytes holds no block: one takes ", block_bytes, " bytes"));
   }
   shape.max_positions = shape.n_blocks * kBlockTokens;

@@ -82,6 +82,13 @@ def test_a_timeout_beyond_a_year_is_none(longhaul, timeout):
     assert longhaul("generate", "x", "--max-tokens", "1", "--timeout", timeout).returncode == 0
 
 
+def test_a_message_over_the_limit_is_a_wrong_request(longhaul, tmp_path):
+    file = tmp_path / "large"
+    file.write_bytes(b"x" * (65 << 20))
+    result = longhaul("generate", "--prompt-file", str(file))
+    assert result.returncode == 2 and "--max-message-size" in result.stderr
+
+
 def test_no_server_is_exit_code_4():
     result = subprocess.run([BUILD / "client" / "longhaul", "info", "--target", "127.0.0.1:1"], capture_output=True)
     assert result.returncode == 4
@@ -158,3 +165,8 @@ def test_a_misspelled_key_of_a_config_file_is_an_error(tmp_path):
     config.write_text("max-qeue=5\n")
     code, message = server_fails("--model", MODEL, "--listen", "127.0.0.1:0", "--config", str(config))
     assert code == 2 and "max-qeue" in message
+
+
+def test_a_cache_that_holds_nothing_is_refused_by_its_flag():
+    code, message = server_fails("--model", MODEL, "--listen", "127.0.0.1:0", "--kv-cache-memory", "1KiB")
+    assert code == 1 and "--kv-cache-memory" in message and "1024" in message
