@@ -70,6 +70,13 @@ void SetCommon(const Event& event, Response& response) {
   if (const auto* finished = std::get_if<Finished>(&event)) *response.mutable_finished() = ToWire(*finished);
 }
 
+// A message that grows without end holds its reader up and meets the reader's limit, 4 MiB by default.
+template <typename Response>
+bool IsLarge(const Response& response) {
+  constexpr size_t kLarge = 256 << 10;
+  return response.ByteSizeLong() >= kLarge;
+}
+
 }  // namespace
 
 Prompt FromWire(v1::Prompt&& prompt) {
@@ -167,14 +174,14 @@ void ToWire(const Event& event, v1::ScoreResponse& response) {
 
 bool Coalesce(const Event& event, v1::GenerateResponse& response) {
   const auto* chunk = std::get_if<Chunk>(&event);
-  if (chunk == nullptr || !response.has_chunk()) return false;
+  if (chunk == nullptr || !response.has_chunk() || IsLarge(response)) return false;
   Append(*chunk, *response.mutable_chunk());
   return true;
 }
 
 bool Coalesce(const Event& event, v1::ScoreResponse& response) {
   const auto* chunk = std::get_if<ScoreChunk>(&event);
-  if (chunk == nullptr || !response.has_scores()) return false;
+  if (chunk == nullptr || !response.has_scores() || IsLarge(response)) return false;
   Append(*chunk, *response.mutable_scores());
   return true;
 }
