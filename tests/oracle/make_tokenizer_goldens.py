@@ -1,9 +1,10 @@
 """Token ids of awkward texts by Hugging Face's `tokenizers`, on the vocabulary and merges of a GGUF.
 
-    python make_tokenizer_goldens.py MODEL.gguf goldens/tokenizer.json      (needs the PyPI packages gguf, tokenizers)
+    python make_tokenizer_goldens.py MODEL.gguf goldens/tokenizer.json      (needs the PyPI packages gguf, jinja2, tokenizers)
 
 The tokenizer is put together from its parts, not converted: digits one by one, then the GPT-2 pattern, no BOS, which is
 what the model was trained with. For the other pre-tokenizers the same vocabulary is used with their published patterns.
+Chats are rendered with the file's own template and read whole, special tokens parsed, as Hugging Face does.
 """
 
 import json
@@ -11,7 +12,8 @@ import random
 import sys
 
 from gguf import GGUFReader
-from tokenizers import Regex, Tokenizer
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
 
@@ -21,8 +23,12 @@ LLAMA3 = (
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
 
 
-def split(pattern):
-    return Sequence([Split(Regex(pattern), behavior="isolated"), ByteLevel(add_prefix_space=False, use_regex=False)])
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+
+def split(*patterns):
+    splits = [Split(Regex(pattern), behavior="isolated") for pattern in patterns]
+    return Sequence([*splits, ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
 PRE_TOKENIZERS = {
@@ -30,6 +36,7 @@ PRE_TOKENIZERS = {
     "gpt-2": (ByteLevel(add_prefix_space=False, use_regex=True), False),
     "llama-bpe": (split(LLAMA3), True),
     "qwen2": (split(QWEN2), False),
+    "default": (split(r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"), False),
 }
 
 TEXTS = [
@@ -55,6 +62,20 @@ TEXTS = [
     "  leading and trailing  ", "tab\there", "multi\nline\ntext\n", "trailing newline\n", "\n\n  indented\n    more\n",
     "# Title\n\n- item 1\n- item 2\n\n> quote\n", "| a | b |\n|---|---|\n", "```c\nint x;\n```\n", "a,b;c:d.e", "x" * 300,
     " " * 100, "\n" * 50, "!" * 77, "1" * 64, "ab " * 60, "é" * 40, "你" * 40, "🙂" * 20, "\t" * 33 + "x", "- " * 30,
+]
+
+
+def turns(*contents, system=None):
+    """A conversation that begins and ends with the user."""
+    said = [["user" if i % 2 == 0 else "assistant", content] for i, content in enumerate(contents)]
+    return said if system is None else [["system", system], *said]
+
+
+CHATS = [
+    turns("Hi"), turns("Why is the sky blue?", system="Answer in French."), turns("", system=""), turns("  spaces  "),
+    turns("\n\nlines\n"), turns("One.", "Two.", "Three."), turns("1 + 1 = 2, 10 + 10 = 20", "\n42\n", "\tAnd 43?"),
+    turns("你好,世界! 🙂", "Grüße", "e\u0301", system="  \u00a0trimmed? "), turns("int main() {\n  return 0;\n}\n"),
+    turns("user\nassistant\nsystem"), turns("word " * 300, system="x" * 100), turns("|im_end|>", "<", "<|im"),
 ]
 
 
@@ -87,6 +108,16 @@ def main():
     for unit in ("a", "word ", "12 ", "\u00e9", " ", "x=1; "):
         ids = tokenizer.encode((unit * 10000)[:10000], add_special_tokens=False).ids
         goldens["long"].append([unit, len(ids), sum(ids)])
+    template = strings("tokenizer.chat_template")[0]
+    rendered = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
+    kinds = reader.fields["tokenizer.ggml.token_type"].contents()
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)
+                                  for token, kind in zip(tokens, kinds) if kind == 3])
+    goldens["chats"] = []
+    for chat in CHATS:
+        messages = [{"role": role, "content": content} for role, content in chat]
+        text = rendered.render(messages=messages, add_generation_prompt=True)
+        goldens["chats"].append([chat, tokenizer.encode(text, add_special_tokens=False).ids])
     with open(out, "w") as file:
         json.dump(goldens, file, ensure_ascii=True, separators=(",", ":"))
 

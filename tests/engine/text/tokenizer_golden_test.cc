@@ -6,10 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/model/gguf.h"
 #include "engine/model/model_config.h"
+#include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
 #include "tests/support/test_model.h"
 
@@ -34,12 +36,34 @@ class TokenizerGoldenTest : public ::testing::Test {
 TEST_F(TokenizerGoldenTest, EveryPreTokenizerGivesTheSameIds) {
   const auto& texts = goldens_["texts"];
   ASSERT_GE(texts.size(), 200u);
+  ASSERT_EQ(goldens_["ids"].size(), 5u);
+  for (const char* name : {"smollm", "gpt-2", "llama-bpe", "qwen2", "default"}) {
+    ASSERT_EQ(goldens_["ids"][name].size(), texts.size()) << name;
+  }
   for (const auto& [name, ids] : goldens_["ids"].items()) {
     const auto tokenizer = With(name);
+    int empty = 0;
     for (size_t i = 0; i < texts.size(); ++i) {
+      if (ids[i].empty()) ++empty;
       EXPECT_EQ(*tokenizer->Encode(texts[i].get<std::string>()), ids[i].get<std::vector<TokenId>>())
           << name << ": " << texts[i];
     }
+    EXPECT_LE(empty, 5) << name << ": texts of bytes that have no token";
+  }
+}
+
+TEST_F(TokenizerGoldenTest, ChatsGetTheSameIds) {
+  ASSERT_GE(goldens_["chats"].size(), 10u);
+  const auto tokenizer = With("smollm");
+  for (const auto& chat : goldens_["chats"]) {
+    std::vector<std::pair<std::string, std::string>> said = chat[0];
+    std::vector<ChatTurn> turns;
+    for (const auto& [role, content] : said) turns.push_back({role, content});
+    const auto segments = RenderChat(ChatFamily::kChatMl, vocabulary_.chat_template, turns);
+    ASSERT_TRUE(segments.ok()) << segments.status();
+    const std::vector<TokenId> ids = chat[1];
+    EXPECT_GT(ids.size(), turns.size() * 4);
+    EXPECT_EQ(*tokenizer->EncodeSegments(*segments, /*add_bos=*/false), ids) << chat[0];
   }
 }
 
