@@ -113,6 +113,7 @@ TEST_F(EngineTest, AStopTokenEndsTheAnswerAndMinTokensHoldsItOff) {
 
 TEST_F(EngineTest, MinTokensAboveTheDefaultRaisesItAndNeverExceedsWhatIsLeft) {
   GenerateParams params = Ask("The capital of France is", 0);
+  params.position.kind = position::None();
   params.stopping.max_tokens.reset();
   params.stopping.min_tokens = 300;
   const Outcome outcome = AnswerTo(*engine_, params);
@@ -217,7 +218,8 @@ TEST_F(EngineTest, RefusesATextThatIsTooLongWithoutTokenizingIt) {
   params.prompt = TokenPrompt{std::vector<TokenId>(1 << 20, 5)};
   ExpectRefused(params, absl::StatusCode::kInvalidArgument,
                 AllOf(HasSubstr("prompt.token_ids"), HasSubstr("1048576"), HasSubstr(most)));
-  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(2));
+  // To their end they would take a minute.
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(15));
 }
 
 TEST_F(EngineTest, RefusesBadPromptsNamingTheField) {
@@ -398,7 +400,8 @@ TEST(EngineText, NobodyWaitsForTextsThatAreNotWanted) {
   late.deadline = Clock::now() + milliseconds(50);
   streams.push_back(engine->Submit(late, nullptr));
   EXPECT_FALSE(engine->Drain(milliseconds(100)));
-  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(2));
+  // To their end they would take a minute.
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(15));
   for (size_t i = 0; i < 20; ++i) {
     EXPECT_EQ(Collect(*streams[i]).finished.status.code(), absl::StatusCode::kCancelled);
   }

@@ -32,7 +32,7 @@ TEST(Conversions, AGenerateRequestArrivesWhole) {
   request.mutable_output()->set_token_ids(true);
   request.mutable_output()->set_progress(true);
 
-  const GenerateParams params = FromWire(std::move(request));
+  const GenerateParams params = FromWire(std::move(request)).value();
   EXPECT_EQ(std::get<TextPrompt>(params.prompt).text, "hello");
   EXPECT_EQ(params.sampling.temperature, 0.5f);
   EXPECT_EQ(params.sampling.top_k, 7);
@@ -58,7 +58,7 @@ TEST(Conversions, AGenerateRequestArrivesWhole) {
 TEST(Conversions, WhatIsNotGivenHasItsDefault) {
   v1::GenerateRequest request;
   request.mutable_prompt()->mutable_token_ids()->add_ids(3);
-  const GenerateParams params = FromWire(std::move(request));
+  const GenerateParams params = FromWire(std::move(request)).value();
   EXPECT_EQ(std::get<TokenPrompt>(params.prompt).ids, std::vector<TokenId>{3});
   EXPECT_EQ(params.sampling.temperature, 0);
   EXPECT_EQ(params.sampling.top_p, 1);
@@ -75,7 +75,7 @@ TEST(Conversions, AScoreRequestAndAChatArriveWhole) {
   message.set_content("Hi");
   request.set_last_tokens(4);
   request.set_top_logprobs(2);
-  const ScoreParams params = FromWire(std::move(request));
+  const ScoreParams params = FromWire(std::move(request)).value();
   const auto& chat = std::get<ChatPrompt>(params.prompt);
   ASSERT_EQ(chat.messages.size(), 1u);
   EXPECT_EQ(chat.messages[0].role, "user");
