@@ -2,7 +2,7 @@
 
 No cache, no batch, no blocking: a line of code for a line of the formula. Everything is computed in float32 (or in
 float64, to see what float32 itself loses), angles in float64. `Rounding` reproduces what the engine rounds on purpose;
-`Rotation` is the seam for position modes. Texts that are read side by side are calls of their own.
+`Rotation` is the seam for position modes (position_modes.py). Texts that are read side by side are calls of their own.
 """
 
 from __future__ import annotations
@@ -102,10 +102,13 @@ def softmax(x: Array) -> Array:
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def rotate(x: Array, angles: Array) -> Array:
-    """Turns the pairs (2i, 2i + 1) of x [tokens, ..., head_dim] by angles [tokens, head_dim / 2], radians in float64."""
+def rotate(x: Array, angles: Array, scale: float = 1.0) -> Array:
+    """Turns the pairs (2i, 2i + 1) of x [tokens, ..., head_dim] by angles [tokens, head_dim / 2], radians in float64.
+
+    `scale` multiplies the cosines and sines.
+    """
     angles = angles.reshape(angles.shape[0], *[1] * (x.ndim - 2), angles.shape[1])
-    cos, sin = np.cos(angles).astype(x.dtype), np.sin(angles).astype(x.dtype)
+    cos, sin = (scale * np.cos(angles)).astype(x.dtype), (scale * np.sin(angles)).astype(x.dtype)
     even, odd = x[..., 0::2], x[..., 1::2]
     return np.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).reshape(x.shape)
 

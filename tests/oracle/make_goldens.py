@@ -22,8 +22,8 @@ SMALL_MARGIN = 0.02  # below it, roundings may choose another token
 AGREED = 32  # no margin is small before this token of a continuation
 
 
-def rounded(value: float) -> float:
-    return float(f"{value:.7g}")
+def rounded(value: float, digits: int = 7) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def checked_nll(logits: np.ndarray, ids: list[int]) -> list[float]:
@@ -34,8 +34,8 @@ def checked_nll(logits: np.ndarray, ids: list[int]) -> list[float]:
     return [rounded(x) for x in nll]
 
 
-def largest_logits(logits: np.ndarray, row: int) -> dict:
-    order = np.lexsort((np.arange(logits.shape[1]), -logits[row]))[:LARGEST]
+def largest_logits(logits: np.ndarray, row: int, count: int = LARGEST) -> dict:
+    order = np.lexsort((np.arange(logits.shape[1]), -logits[row]))[:count]
     return {
         "position": row,
         "log_sum_exp": rounded(forward.log_sum_exp(logits[row])),
