@@ -23,7 +23,8 @@ def half_split(matrix: np.ndarray, heads: int) -> np.ndarray:
     return matrix.reshape(heads, outputs // heads // 2, 2, inputs).swapaxes(1, 2).reshape(outputs, inputs)
 
 
-def twin(model: forward.Model) -> transformers.LlamaForCausalLM:
+def twin(model: forward.Model, rope: dict | None = None, trained_length: int = 0) -> transformers.LlamaForCausalLM:
+    """The model in transformers; `rope`: how it scales positions; `trained_length`: instead of the model's own."""
     w = model.weights
     config = transformers.LlamaConfig(
         vocab_size=w["token_embd.weight"].shape[0],
@@ -33,8 +34,8 @@ def twin(model: forward.Model) -> transformers.LlamaForCausalLM:
         num_attention_heads=model.n_heads,
         num_key_value_heads=model.n_kv_heads,
         rms_norm_eps=model.epsilon,
-        rope_parameters={"rope_type": "default", "rope_theta": model.rotary_base},
-        max_position_embeddings=model.trained_length,
+        rope_parameters=(rope or {"rope_type": "default"}) | {"rope_theta": model.rotary_base},
+        max_position_embeddings=trained_length or model.trained_length,
         attn_implementation="eager",
     )
     state = {
