@@ -69,8 +69,8 @@ void Differences::Add(double value, double golden) {
 }
 
 Row::Row(ModelRunner& runner, RotaryPlan plan)
-    : runner_(runner), pool_(runner.n_blocks()), blocks_(pool_), plan_(std::move(plan)) {
-  // A plan with a far regime: the ring of near keys is taken from pool_ here.
+    : runner_(runner), pool_(runner.n_blocks()), blocks_(pool_), ring_(pool_), plan_(std::move(plan)) {
+  ring_.ReserveBlocks(RingBlocks(plan_, runner.n_blocks() * kBlockTokens));
 }
 
 StepResult Row::Step(const std::vector<TokenId>& tokens, const std::vector<TokenId>& targets,
@@ -83,6 +83,8 @@ StepResult Row::Step(const std::vector<TokenId>& tokens, const std::vector<Token
   batch.row_of.assign(tokens.size(), 0);
   BatchRow row;
   row.block_table = blocks_.blocks();
+  row.ring_table = ring_.blocks();
+  row.ring_ready = length_ > 0;
   row.length = length_;
   row.n_new = n;
   row.first_logit = !targets.empty() ? 0 : sampler != nullptr ? n - 1 : n;

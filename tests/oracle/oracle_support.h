@@ -56,7 +56,7 @@ class Row {
  private:
   ModelRunner& runner_;
   BlockPool pool_;
-  BlockTable blocks_;
+  BlockTable blocks_, ring_;
   RotaryPlan plan_;
   int64_t length_ = 0;
 };
