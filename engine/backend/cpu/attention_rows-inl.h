@@ -32,17 +32,19 @@ constexpr int64_t kBlockVectors = kBlockTokens / kLanes;
 constexpr int64_t kGroupRows = 6;
 constexpr int64_t kOutVectors = kLanes == 16 ? 4 : 2;
 
-// scores[r] of two vectors of keys, for R rows of queries that lie interleaved: [head_dim, R].
+// scores[r] of two vectors of keys, for R rows of queries.
 template <int R, class T>
-HWY_INLINE void ScoreKeys(const float* HWY_RESTRICT queries, const T* HWY_RESTRICT keys0, const T* HWY_RESTRICT keys1,
+HWY_INLINE void ScoreKeys(const float* const* queries, const T* HWY_RESTRICT keys0, const T* HWY_RESTRICT keys1,
                           int64_t head_dim, float* scores0, float* scores1) {
   const D d;
+  const float* query[R];
   V sums0[R], sums1[R];
+  for (int r = 0; r < R; ++r) query[r] = queries[r];
   for (int r = 0; r < R; ++r) sums0[r] = sums1[r] = hn::Zero(d);
   for (int64_t i = 0; i < head_dim; ++i) {
     const V k0 = LoadF32(d, keys0 + i * kBlockTokens), k1 = LoadF32(d, keys1 + i * kBlockTokens);
     for (int r = 0; r < R; ++r) {
-      const V q = hn::Set(d, queries[i * R + r]);
+      const V q = hn::Set(d, query[r][i]);
       sums0[r] = hn::MulAdd(q, k0, sums0[r]);
       sums1[r] = hn::MulAdd(q, k1, sums1[r]);
     }
@@ -87,7 +89,7 @@ HWY_NOINLINE void AddValuesOfRows(const float* weights, const T* const* values, 
 }
 
 template <int R, class T>
-HWY_NOINLINE void ScoreKeysOfRows(const float* queries, const T* const* keys, int64_t n_keys, int64_t head_dim,
+HWY_NOINLINE void ScoreKeysOfRows(const float* const* queries, const T* const* keys, int64_t n_keys, int64_t head_dim,
                                   float* scores) {
   const int64_t last = (n_keys - 1) / kLanes;
   for (int64_t v = 0; v <= last; v += 2) {

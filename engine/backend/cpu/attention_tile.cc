@@ -28,10 +28,8 @@ class TileWorker {
         // Several groups of rows read the same keys: they are made f32 once.
         widen_keys_(!std::is_same_v<T, float> && rows_ > kGroupRows),
         widen_values_(widen_keys_ || head_dim_ != padded_dim_) {
-    PackQueries(tile.queries, tile.query_stride, scratch.queries.get());
-    if (tile.far_queries != nullptr) {
-      PackQueries(tile.far_queries, tile.far_query_stride, scratch.far_queries.get());
-    }
+    FindQueries(tile.queries, tile.query_stride, queries_);
+    if (tile.far_queries != nullptr) FindQueries(tile.far_queries, tile.far_query_stride, far_queries_);
   }
 
   // Fills n_keys, range_max, range_sum and range_out of the rows that see keys of the range.
@@ -67,16 +65,9 @@ class TileWorker {
   }
 
  private:
-  // Interleaves the queries of each group of rows.
-  void PackQueries(const float* queries, int64_t stride, float* out) {
-    for (int64_t first = 0; first < rows_; first += kGroupRows) {
-      const int64_t n = std::min(kGroupRows, rows_ - first);
-      float* const packed = out + first * head_dim_;
-      for (int64_t r = 0; r < n; ++r) {
-        const float* const query =
-            queries + (first + r) / tile_.n_heads * stride + (first + r) % tile_.n_heads * head_dim_;
-        for (int64_t i = 0; i < head_dim_; ++i) packed[i * n + r] = query[i];
-      }
+  void FindQueries(const float* queries, int64_t stride, const float** rows) const {
+    for (int64_t r = 0; r < rows_; ++r) {
+      rows[r] = queries + r / tile_.n_heads * stride + r % tile_.n_heads * head_dim_;
     }
   }
 
@@ -90,9 +81,15 @@ class TileWorker {
   }
 
   void FindNearBlocks(int64_t first_key, int64_t n_keys, const T** found) const {
+    const NearKeys& near = tile_.near_keys;
     const int64_t offset = tile_.kv_head * head_dim_ * kBlockTokens;
+    const int64_t first = first_key / kBlockTokens;
+    int64_t half = first % near.ring_halves();
     for (int64_t b = 0; b * kBlockTokens < n_keys; ++b) {
-      found[b] = reinterpret_cast<const T*>(tile_.near_keys.Block(first_key / kBlockTokens + b)) + offset;
+      const std::byte* const keys =
+          first + b < near.first_scratch_block ? near.InHalf(half) : near.InScratch(first + b);
+      found[b] = reinterpret_cast<const T*>(keys) + offset;
+      if (++half == near.ring_halves()) half = 0;
     }
   }
 
@@ -101,7 +98,7 @@ class TileWorker {
     const T* keys[kMostChunkBlocks];
     if (tile_.far_queries == nullptr) {
       FindBlocks(first_key + begin, end - begin, 0, keys);
-      ScoreBlocks(keys, scratch_.queries.get(), begin, end, scratch_.scores.get());
+      ScoreBlocks(keys, queries_, begin, end, scratch_.scores.get());
       return;
     }
     // The blocks before near_from are far for every row, those from far_to on near for every row; those between are
@@ -112,16 +109,16 @@ class TileWorker {
     const int64_t far_to = std::clamp(last_near < 0 ? 0 : BlocksFor(last_near) * kBlockTokens, begin, end);
     if (far_to > begin) {
       FindBlocks(first_key + begin, far_to - begin, 0, keys);
-      ScoreBlocks(keys, scratch_.far_queries.get(), begin, far_to, scratch_.scores.get());
+      ScoreBlocks(keys, far_queries_, begin, far_to, scratch_.scores.get());
     }
     if (near_from < far_to) {
       FindNearBlocks(first_key + near_from, far_to - near_from, keys);
-      ScoreBlocks(keys, scratch_.queries.get(), near_from, far_to, scratch_.near_scores.get());
+      ScoreBlocks(keys, queries_, near_from, far_to, scratch_.near_scores.get());
       TakeNearScores(first_near, near_from, far_to);
     }
     if (far_to < end) {
       FindNearBlocks(first_key + far_to, end - far_to, keys);
-      ScoreBlocks(keys, scratch_.queries.get(), far_to, end, scratch_.scores.get());
+      ScoreBlocks(keys, queries_, far_to, end, scratch_.scores.get());
     }
   }
 
@@ -135,7 +132,7 @@ class TileWorker {
     }
   }
 
-  void ScoreBlocks(const T* const* keys, const float* queries, int64_t begin, int64_t end, float* scores) {
+  void ScoreBlocks(const T* const* keys, const float* const* queries, int64_t begin, int64_t end, float* scores) {
     if (widen_keys_) {
       const float* wide[kMostChunkBlocks];
       WidenKeys(keys, end - begin, wide);
@@ -171,12 +168,12 @@ class TileWorker {
 
   // Keys begin..end-1 of the range, whose blocks are `keys`.
   template <class E>
-  void Scores(const E* const* keys, const float* packed_queries, int64_t begin, int64_t end, float* all_scores) {
+  void Scores(const E* const* keys, const float* const* query_rows, int64_t begin, int64_t end, float* all_scores) {
     for (int64_t first = 0; first < rows_; first += kGroupRows) {
       const int64_t n = std::min(kGroupRows, rows_ - first);
       const int64_t n_keys = std::min(end, scratch_.n_keys[first + n - 1]) - begin;
       if (n_keys <= 0) continue;
-      const float* const queries = packed_queries + first * head_dim_;
+      const float* const* const queries = query_rows + first;
       float* const scores = all_scores + first * kScoreStride + begin;
       WithRows(n, [&](auto r) HWY_ATTR { ScoreKeysOfRows<r()>(queries, keys, n_keys, head_dim_, scores); });
     }
@@ -207,6 +204,8 @@ class TileWorker {
   AttentionScratch& scratch_;
   const int64_t rows_, head_dim_, padded_dim_;
   const bool widen_keys_, widen_values_;
+  const float* queries_[kTileRows];      // of each row
+  const float* far_queries_[kTileRows];  // the same
 };
 
 // The state of row r, which begins as its range 0.
@@ -291,8 +290,6 @@ HWY_EXPORT(MergeAllRanges);
 
 AttentionScratch::AttentionScratch(const HeadShape& shape)
     : chunk_blocks(std::clamp<int64_t>(256 / shape.head_dim, 1, kMostChunkBlocks)),
-      queries(AllocateFloats(kTileRows * shape.head_dim)),
-      far_queries(AllocateFloats(kTileRows * shape.head_dim)),
       scores(AllocateFloats(kTileRows * kScoreStride)),
       near_scores(AllocateFloats(kTileRows * kScoreStride)),
       range_out(AllocateFloats(kTileRows * shape.padded_dim())),

@@ -35,10 +35,8 @@ struct AttentionScratch {
   explicit AttentionScratch(const HeadShape& shape);
 
   int64_t chunk_blocks;       // blocks that are worked on while they stay in the nearest cache
-  AlignedFloats queries;      // [kTileRows, head_dim], interleaved by groups of rows
-  AlignedFloats far_queries;  // the same
   AlignedFloats scores;       // [kTileRows, kScoreStride]
-  AlignedFloats near_scores;  // the same; of blocks that are far for some rows and near for others
+  AlignedFloats near_scores;  // the same, of blocks that are far for some rows and near for others
   AlignedFloats range_out;    // [kTileRows, padded_dim]
   AlignedFloats out;          // [kTileRows, padded_dim]
   AlignedFloats widened;      // [chunk_blocks, kBlockTokens, padded_dim]
@@ -63,10 +61,10 @@ struct NearKeys {
   int64_t first_scratch_block = std::numeric_limits<int64_t>::max();
 
   int64_t ring_halves() const { return 2 * static_cast<int64_t>(ring.size()); }
-  std::byte* InRing(int64_t block) const {
-    const int64_t half = block % ring_halves();
+  std::byte* InHalf(int64_t half) const {
     return pages + ring[static_cast<size_t>(half / 2)] * block_stride + half % 2 * half_bytes;
   }
+  std::byte* InRing(int64_t block) const { return InHalf(block % ring_halves()); }
   std::byte* InScratch(int64_t block) const { return scratch + (block - first_scratch_block) * half_bytes; }
   std::byte* Block(int64_t block) const { return block < first_scratch_block ? InRing(block) : InScratch(block); }
 };
