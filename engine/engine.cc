@@ -4,15 +4,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
 #include <optional>
-#include <random>
 #include <thread>
 #include <unordered_map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
 #include "engine/base/status_macros.h"
@@ -22,47 +19,17 @@
 #include "engine/model/model_file.h"
 #include "engine/model/model_runner.h"
 #include "engine/prompt_encoder.h"
+#include "engine/request_preparer.h"
 #include "engine/request_state.h"
 #include "engine/scheduling/scheduler.h"
 
 namespace longhaul {
 namespace {
 
-constexpr int64_t kDefaultMaxTokens = 256;
 constexpr size_t kTextThreads = 2;
-
-uint64_t DrawSeed() {
-  static thread_local std::mt19937_64 generator{std::random_device{}()};
-  return generator();
-}
 
 int64_t QuarterOfMemory() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE)) / 4;
-}
-
-std::string BestInstructions() {
-  std::string name(InstructionSetName(ActiveInstructionSet()));
-  if (ActiveHasVnni()) name += "+vnni";
-  if (ActiveHasBf16()) name += "+bf16";
-  return name;
-}
-
-// The longest row whose blocks and near ring fit into `n_blocks`.
-int64_t MostTokensInBlocks(int64_t n_blocks, const RotaryPlan& plan) {
-  int64_t fits = 0, too_many = n_blocks + 1;
-  while (too_many - fits > 1) {
-    const int64_t blocks = (fits + too_many) / 2;
-    const int64_t with_ring = blocks + RingBlocks(plan, blocks * kBlockTokens);
-    (with_ring <= n_blocks ? fits : too_many) = blocks;
-  }
-  return fits * kBlockTokens;
-}
-
-void DescribePosition(const ResolvedPosition& position, Started& started) {
-  started.position = position.mode;
-  started.reach = position.plan.reach.value_or(0);
-  started.past_recommended = position.past_recommended;
-  started.refit = position.refit;
 }
 
 // The engine over a model runner: one thread owns scheduler, cache and model; callers hand requests over by a queue.
@@ -91,23 +58,6 @@ class EngineImpl : public Engine {
  private:
   using StatePtr = std::unique_ptr<RequestState>;
 
-  // On the text pool: everything that can refuse a request but the room for it.
-  absl::StatusOr<StatePtr> Prepare(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted);
-  absl::StatusOr<StatePtr> PrepareGenerate(Request request, std::shared_ptr<EventStream> stream,
-                                           Clock::time_point submitted);
-  absl::StatusOr<StatePtr> PrepareScore(Request request, std::shared_ptr<EventStream> stream,
-                                        Clock::time_point submitted);
-  // The ids of its prompt, which it no longer holds then.
-  absl::StatusOr<std::vector<TokenId>> TakePrompt(Request& request, const EventStream& stream) const;
-  // CANCELLED or DEADLINE_EXCEEDED once nobody waits for it.
-  absl::Status CheckWanted(const Request& request, const EventStream& stream) const;
-  // The number of tokens that a request can hold at most, and why.
-  struct Room {
-    int64_t tokens;
-    std::string limit;
-  };
-  Room MostTokens(const ResolvedPosition& position) const;
-  Room MostTokensInAnyMode() const;
   void Refuse(EventStream& stream, absl::Status status);
   void Wake();
 
@@ -134,8 +84,7 @@ class EngineImpl : public Engine {
   Scheduler scheduler_;
   std::unordered_map<Group*, StatePtr> active_;
 
-  std::atomic<int64_t> waiting_{0};    // submitted and not scheduled for the first time
-  std::atomic<bool> gives_up_{false};  // no prompt needs to be tokenized to its end any more
+  std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
   mutable Mutex mutex_;
   CondVar changed_;
   std::vector<StatePtr> arrivals_ ABSL_GUARDED_BY(mutex_);
@@ -147,48 +96,10 @@ class EngineImpl : public Engine {
   CondVar all_finished_;
   EngineStats stats_ ABSL_GUARDED_BY(mutex_);
 
+  RequestPreparer preparer_;
   std::unique_ptr<WorkQueue> text_pool_;
   std::thread thread_;
 };
-
-ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const ModelRunner& runner,
-                        const PositionResolver& positions) {
-  ModelInfo info;
-  const ModelConfig& config = model.config;
-  info.name = config.name;
-  info.architecture = config.architecture;
-  info.path = model.gguf->path();
-  info.parameters = model.parameters;
-  info.file_bytes = model.gguf->file_bytes();
-  std::map<std::string_view, int64_t> elements;
-  for (const GgufTensor& tensor : model.gguf->tensors()) elements[Info(tensor.type).name] += tensor.elements;
-  const auto most = std::max_element(elements.begin(), elements.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (most != elements.end()) info.file_type = most->first;
-  info.vocabulary_size = config.vocabulary_size;
-  info.trained_length = positions.trained_length();
-  info.n_layers = config.n_layers;
-  info.n_heads = config.n_heads;
-  info.n_kv_heads = config.n_kv_heads;
-  info.head_dim = config.head_dim;
-  info.width = config.width;
-  const Vocabulary& vocabulary = encoder.tokenizer().vocabulary();
-  info.pre_tokenizer = vocabulary.pre_tokenizer;
-  info.chat_template = Name(encoder.chat_family());
-  info.bos = vocabulary.bos.value_or(-1);
-  info.eos = vocabulary.eos.value_or(-1);
-  info.end_tokens = encoder.tokenizer().end_tokens();
-  info.compute_type = Name(runner.info().compute_type);
-  info.cache_type = Name(runner.info().cache_type);
-  info.instruction_set = BestInstructions();
-  info.backend = runner.info().name;
-  info.version = LONGHAUL_VERSION;
-  info.threads = runner.threads();
-  info.cache_tokens = runner.n_blocks() * kBlockTokens;
-  info.engine_fingerprint = absl::StrCat("sha256:", model.fingerprint, "/", info.compute_type, "/", info.cache_type,
-                                         "/", info.instruction_set, "/", info.version);
-  return info;
-}
 
 EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::unique_ptr<PromptEncoder> encoder,
                        std::unique_ptr<ModelRunner> runner, PositionResolver positions)
@@ -203,6 +114,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::uniqu
                   .max_logit_rows = runner_->limits().max_logit_rows,
                   .max_rows = std::min(runner_->limits().max_tokens, runner_->limits().max_logit_rows) / 2},
                  pool_),
+      preparer_(*encoder_, positions_, pool_, {options.max_request_tokens, info_.engine_fingerprint}),
       text_pool_(std::make_unique<WorkQueue>(kTextThreads)),
       thread_([this] { Loop(); }) {}
 
@@ -211,7 +123,7 @@ EngineImpl::~EngineImpl() {
     MutexLock lock(mutex_);
     draining_ = true;
   }
-  gives_up_ = true;
+  preparer_.GiveUp();
   text_pool_.reset();  // what was being tokenized arrives, and is cancelled below
   {
     MutexLock lock(mutex_);
@@ -266,7 +178,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
   }
   stream->SetOnRoom([this] { Wake(); });
   text_pool_->Add([this, request = std::move(request), stream, submitted]() mutable {
-    absl::StatusOr<StatePtr> state = Prepare(std::move(request), stream, submitted);
+    absl::StatusOr<StatePtr> state = preparer_.Prepare(std::move(request), stream, submitted);
     if (!state.ok()) {
       waiting_.fetch_sub(1);
       Refuse(*stream, state.status());
@@ -301,132 +213,11 @@ bool EngineImpl::Drain(std::chrono::milliseconds timeout) {
   while (unfinished_ > 0 && all_finished_.WaitUntil(mutex_, deadline)) {
   }
   if (unfinished_ == 0) return true;
-  gives_up_ = true;
+  preparer_.GiveUp();
   cancel_all_ = attention_ = true;
   changed_.NotifyOne();
   while (unfinished_ > 0) all_finished_.Wait(mutex_);
   return false;
-}
-
-// --- The text pool ---
-
-EngineImpl::Room EngineImpl::MostTokens(const ResolvedPosition& position) const {
-  Room room{INT64_MAX, ""};
-  if (!position.mode.allow_beyond_reach && position.plan.reach.has_value()) {
-    room = {*position.plan.reach,
-            absl::StrCat("what position mode ", Name(position.mode), " reaches here (trained for ",
-                         position.mode.trained_length, " tokens)")};
-  }
-  const int64_t cached = MostTokensInBlocks(runner_->n_blocks(), position.plan);
-  if (cached < room.tokens) room = {cached, "what the KV cache holds (--kv-cache-memory)"};
-  if (options_.max_request_tokens > 0 && options_.max_request_tokens < room.tokens) {
-    room = {options_.max_request_tokens, "the server's bound (--max-request-tokens)"};
-  }
-  return room;
-}
-
-EngineImpl::Room EngineImpl::MostTokensInAnyMode() const {
-  if (options_.max_request_tokens > 0 && options_.max_request_tokens < info_.cache_tokens) {
-    return {options_.max_request_tokens, "the server's bound (--max-request-tokens)"};
-  }
-  return {info_.cache_tokens, "what the KV cache holds (--kv-cache-memory)"};
-}
-
-absl::Status EngineImpl::CheckWanted(const Request& request, const EventStream& stream) const {
-  if (request.deadline.has_value() && *request.deadline <= Clock::now()) {
-    return absl::DeadlineExceededError("the request's deadline has passed");
-  }
-  if (stream.cancelled() || gives_up_) return absl::CancelledError("the request was cancelled");
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<TokenId>> EngineImpl::TakePrompt(Request& request, const EventStream& stream) const {
-  Prompt& prompt = std::visit([](auto& params) -> Prompt& { return params.prompt; }, request.params);
-  const Room room = MostTokensInAnyMode();
-  LH_RETURN_IF_ERROR(encoder_->CheckLength(prompt, room.tokens, room.limit));
-  auto ids = encoder_->Encode(prompt, /*parse_special=*/false, [&] { return !CheckWanted(request, stream).ok(); });
-  LH_RETURN_IF_ERROR(CheckWanted(request, stream));
-  prompt = Prompt();
-  return ids;
-}
-
-absl::StatusOr<EngineImpl::StatePtr> EngineImpl::Prepare(Request request, std::shared_ptr<EventStream> stream,
-                                                         Clock::time_point submitted) {
-  LH_RETURN_IF_ERROR(CheckWanted(request, *stream));
-  if (std::holds_alternative<ScoreParams>(request.params)) {
-    return PrepareScore(std::move(request), std::move(stream), submitted);
-  }
-  return PrepareGenerate(std::move(request), std::move(stream), submitted);
-}
-
-absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareGenerate(Request request, std::shared_ptr<EventStream> stream,
-                                                                 Clock::time_point submitted) {
-  const auto& params = std::get<GenerateParams>(request.params);
-  for (size_t i = 0; i < params.stopping.stop_token_ids.size(); ++i) {
-    LH_RETURN_IF_ERROR(
-        encoder_->CheckId(absl::StrCat("stopping.stop_token_ids[", i, "]"), params.stopping.stop_token_ids[i]));
-  }
-  for (const auto& [id, bias] : params.sampling.logit_bias) {
-    LH_RETURN_IF_ERROR(encoder_->CheckId("sampling.logit_bias", id));
-  }
-  LH_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, TakePrompt(request, *stream));
-  const int64_t prompt_tokens = static_cast<int64_t>(prompt.size());
-  const int64_t wanted_tokens =
-      params.stopping.max_tokens.value_or(std::max(kDefaultMaxTokens, params.stopping.min_tokens));
-  LH_ASSIGN_OR_RETURN(ResolvedPosition position, positions_.Resolve(params.position, prompt_tokens + wanted_tokens));
-  const Room room = MostTokens(position);
-  const int64_t max_tokens =
-      params.stopping.max_tokens.value_or(std::clamp<int64_t>(room.tokens - prompt_tokens, 1, wanted_tokens));
-  if (max_tokens > room.tokens - prompt_tokens) {
-    return absl::InvalidArgumentError(absl::StrCat("stopping.max_tokens: the prompt's ", prompt_tokens, " tokens and ",
-                                                   max_tokens, " of the answer exceed ", room.tokens, ", ",
-                                                   room.limit));
-  }
-  if (params.stopping.min_tokens > max_tokens) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "stopping.min_tokens: ", params.stopping.min_tokens, " is more than the ", max_tokens,
-        " tokens that the answer may have; the prompt has ", prompt_tokens, ", and ", room.tokens, " is ", room.limit));
-  }
-  Started started;
-  started.prompt_tokens = prompt_tokens;
-  started.max_tokens = max_tokens;
-  DescribePosition(position, started);
-  started.seed = params.seed.has_value() ? *params.seed : DrawSeed();
-  started.engine_fingerprint = info_.engine_fingerprint;
-  return std::make_unique<GenerateState>(std::move(request), std::move(stream), submitted, std::move(started),
-                                         std::move(prompt), std::move(position.plan), encoder_->tokenizer(), pool_);
-}
-
-absl::StatusOr<EngineImpl::StatePtr> EngineImpl::PrepareScore(Request request, std::shared_ptr<EventStream> stream,
-                                                              Clock::time_point submitted) {
-  const auto& params = std::get<ScoreParams>(request.params);
-  LH_ASSIGN_OR_RETURN(std::vector<TokenId> text, TakePrompt(request, *stream));
-  const int64_t n = static_cast<int64_t>(text.size());
-  if (n < 2) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompt: the text has ", n, " token; a score needs at least 2, because the first has no context"));
-  }
-  LH_ASSIGN_OR_RETURN(ResolvedPosition position, positions_.Resolve(params.position, n));
-  const Room room = MostTokens(position);
-  if (n > room.tokens) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompt: the text's ", n, " tokens exceed ", room.tokens, ", ", room.limit));
-  }
-  if (params.from_token >= n) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("from_token: ", params.from_token, " is past the text's last token, ", n - 1));
-  }
-  if (params.last_tokens >= n) {
-    return absl::InvalidArgumentError(absl::StrCat("last_tokens: ", params.last_tokens, " of a text of ", n,
-                                                   " tokens; at most ", n - 1, " have a context"));
-  }
-  const int64_t first_token = params.last_tokens > 0 ? n - params.last_tokens : std::max<int64_t>(params.from_token, 1);
-  Started started;
-  started.prompt_tokens = n;
-  DescribePosition(position, started);
-  started.engine_fingerprint = info_.engine_fingerprint;
-  return std::make_unique<ScoreState>(std::move(request), std::move(stream), submitted, std::move(started),
-                                      std::move(text), first_token, std::move(position.plan), pool_);
 }
 
 // --- The engine thread ---

@@ -12,6 +12,7 @@
 #include "engine/backend/types.h"
 #include "engine/base/stop_condition.h"
 #include "engine/event_stream.h"
+#include "engine/model_info.h"
 #include "engine/position/position_resolver.h"
 #include "engine/request.h"
 
@@ -33,23 +34,6 @@ struct EngineOptions {
   std::string chat_template;                          // "chatml" or "llama3"; empty: recognised from the file
   PositionMode default_position = DefaultLongMode();  // what Auto becomes past the trained length
   int64_t trained_length = 0;                         // instead of the file's; 0: the file's
-};
-
-// What is loaded.
-struct ModelInfo {
-  std::string name, architecture, path;
-  int64_t parameters = 0;
-  int64_t file_bytes = 0;
-  std::string file_type;  // the type of most matrices, "Q4_1"
-  int64_t vocabulary_size = 0, trained_length = 0, n_layers = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, width = 0;
-  std::string pre_tokenizer;
-  std::string chat_template;        // "chatml", "llama3", or empty when unknown
-  TokenId bos = -1, eos = -1;       // -1: the file names none
-  std::vector<TokenId> end_tokens;  // every token that ends an answer
-  std::string compute_type, cache_type, instruction_set, backend, version;
-  int threads = 0;
-  int64_t cache_tokens = 0;        // tokens that the KV cache holds
-  std::string engine_fingerprint;  // of the model file's header and size, types, instruction set and version
 };
 
 struct EngineStats {

@@ -1,0 +1,65 @@
+#include "engine/model_info.h"
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/instruction_set.h"
+#include "engine/model/model_file.h"
+#include "engine/model/model_runner.h"
+#include "engine/position/position_resolver.h"
+#include "engine/prompt_encoder.h"
+
+namespace longhaul {
+namespace {
+
+std::string BestInstructions() {
+  std::string name(InstructionSetName(ActiveInstructionSet()));
+  if (ActiveHasVnni()) name += "+vnni";
+  if (ActiveHasBf16()) name += "+bf16";
+  return name;
+}
+
+}  // namespace
+
+ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const ModelRunner& runner,
+                        const PositionResolver& positions) {
+  ModelInfo info;
+  const ModelConfig& config = model.config;
+  info.name = config.name;
+  info.architecture = config.architecture;
+  info.path = model.gguf->path();
+  info.parameters = model.parameters;
+  info.file_bytes = model.gguf->file_bytes();
+  std::map<std::string_view, int64_t> elements;
+  for (const GgufTensor& tensor : model.gguf->tensors()) elements[Info(tensor.type).name] += tensor.elements;
+  const auto most = std::max_element(elements.begin(), elements.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most != elements.end()) info.file_type = most->first;
+  info.vocabulary_size = config.vocabulary_size;
+  info.trained_length = positions.trained_length();
+  info.n_layers = config.n_layers;
+  info.n_heads = config.n_heads;
+  info.n_kv_heads = config.n_kv_heads;
+  info.head_dim = config.head_dim;
+  info.width = config.width;
+  const Vocabulary& vocabulary = encoder.tokenizer().vocabulary();
+  info.pre_tokenizer = vocabulary.pre_tokenizer;
+  info.chat_template = Name(encoder.chat_family());
+  info.bos = vocabulary.bos.value_or(-1);
+  info.eos = vocabulary.eos.value_or(-1);
+  info.end_tokens = encoder.tokenizer().end_tokens();
+  info.compute_type = Name(runner.info().compute_type);
+  info.cache_type = Name(runner.info().cache_type);
+  info.instruction_set = BestInstructions();
+  info.backend = runner.info().name;
+  info.version = LONGHAUL_VERSION;
+  info.threads = runner.threads();
+  info.cache_tokens = runner.n_blocks() * kBlockTokens;
+  info.engine_fingerprint = absl::StrCat("sha256:", model.fingerprint, "/", info.compute_type, "/", info.cache_type,
+                                         "/", info.instruction_set, "/", info.version);
+  return info;
+}
+
+}  // namespace longhaul
