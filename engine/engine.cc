@@ -28,6 +28,11 @@ namespace {
 
 constexpr size_t kTextThreads = 2;
 
+// The scheduler's time.
+double Seconds(Clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
 int64_t QuarterOfMemory() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE)) / 4;
 }
@@ -68,7 +73,7 @@ class EngineImpl : public Engine {
   // When its reader has taken nothing for too long; none while there is room for more.
   std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
   void RunStep(const Batch& batch);
-  void DistributeResults(StepResult result, Clock::time_point now);
+  void DistributeResults(StepResult result, double step_seconds, Clock::time_point now);
   void End(Group& group);
   std::optional<Clock::time_point> NextDeadline() const;
 
@@ -112,7 +117,10 @@ EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::uniqu
       pool_(runner_->n_blocks()),
       scheduler_({.max_tokens = runner_->limits().max_tokens,
                   .max_logit_rows = runner_->limits().max_logit_rows,
-                  .max_rows = std::min(runner_->limits().max_tokens, runner_->limits().max_logit_rows) / 2},
+                  .max_rows = std::min(runner_->limits().max_tokens, runner_->limits().max_logit_rows) / 2,
+                  .step_target = std::chrono::duration<double>(options.step_target).count(),
+                  .reserve_after = std::chrono::duration<double>(options.reserve_after).count(),
+                  .prefix_cache = options.prefix_cache},
                  pool_),
       preparer_(*encoder_, positions_, pool_, {options.max_request_tokens, info_.engine_fingerprint}),
       text_pool_(std::make_unique<WorkQueue>(kTextThreads)),
@@ -226,12 +234,17 @@ void EngineImpl::Loop() {
   while (TakeArrivals()) {
     DropEnded(Clock::now());
     for (auto& [group, state] : active_) group->paused = !state->stream().HasRoom();
-    const Batch& batch = scheduler_.NextBatch();
+    const Batch& batch = scheduler_.NextBatch(Seconds(Clock::now()));
     {
       MutexLock lock(mutex_);
       stats_.running = scheduler_.running();
       stats_.blocks_total = pool_.total();
       stats_.blocks_used = pool_.used();
+      stats_.blocks_cached = pool_.idle_cached();
+      stats_.preemptions = scheduler_.stats().preemptions;
+      stats_.cache_evictions = scheduler_.cache().evictions();
+      stats_.computed_prompt_tokens = scheduler_.stats().computed_prompt_tokens;
+      stats_.cached_prompt_tokens = scheduler_.stats().cached_prompt_tokens;
       // After a step the loop looks again at once.
       attention_ = attention_ || !batch.rows.empty();
     }
@@ -259,8 +272,8 @@ bool EngineImpl::TakeArrivals() {
   }
   for (StatePtr& state : arrivals) {
     Group& group = state->group();
-    state->EmitStarted();
-    scheduler_.Add(group);
+    state->EmitStarted(scheduler_.CachedTokens(group));
+    scheduler_.Add(group, Seconds(Clock::now()));
     active_.emplace(&group, std::move(state));
   }
   if (cancel_all) {
@@ -349,11 +362,11 @@ void EngineImpl::RunStep(const Batch& batch) {
     }
     return;
   }
-  DistributeResults(*std::move(result), end);
+  DistributeResults(*std::move(result), std::chrono::duration<double>(end - begin).count(), end);
 }
 
-void EngineImpl::DistributeResults(StepResult result, Clock::time_point now) {
-  scheduler_.StepDone();
+void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock::time_point now) {
+  scheduler_.StepDone(step_seconds);
   const Batch& batch = scheduler_.batch();
   size_t next_score = 0;
   std::vector<Group*> ended;

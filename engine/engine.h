@@ -27,6 +27,11 @@ struct EngineOptions {
   int64_t max_queue = 256;         // requests that wait; further ones are refused
   int64_t max_request_tokens = 0;  // prompt and answer together; 0 = no bound of its own
   int64_t max_batch_tokens = 512;  // of one step
+  // What a step in which answers are made should take at most, the prompts that it reads included; 0: the larger of 20
+  // ms and twice what the answers alone take.
+  std::chrono::milliseconds step_target{0};
+  std::chrono::milliseconds reserve_after{5000};  // then what becomes free is kept for the first of the queue
+  bool prefix_cache = true;                       // beginnings of texts that were read before are not computed again
   size_t events_per_stream = 64;
   // A reader who takes nothing for so long is given up; 0: never.
   std::chrono::milliseconds stream_stall_timeout{60000};
@@ -38,7 +43,10 @@ struct EngineOptions {
 
 struct EngineStats {
   int64_t running = 0, waiting = 0;
-  int64_t blocks_total = 0, blocks_used = 0;
+  int64_t blocks_total = 0, blocks_used = 0;  // used: held by requests
+  int64_t blocks_cached = 0;                  // not used, and their content is known
+  int64_t preemptions = 0, cache_evictions = 0;
+  int64_t computed_prompt_tokens = 0, cached_prompt_tokens = 0;  // of the prompts that were admitted
   int64_t steps = 0, prefill_tokens = 0, decode_tokens = 0;
   double busy_seconds = 0;  // spent in steps
 };

@@ -73,6 +73,7 @@ struct Request {
 
 struct Started {
   int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;                     // of the prompt, that the cache holds when the request arrives
   int64_t max_tokens = 0;                        // what was resolved
   PositionMode position{};                       // the mode in use, every parameter filled in
   int64_t reach = 0;                             // tokens that the plan holds; 0 = no bound

@@ -39,7 +39,14 @@ RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream,
       stream_(std::move(stream)),
       started_(std::move(started)),
       submitted_(submitted),
-      last_progress_(submitted) {}
+      last_progress_(submitted) {
+  group_.client = request_.client;
+}
+
+void RequestState::EmitStarted(int64_t cached_tokens) {
+  started_.cached_tokens = cached_tokens;
+  stream_->Push(started_);
+}
 
 void RequestState::BeforeStep(Clock::time_point now) {
   if (!was_scheduled_) {
@@ -81,7 +88,7 @@ void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_
   Finished finished;
   finished.reason = reason;
   finished.status = std::move(status);
-  finished.usage = {started_.prompt_tokens, 0, completion_tokens_};
+  finished.usage = {started_.prompt_tokens, group_.cached_tokens.value_or(0), completion_tokens_};
   finished.timings.queue = Seconds((was_scheduled_ ? first_step_ : now) - submitted_);
   if (was_scheduled_) finished.timings.prefill = Seconds((is_prompt_read_ ? prompt_read_ : now) - first_step_);
   if (is_prompt_read_) finished.timings.decode = Seconds(now - prompt_read_);
@@ -200,6 +207,7 @@ void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point) {
     chunk.tokens.push_back(std::move(token));
   }
   next_token_ += static_cast<int64_t>(scores.size());
+  group_.score_from = next_token_;  // should the text be read again, this much has been told
   Emit(std::move(chunk));
 }
 

@@ -33,8 +33,8 @@ class RequestState {
   // At least so long between two Progress. Before the first step.
   void set_progress_interval(std::chrono::milliseconds interval) { progress_interval_ = interval; }
 
-  // Tells the client that its request was accepted.
-  void EmitStarted() { stream_->Push(started_); }
+  // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
+  void EmitStarted(int64_t cached_tokens);
 
   // Before a step that the request takes part in: brings its sampler up to date.
   void BeforeStep(Clock::time_point now);

@@ -136,6 +136,7 @@ absl::StatusOr<ScoreParams> FromWire(v1::ScoreRequest&& request) {
 v1::Started ToWire(const Started& started) {
   v1::Started out;
   out.set_prompt_tokens(static_cast<uint64_t>(started.prompt_tokens));
+  out.set_cached_tokens(static_cast<uint64_t>(started.cached_tokens));
   out.set_max_tokens(static_cast<uint64_t>(started.max_tokens));
   out.set_reach(static_cast<uint64_t>(started.reach));
   out.set_seed(started.seed);

@@ -58,6 +58,8 @@ const std::map<std::string, double> kSeconds = {{"ms", 0.001}, {"s", 1}, {"m", 6
 std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_code) {
   ServerFlags flags;
   std::string compute_type = "auto", cache_type = "auto";
+  std::string prefix_cache = "on";
+  double step_seconds = 0, reserve_seconds = 5;
   double drain_seconds = 30, stall_seconds = 60, keepalive_seconds = 30;
   CLI::App app{
       "Serves a language model over gRPC.\n"
@@ -87,6 +89,18 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       ->transform(bytes)
       ->check(Within(0, kMostCache, "at most 1024TiB"));
   Add(app, "--max-queue", flags.engine.max_queue, "requests that may wait")->check(CLI::Range(1, 1000000));
+  Add(app, "--max-batch-tokens", flags.engine.max_batch_tokens, "tokens of one step at most")
+      ->check(CLI::Range(64, 8192));
+  Add(app, "--step-target", step_seconds,
+      "what a step in which answers are made should take at most, as in 30ms; 0s: 20ms or twice what the answers take")
+      ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
+      ->check(Within(0, 60, "0s to 60s"));
+  Add(app, "--reserve-after", reserve_seconds,
+      "after this, what becomes free of the KV cache is kept for the first of the queue")
+      ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
+      ->check(Within(0, 1e6, "0s to 1e6s"));
+  Add(app, "--prefix-cache", prefix_cache, "whether beginnings of texts that were read before are computed again")
+      ->check(CLI::IsMember({"on", "off"}));
   Add(app, "--max-request-tokens", flags.engine.max_request_tokens, "tokens of prompt and answer together; 0: no bound")
       ->check(CLI::NonNegativeNumber);
   Add(app, "--max-message-size", message_bytes, "of one gRPC message, as in 64MiB")
@@ -132,9 +146,15 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   flags.engine.cache_type = *ParseCacheType(cache_type);
   flags.engine.kv_cache_bytes = static_cast<int64_t>(cache_bytes);
   flags.server.max_message_bytes = static_cast<int64_t>(message_bytes);
-  flags.engine.stream_stall_timeout = std::chrono::milliseconds(static_cast<int64_t>(stall_seconds * 1000));
-  flags.server.keepalive_time = std::chrono::milliseconds(static_cast<int64_t>(keepalive_seconds * 1000));
-  flags.drain_timeout = std::chrono::milliseconds(static_cast<int64_t>(drain_seconds * 1000));
+  const auto milliseconds = [](double seconds) {
+    return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  };
+  flags.engine.step_target = milliseconds(step_seconds);
+  flags.engine.reserve_after = milliseconds(reserve_seconds);
+  flags.engine.prefix_cache = prefix_cache == "on";
+  flags.engine.stream_stall_timeout = milliseconds(stall_seconds);
+  flags.server.keepalive_time = milliseconds(keepalive_seconds);
+  flags.drain_timeout = milliseconds(drain_seconds);
   return flags;
 }
 

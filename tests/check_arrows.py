@@ -18,7 +18,7 @@ ALLOWED = {
     "engine/backend": ["engine/base", "engine/position", "engine/decoding"],
     "engine/backend/cpu": ["engine/base", "engine/position", "engine/decoding", "engine/backend"],
     "engine/backend/cuda": ["engine/base", "engine/position", "engine/decoding", "engine/backend"],
-    "engine/cache": ["engine/base", "engine/backend"],
+    "engine/cache": ["engine/base", "engine/position", "engine/backend"],
     "engine/scheduling": ["engine/base", "engine/position", "engine/decoding", "engine/backend", "engine/cache"],
     "engine/model": ["engine/base", "engine/position", "engine/text", "engine/backend", "engine/backend/cpu",
                      "engine/backend/cuda"],

@@ -8,7 +8,7 @@
 
 namespace longhaul {
 
-// The blocks of one row in the order of its tokens; owns them and gives them back. One thread.
+// The blocks of one row in the order of its tokens; holds them and gives them back. One thread.
 class BlockTable {
  public:
   // `pool` is not owned and outlives it.
@@ -27,9 +27,15 @@ class BlockTable {
     while (static_cast<int64_t>(blocks_.size()) < n) blocks_.push_back(pool_->Allocate());
   }
 
+  // Takes over a block that the caller holds.
+  void Append(BlockId block) { blocks_.push_back(block); }
+
+  // Gives all back, the last one first: of a text that stays cached the end is forgotten before the beginning.
   void Clear() {
-    for (BlockId block : blocks_) pool_->Free(block);
-    blocks_.clear();
+    while (!blocks_.empty()) {
+      pool_->Release(blocks_.back());
+      blocks_.pop_back();
+    }
   }
 
   std::span<const BlockId> blocks() const { return blocks_; }

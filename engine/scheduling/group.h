@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/decoding/sampler.h"
@@ -8,7 +10,8 @@
 
 namespace longhaul {
 
-// Rows that are admitted, decoded and freed as one and share their next token. A plain request is a group of one row.
+// Rows that are admitted, decoded, preempted and freed as one and share their next token. A plain request is a group of
+// one row.
 struct Group {
   std::vector<Sequence> rows;
   int64_t capacity = 0;             // tokens that each row may come to hold: prompt and answer
@@ -16,6 +19,17 @@ struct Group {
   int64_t score_from = 0;           // above 0: tokens score_from.. of each row are scored instead of sampled
   int top_scores = 0;               // how many top tokens are reported with each score
   bool paused = false;              // its reader has no room: not scheduled until it has
+
+  std::string client;    // who shares fairly with others
+  int32_t priority = 0;  // larger first
+  uint64_t scope = 0;    // whose cached blocks it may use
+
+  // The scheduler's own.
+  uint64_t order = 0;                       // of arrival
+  double queued_since = 0;                  // seconds on the scheduler's clock
+  std::optional<double> not_fitting_since;  // first of the queue and without room
+  std::optional<int64_t> cached_tokens;     // of all rows, that came out of the prefix cache at its first admission
+  int64_t preemptions = 0;
 
   // Tokens of a row that are still to be computed. A text that is scored needs no logits of its last token.
   int64_t Remaining(const Sequence& row) const {
@@ -26,9 +40,23 @@ struct Group {
     for (const Sequence& row : rows) n += Remaining(row);
     return n;
   }
-  int64_t BlocksNeeded() const {
+  bool Decodes() const { return Remaining() == static_cast<int64_t>(rows.size()); }
+
+  // Blocks that it takes at most, and those that it holds.
+  int64_t MostBlocks() const {
     int64_t n = 0;
-    for (const Sequence& row : rows) n += row.BlocksNeeded(capacity);
+    for (const Sequence& row : rows) n += row.BlocksNeeded(capacity, capacity);
+    return n;
+  }
+  int64_t BlocksHeld() const {
+    int64_t n = 0;
+    for (const Sequence& row : rows) n += row.blocks_held();
+    return n;
+  }
+  // Tokens of all rows.
+  int64_t RowTokens() const {
+    int64_t n = 0;
+    for (const Sequence& row : rows) n += static_cast<int64_t>(row.tokens.size());
     return n;
   }
 };

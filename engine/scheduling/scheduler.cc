@@ -3,44 +3,192 @@
 #include <algorithm>
 
 namespace longhaul {
+namespace {
 
-bool Scheduler::CanEverFit(const Group& group) const {
-  return group.BlocksNeeded() <= pool_.total() && static_cast<int64_t>(group.rows.size()) <= limits_.max_rows;
+// Candidates that are asked whether they fit where the first of the queue does not.
+constexpr size_t kMostCandidates = 8;
+
+// A victim should not hold more than so many times the blocks that are needed while a smaller one would do.
+constexpr int64_t kGreedyVictim = 4;
+
+constexpr double kLeastStepTarget = 0.020;
+
+bool GoesBefore(const Group* a, const Group* b) {
+  return a->priority != b->priority ? a->priority > b->priority : a->order < b->order;
 }
 
-void Scheduler::Add(Group& group) {
-  waiting_.push_back(&group);
+}  // namespace
+
+bool Scheduler::CanEverFit(const Group& group) const {
+  return group.MostBlocks() <= pool_.total() && static_cast<int64_t>(group.rows.size()) <= limits_.max_rows;
+}
+
+void Scheduler::Add(Group& group, double now) {
+  group.order = next_order_++;
+  group.queued_since = now;
+  waiting_.Arrive(group);
+  waiting_.Add(group);
+  free_at_refusal_ = -1;
 }
 
 void Scheduler::Remove(Group& group) {
+  StopRunning(group);
+  waiting_.Remove(group);
+  waiting_.Depart(group);
+}
+
+void Scheduler::StopRunning(Group& group) {
   if (std::erase(running_, &group) > 0) running_rows_ -= static_cast<int64_t>(group.rows.size());
-  std::erase(waiting_, &group);
+  free_at_refusal_ = -1;
   for (Sequence& row : group.rows) row.Free();
 }
 
-void Scheduler::Admit() {
-  while (!waiting_.empty()) {
-    Group& group = *waiting_.front();
-    const int64_t n_rows = static_cast<int64_t>(group.rows.size());
-    if (group.BlocksNeeded() > pool_.free() || running_rows_ + n_rows > limits_.max_rows) return;
-    for (Sequence& row : group.rows) row.Reserve(group.capacity);
-    running_.push_back(&group);
-    running_rows_ += n_rows;
-    waiting_.pop_front();
+// --- Admission ---
+
+// A hit never covers a row's last token, whose logits are wanted, nor one before a token that is scored.
+int64_t Scheduler::MostCachedBlocks(const Group& group, const Sequence& row) const {
+  if (!limits_.prefix_cache) return 0;
+  const int64_t last = group.score_from > 0 ? group.score_from - 1 : static_cast<int64_t>(row.tokens.size()) - 1;
+  return last / kBlockTokens;
+}
+
+int64_t Scheduler::CachedTokens(const Group& group) const {
+  int64_t blocks = 0;
+  for (const Sequence& row : group.rows) {
+    blocks +=
+        cache_.Peek(row.tokens, MostCachedBlocks(group, row), PrefixCache::Empty(group.scope, row.plan->fingerprint));
+  }
+  return blocks * kBlockTokens;
+}
+
+void Scheduler::TakeCached(Group& group) {
+  for (Sequence& row : group.rows) {
+    row.prefix = PrefixCache::Empty(group.scope, row.plan->fingerprint);
+    if (!limits_.prefix_cache) continue;
+    for (BlockId block : cache_.Take(row.tokens, MostCachedBlocks(group, row), row.prefix)) row.blocks.Append(block);
+    row.n_published = static_cast<int64_t>(row.blocks.blocks().size());
+    row.n_computed = row.n_published * kBlockTokens;
   }
 }
 
-const Batch& Scheduler::NextBatch() {
-  Admit();
+void Scheduler::Admit(double now) {
+  // Nothing has become free since the first of the queue did not fit.
+  if (waiting_.size() == 0 || pool_.free() == free_at_refusal_) return;
+  free_at_refusal_ = -1;
+  for (bool admitted = true; admitted && waiting_.size() > 0;) {
+    admitted = false;
+    const std::vector<Group*> ranked = waiting_.Ranked(now);
+    for (size_t i = 0; i < std::min(ranked.size(), kMostCandidates) && !admitted; ++i) {
+      Group& group = *ranked[i];
+      admitted = TryAdmit(group, now);
+      if (admitted || i > 0) continue;
+      free_at_refusal_ = pool_.free();
+      if (!group.not_fitting_since.has_value()) group.not_fitting_since = now;
+      // What becomes free from now on is kept for it.
+      if (now - *group.not_fitting_since >= limits_.reserve_after) return;
+    }
+  }
+}
+
+bool Scheduler::TryAdmit(Group& group, double now) {
+  const int64_t n_rows = static_cast<int64_t>(group.rows.size());
+  if (running_rows_ + n_rows > limits_.max_rows) return false;
+  TakeCached(group);
+  int64_t missing = 0;
+  for (const Sequence& row : group.rows) {
+    missing += row.BlocksNeeded(static_cast<int64_t>(row.tokens.size()), group.capacity) - row.blocks_held();
+  }
+  // A block for each row that runs, so that the next tokens do not preempt somebody at once.
+  const int64_t watermark = running_.empty() ? 0 : running_rows_ + n_rows;
+  if (missing + watermark > pool_.free()) {
+    for (Sequence& row : group.rows) row.Free();
+    return false;
+  }
+  int64_t cached = 0;
+  for (Sequence& row : group.rows) {
+    cached += row.n_computed;
+    row.Reserve(static_cast<int64_t>(row.tokens.size()), group.capacity);
+  }
+  if (!group.cached_tokens.has_value()) {
+    group.cached_tokens = cached;
+    stats_.cached_prompt_tokens += cached;
+    stats_.computed_prompt_tokens += group.RowTokens() - cached;
+  }
+  group.not_fitting_since.reset();
+  waiting_.Remove(group);
+  waiting_.Served(group.client, now);
+  running_.insert(std::upper_bound(running_.begin(), running_.end(), &group, GoesBefore), &group);
+  running_rows_ += n_rows;
+  return true;
+}
+
+// --- Preemption ---
+
+void Scheduler::Grow() {
+  for (size_t i = 0; i < running_.size(); ++i) {
+    Group& group = *running_[i];
+    if (!group.Decodes()) continue;
+    int64_t missing = 0;
+    for (const Sequence& row : group.rows) {
+      missing += BlocksFor(static_cast<int64_t>(row.tokens.size())) - static_cast<int64_t>(row.blocks.blocks().size());
+    }
+    bool is_victim = false;
+    while (missing > pool_.free() && !is_victim) {
+      Group* const victim = Victim(i, missing - pool_.free());
+      is_victim = victim == &group;
+      Preempt(*victim);
+    }
+    if (is_victim) {
+      --i;
+      continue;
+    }
+    for (Sequence& row : group.rows) row.Reserve(static_cast<int64_t>(row.tokens.size()), group.capacity);
+  }
+}
+
+// Groups before `first` have their place in this step already; the last one is the youngest of the lowest priority. One
+// of that priority that holds not many more blocks than are needed is better.
+Group* Scheduler::Victim(size_t first, int64_t needed) const {
+  Group* const last = running_.back();
+  for (size_t i = running_.size(); i-- > first && running_[i]->priority == last->priority;) {
+    if (running_[i]->BlocksHeld() <= kGreedyVictim * needed) return running_[i];
+  }
+  return last;
+}
+
+void Scheduler::Preempt(Group& group) {
+  StopRunning(group);
+  ++group.preemptions;
+  ++stats_.preemptions;
+  waiting_.Add(group);
+}
+
+// --- The batch ---
+
+const Batch& Scheduler::NextBatch(double now) {
+  Admit(now);
+  Grow();
   batch_ = Batch();
   scheduled_.clear();
+  batch_rows_.clear();
   logit_rows_ = 0;
-  const auto decodes = [](const Group& group) { return group.Remaining() == static_cast<int64_t>(group.rows.size()); };
+  work_ = StepWork();
   for (Group* group : running_) {
-    if (!group->paused && decodes(*group)) Schedule(*group);
+    if (!group->paused && group->Decodes()) Schedule(*group, TokensLeft());
+  }
+  // Prompts fill the time that is left; where nobody decodes nobody waits for the step to end.
+  double target = 0;
+  if (batch_.n_tokens() > 0) {
+    target = limits_.step_target > 0 ? limits_.step_target : std::max(kLeastStepTarget, 2 * cost_.Predict(work_));
   }
   for (Group* group : running_) {
-    if (!group->paused && !decodes(*group)) Schedule(*group);
+    if (group->paused || group->Decodes()) continue;
+    int64_t most = TokensLeft();
+    if (target > 0 && most > 0) {
+      if (cost_.Predict(work_) >= target && !scheduled_.empty() && !scheduled_.back()->Decodes()) break;
+      most = cost_.TokensWithin(target, work_, group->rows.front().n_computed, most);
+    }
+    Schedule(*group, most);
   }
   if (std::all_of(batch_.targets.begin(), batch_.targets.end(), [](TokenId id) { return id < 0; })) {
     batch_.targets.clear();
@@ -48,13 +196,15 @@ const Batch& Scheduler::NextBatch() {
   return batch_;
 }
 
-void Scheduler::Schedule(Group& group) {
+void Scheduler::Schedule(Group& group, int64_t most_tokens) {
   const int64_t n_rows = static_cast<int64_t>(group.rows.size());
   // The last tokens of all rows belong into one step, because the group's next token is made of all their logits.
-  const bool completes = group.Remaining() <= TokensLeft() && logit_rows_ + n_rows <= limits_.max_logit_rows;
+  const bool completes = group.Remaining() <= most_tokens && logit_rows_ + n_rows <= limits_.max_logit_rows;
   const int first_row = static_cast<int>(batch_.rows.size());
-  for (const Sequence& row : group.rows) {
-    int64_t n_new = std::min(completes ? group.Remaining(row) : group.Remaining(row) - 1, TokensLeft());
+  const int64_t end = batch_.n_tokens() + (completes ? group.Remaining() : most_tokens);
+  for (Sequence& row : group.rows) {
+    const bool keeps_last = !completes && group.score_from == 0;
+    int64_t n_new = std::min(group.Remaining(row) - (keeps_last ? 1 : 0), end - batch_.n_tokens());
     if (group.score_from > 0) n_new = std::min(n_new, limits_.max_logit_rows - logit_rows_);
     if (n_new > 0) AppendRow(group, row, n_new);
   }
@@ -66,7 +216,7 @@ void Scheduler::Schedule(Group& group) {
   scheduled_.push_back(&group);
 }
 
-void Scheduler::AppendRow(const Group& group, const Sequence& row, int64_t n_new) {
+void Scheduler::AppendRow(const Group& group, Sequence& row, int64_t n_new) {
   BatchRow entry;
   entry.block_table = row.blocks.blocks();
   entry.ring_table = row.ring.blocks();
@@ -93,7 +243,9 @@ void Scheduler::AppendRow(const Group& group, const Sequence& row, int64_t n_new
     if (samples) batch_.targets.push_back(-1);
   }
   logit_rows_ += n_new - entry.first_logit;
+  work_ = work_.With(n_new, row.n_computed);
   batch_.rows.push_back(entry);
+  batch_rows_.push_back(&row);
 }
 
 int Scheduler::PlanIndex(const RotaryPlan* plan) {
@@ -103,18 +255,26 @@ int Scheduler::PlanIndex(const RotaryPlan* plan) {
   return static_cast<int>(index);
 }
 
-void Scheduler::StepDone() {
-  size_t row_index = 0;
+void Scheduler::StepDone(double seconds) {
+  cost_.Observe(work_, seconds);
   for (size_t g = 0; g < scheduled_.size(); ++g) {
-    // A row of the group that had nothing to compute in this step is not in the batch: match by blocks.
-    for (Sequence& row : scheduled_[g]->rows) {
-      if (row_index >= batch_.rows.size()) return;
-      const BatchRow& entry = batch_.rows[row_index];
-      if (entry.block_table.data() != row.blocks.blocks().data()) continue;
-      row.n_computed += entry.n_new;
+    const BatchGroup& group = batch_.groups[g];
+    int64_t tokens = 0;
+    for (int r = group.first_row; r < group.first_row + group.n_rows; ++r) {
+      Sequence& row = *batch_rows_[static_cast<size_t>(r)];
+      row.n_computed += batch_.rows[static_cast<size_t>(r)].n_new;
       row.ring_ready = true;
-      ++row_index;
+      tokens += batch_.rows[static_cast<size_t>(r)].n_new;
+      if (limits_.prefix_cache) Publish(row);
     }
+    waiting_.Charge(scheduled_[g]->client, tokens);
+  }
+}
+
+void Scheduler::Publish(Sequence& row) {
+  for (; (row.n_published + 1) * kBlockTokens <= row.n_computed; ++row.n_published) {
+    const std::span<const TokenId> tokens(row.tokens.data() + row.n_published * kBlockTokens, kBlockTokens);
+    cache_.Publish(row.blocks.blocks()[static_cast<size_t>(row.n_published)], tokens, row.prefix);
   }
 }
 

@@ -1,69 +1,108 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <vector>
 
 #include "engine/backend/batch.h"
 #include "engine/cache/block_pool.h"
+#include "engine/cache/prefix_cache.h"
 #include "engine/scheduling/group.h"
+#include "engine/scheduling/step_cost.h"
+#include "engine/scheduling/waiting_queue.h"
 
 namespace longhaul {
 
 struct SchedulerLimits {
   int64_t max_tokens = 512;      // of one step
   int64_t max_logit_rows = 512;  // of one step
-  int64_t max_rows = 256;        // that run at a time; at most max_tokens and max_logit_rows
+  int64_t max_rows = 257;        // that run at a time; at most max_tokens and max_logit_rows
+  // Seconds that a step in which rows decode should take at most, prompts included; 0: the larger of 20 ms and twice
+  // what the decoding alone takes.
+  double step_target = 0;
+  double reserve_after = 5;  // seconds after which what becomes free is kept for the first of the queue
+  bool prefix_cache = true;
 };
 
-// Decides which rows take part in the next step, first come first served. A group is admitted when the blocks of all
-// its rows at their full capacity are free, and takes them at once, so that what was admitted always finishes. Owns no
-// group and no tensor. One thread.
+struct SchedulerStats {
+  int64_t preemptions = 0;
+  int64_t computed_prompt_tokens = 0, cached_prompt_tokens = 0;  // of first admissions
+};
+
+// Decides which rows take part in the next step. A group is admitted when there are blocks for the tokens that it has
+// (what the prefix cache holds of them is not computed again), and takes further ones as it grows; when none is left,
+// the youngest group of the lowest priority is preempted: it gives its blocks back, keeps its tokens, and is read again
+// when there is room. Owns no group and no tensor, and reads no clock. One thread.
 class Scheduler {
  public:
   // `pool` is not owned and outlives it.
-  Scheduler(const SchedulerLimits& limits, BlockPool& pool) : limits_(limits), pool_(pool) {}
+  Scheduler(const SchedulerLimits& limits, BlockPool& pool) : limits_(limits), pool_(pool), cache_(pool) {}
 
-  // Whether a group could ever be admitted, alone on an empty machine.
+  // Whether a group could ever be admitted and grow to its capacity, alone on an empty machine.
   bool CanEverFit(const Group& group) const;
 
-  // Puts a group at the end of the queue. REQUIRES: CanEverFit, and that it has tokens to compute; it stays where it is
-  // until Remove.
-  void Add(Group& group);
+  // Tokens of the group's rows that the prefix cache holds now.
+  int64_t CachedTokens(const Group& group) const;
+
+  // Queues a group at time `now`, seconds. REQUIRES: CanEverFit, and that it has tokens to compute; it stays where it
+  // is until Remove.
+  void Add(Group& group, double now);
 
   // Takes a group out, wherever it is, and frees its blocks.
   void Remove(Group& group);
 
   // Admits what fits and makes the batch of the next step: first the rows that decode, then, with what is left of the
-  // limits, prompts in the order of their arrival. Empty when nothing can run. Valid until the next call of any method
-  // but the accessors.
-  const Batch& NextBatch();
+  // limits and of the time, prompts: larger priority first, then in the order of their admission. Empty when nothing
+  // can run. Valid until the next call of any method but the accessors.
+  const Batch& NextBatch(double now);
 
   // The last batch, and its groups in its order.
   const Batch& batch() const { return batch_; }
   const std::vector<Group*>& scheduled() const { return scheduled_; }
 
-  // The step of the last batch is done: its tokens are in the cache.
-  void StepDone();
+  // The step of the last batch is done and took so long: its tokens are in the cache.
+  void StepDone(double seconds);
 
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
-  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  int64_t running_rows() const { return running_rows_; }
+  int64_t waiting() const { return waiting_.size(); }
+  const SchedulerStats& stats() const { return stats_; }
+  const PrefixCache& cache() const { return cache_; }
 
  private:
-  void Admit();
-  void Schedule(Group& group);
-  void AppendRow(const Group& group, const Sequence& row, int64_t n_new);
+  void Admit(double now);
+  bool TryAdmit(Group& group, double now);
+  int64_t MostCachedBlocks(const Group& group, const Sequence& row) const;
+  void TakeCached(Group& group);
+  // Gives every decoding group room for its next token; who gets none is preempted.
+  void Grow();
+  // Whom to preempt for `needed` blocks among running_[first..]; null: nobody.
+  Group* Victim(size_t first, int64_t needed) const;
+  void Preempt(Group& group);
+  void StopRunning(Group& group);
+
+  // At most so many tokens of the group; its last ones all together or not at all.
+  void Schedule(Group& group, int64_t most_tokens);
+  void AppendRow(const Group& group, Sequence& row, int64_t n_new);
   int PlanIndex(const RotaryPlan* plan);
+  void Publish(Sequence& row);
   int64_t TokensLeft() const { return limits_.max_tokens - batch_.n_tokens(); }
 
   SchedulerLimits limits_;
   BlockPool& pool_;
-  std::deque<Group*> waiting_;
-  std::vector<Group*> running_;  // in the order of admission
+  PrefixCache cache_;
+  WaitingQueue waiting_;
+  std::vector<Group*> running_;  // larger priority first, then in the order of arrival
   int64_t running_rows_ = 0;
+  int64_t free_at_refusal_ = -1;  // free blocks when the first of the queue did not fit; -1: nobody was refused
+  uint64_t next_order_ = 0;
+
+  StepCost cost_;
+  StepWork work_;  // of batch_
   std::vector<Group*> scheduled_;
+  std::vector<Sequence*> batch_rows_;  // of batch_.rows
   Batch batch_;
   int64_t logit_rows_ = 0;  // of batch_
+  SchedulerStats stats_;
 };
 
 }  // namespace longhaul

@@ -6,6 +6,7 @@
 
 #include "engine/base/token.h"
 #include "engine/cache/block_table.h"
+#include "engine/cache/prefix_cache.h"
 #include "engine/position/rotary_plan.h"
 
 namespace longhaul {
@@ -15,20 +16,25 @@ struct Sequence {
   Sequence(std::vector<TokenId> prompt, const RotaryPlan& rotary_plan, BlockPool& pool)
       : tokens(std::move(prompt)), plan(&rotary_plan), blocks(pool), ring(pool) {}
 
-  // Blocks that a row of at most `capacity` tokens takes, its near ring included.
-  int64_t BlocksNeeded(int64_t capacity) const { return BlocksFor(capacity) + RingBlocks(*plan, capacity); }
-
-  // Takes them. REQUIRES: the pool has them.
-  void Reserve(int64_t capacity) {
-    blocks.Reserve(capacity);
-    ring.ReserveBlocks(RingBlocks(*plan, capacity));
+  // Blocks that a row of `n_tokens` tokens takes that may grow to `capacity`: its near ring, where the plan has a far
+  // regime, is whole from the beginning.
+  int64_t BlocksNeeded(int64_t n_tokens, int64_t capacity) const {
+    return BlocksFor(n_tokens) + RingBlocks(*plan, capacity);
   }
 
-  // Gives all back.
+  // Takes them. REQUIRES: the pool has what is missing.
+  void Reserve(int64_t n_tokens, int64_t capacity) {
+    blocks.Reserve(n_tokens);
+    ring.ReserveBlocks(RingBlocks(*plan, capacity));
+  }
+  int64_t blocks_held() const { return static_cast<int64_t>(blocks.blocks().size() + ring.blocks().size()); }
+
+  // Gives all blocks back; nothing is computed any more.
   void Free() {
     blocks.Clear();
     ring.Clear();
     ring_ready = false;
+    n_computed = n_published = 0;
   }
 
   std::vector<TokenId> tokens;  // prompt and answer so far
@@ -37,6 +43,9 @@ struct Sequence {
   BlockTable blocks;
   BlockTable ring;          // of near keys, where the plan has a far regime
   bool ring_ready = false;  // see BatchRow
+  // Of its leading blocks so many came out of the prefix cache or were offered to it; `prefix` is their hash.
+  int64_t n_published = 0;
+  PrefixHash prefix;
 };
 
 }  // namespace longhaul

@@ -33,7 +33,7 @@ class Row {
  public:
   Row(ModelRunner& runner, BlockPool& pool, const RotaryPlan& plan, int64_t capacity)
       : runner_(runner), sequence_({}, plan, pool) {
-    sequence_.Reserve(capacity);
+    sequence_.Reserve(capacity, capacity);
   }
 
   // Appends `n` tokens; the seconds that the step took.

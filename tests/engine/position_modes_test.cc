@@ -67,7 +67,7 @@ std::vector<std::vector<float>> Read(ModelRunner& runner, const std::vector<Toke
   const auto n = static_cast<int64_t>(ids.size());
   BlockPool pool(runner.n_blocks());
   std::vector<Sequence> rows;
-  for (const RotaryPlan& plan : plans) rows.emplace_back(ids, plan, pool).Reserve(n);
+  for (const RotaryPlan& plan : plans) rows.emplace_back(ids, plan, pool).Reserve(n, n);
   std::vector<std::vector<float>> scores(plans.size());
   for (int64_t begin = 0; begin < n - 1; begin += chunk) {
     const int64_t n_new = std::min(chunk, n - 1 - begin);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend/batch.h"
 #include "engine/base/instruction_set.h"
 #include "tests/engine/engine_fixture.h"
 
@@ -115,6 +116,81 @@ TEST_P(SamenessTest, RangesOfKeysAreMergedAlikeHoweverTheTextIsCut) {
   score.prompt = TokenPrompt{ids};
   score.from_token = kPrompt;
   EXPECT_EQ(AnswerTo(*EngineWith(1100, 2), score).logprobs, answer.logprobs);
+}
+
+// A text that was read before is not computed again, whoever made its blocks: a prompt or an answer.
+TEST_P(SamenessTest, WhatComesFromTheCacheChangesNoBit) {
+  for (const PositionMode& position :
+       {PositionMode{.kind = position::None()}, PositionMode{.kind = position::Rerope{32}}}) {
+    EngineOptions options;
+    options.compute_type = GetParam().compute;
+    options.cache_type = GetParam().cache;
+    options.prefix_cache = false;
+    const auto plain = MakeEngine(options);
+    options.prefix_cache = true;
+    options.max_batch_tokens = 100;
+    const auto cached = MakeEngine(options);
+
+    GenerateParams params = Ask(kText, 40);
+    params.stopping.ignore_eos = true;
+    params.position = position;
+    const Outcome expected = AnswerTo(*plain, params);
+    const Outcome first = AnswerTo(*cached, params);
+    EXPECT_EQ(first.finished.usage.cached_tokens, 0);
+    const Outcome second = AnswerTo(*cached, params);
+    EXPECT_EQ(second.started.cached_tokens, second.finished.usage.cached_tokens);
+    EXPECT_GE(second.finished.usage.cached_tokens, second.finished.usage.prompt_tokens - kBlockTokens);
+    EXPECT_LT(second.finished.usage.cached_tokens, second.finished.usage.prompt_tokens);
+    for (const Outcome* outcome : {&first, &second}) {
+      EXPECT_EQ(outcome->ids, expected.ids);
+      EXPECT_EQ(outcome->logprobs, expected.logprobs);
+    }
+
+    // The next turn of a chat finds the answer's blocks too.
+    auto ids = plain->Tokenize(TextPrompt{kText}, false, {}).value();
+    ids.insert(ids.end(), expected.ids.begin(), expected.ids.end());
+    params.prompt = TokenPrompt{ids};
+    const Outcome turn = AnswerTo(*cached, params);
+    EXPECT_GE(turn.finished.usage.cached_tokens, static_cast<int64_t>(ids.size()) - kBlockTokens);
+    EXPECT_EQ(turn.logprobs, AnswerTo(*plain, params).logprobs);
+    EXPECT_TRUE(AllBlocksComeBack(*cached));
+  }
+}
+
+// Rows that are thrown out and read again, several times, in a cache that is much too small.
+TEST_P(SamenessTest, PreemptionChangesNoBit) {
+  EngineOptions options;
+  options.compute_type = GetParam().compute;
+  options.cache_type = GetParam().cache;
+  const auto roomy = MakeEngine(options);
+  options.kv_cache_bytes = (int64_t{512} << 20) / roomy->model().cache_tokens * 272;
+  for (const bool with_cache : {true, false}) {
+    options.prefix_cache = with_cache;
+    const auto crowded = MakeEngine(options);
+    ASSERT_LE(crowded->model().cache_tokens, 272);
+    std::vector<GenerateParams> requests;
+    std::vector<std::shared_ptr<EventStream>> streams;
+    const std::string text = kText;
+    for (int i = 0; i < 4; ++i) {
+      GenerateParams params = Ask(text.substr(static_cast<size_t>(i) * 30, 120), 60);
+      params.stopping.ignore_eos = true;
+      if (i % 2 == 1) {
+        params.position.kind = position::Rerope{48};
+        params.sampling.temperature = 0.8f;
+        params.seed = 5;
+      }
+      requests.push_back(params);
+      streams.push_back(Start(*crowded, params));
+    }
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const Outcome outcome = Collect(*streams[i]), alone = AnswerTo(*roomy, requests[i]);
+      ASSERT_EQ(outcome.finished.reason, FinishReason::kLength) << outcome.finished.status;
+      EXPECT_EQ(outcome.ids, alone.ids) << "request " << i;
+      EXPECT_EQ(outcome.logprobs, alone.logprobs) << "request " << i;
+    }
+    EXPECT_GT(crowded->Stats().preemptions, 0);
+    EXPECT_TRUE(AllBlocksComeBack(*crowded));
+  }
 }
 
 std::string TypesName(const ::testing::TestParamInfo<Types>& info) {

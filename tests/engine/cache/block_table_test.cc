@@ -15,7 +15,7 @@ TEST(BlockPool, HandsOutEachBlockOnceAndTakesItBack) {
   for (int i = 0; i < 5; ++i) seen.insert(pool.Allocate());
   EXPECT_EQ(seen, (std::set<BlockId>{0, 1, 2, 3, 4}));
   EXPECT_EQ(pool.free(), 0);
-  pool.Free(3);
+  pool.Release(3);
   EXPECT_EQ(pool.free(), 1);
   EXPECT_EQ(pool.Allocate(), 3);
   EXPECT_EQ(pool.used(), 5);

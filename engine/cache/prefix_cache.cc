@@ -1,0 +1,88 @@
+#include "engine/cache/prefix_cache.h"
+
+#include <algorithm>
+
+namespace longhaul {
+namespace {
+
+// splitmix64's finalizer over a running state.
+uint64_t Mix(uint64_t state, uint64_t value) {
+  uint64_t x = state ^ (value + 0x9e3779b97f4a7c15ULL + (state << 6) + (state >> 2));
+  x ^= x >> 30;
+  x *= 0xbf58476d1ce4e5b9ULL;
+  x ^= x >> 27;
+  x *= 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+PrefixCache::PrefixCache(BlockPool& pool) : pool_(pool), entries_(static_cast<size_t>(pool.total())) {
+  pool_.SetOnEvict([this](BlockId block) { Forget(block); });
+}
+
+PrefixHash PrefixCache::Empty(uint64_t scope, const Fingerprint& plan) {
+  return {Mix(Mix(scope, plan[0]), plan[1]), Mix(Mix(~scope, plan[1]), plan[0])};
+}
+
+PrefixHash PrefixCache::Next(const PrefixHash& hash, std::span<const TokenId> tokens) {
+  PrefixHash next = hash;
+  for (TokenId token : tokens) {
+    next.a = Mix(next.a, static_cast<uint64_t>(token));
+    next.b = Mix(next.b, ~static_cast<uint64_t>(token));
+  }
+  return next;
+}
+
+BlockId PrefixCache::Find(const PrefixHash& before, const PrefixHash& with, std::span<const TokenId> tokens) const {
+  const auto found = known_.find(with);
+  if (found == known_.end()) return -1;
+  const Entry& entry = entries_[static_cast<size_t>(found->second)];
+  const bool same = entry.before == before && std::equal(tokens.begin(), tokens.end(), entry.tokens.begin());
+  return same ? found->second : -1;
+}
+
+std::vector<BlockId> PrefixCache::Take(std::span<const TokenId> tokens, int64_t most_blocks, PrefixHash& hash) {
+  std::vector<BlockId> blocks;
+  most_blocks = std::min(most_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
+  for (int64_t b = 0; b < most_blocks; ++b) {
+    const auto of_block = tokens.subspan(static_cast<size_t>(b * kBlockTokens), kBlockTokens);
+    const PrefixHash with = Next(hash, of_block);
+    const BlockId block = Find(hash, with, of_block);
+    if (block < 0) break;
+    pool_.Hold(block);
+    blocks.push_back(block);
+    hash = with;
+  }
+  return blocks;
+}
+
+int64_t PrefixCache::Peek(std::span<const TokenId> tokens, int64_t most_blocks, PrefixHash hash) const {
+  most_blocks = std::min(most_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
+  for (int64_t b = 0; b < most_blocks; ++b) {
+    const auto of_block = tokens.subspan(static_cast<size_t>(b * kBlockTokens), kBlockTokens);
+    const PrefixHash with = Next(hash, of_block);
+    if (Find(hash, with, of_block) < 0) return b;
+    hash = with;
+  }
+  return std::max<int64_t>(most_blocks, 0);
+}
+
+void PrefixCache::Publish(BlockId block, std::span<const TokenId> tokens, PrefixHash& hash) {
+  const PrefixHash with = Next(hash, tokens);
+  if (known_.emplace(with, block).second) {
+    Entry& entry = entries_[static_cast<size_t>(block)];
+    entry.before = hash;
+    entry.with = with;
+    std::copy(tokens.begin(), tokens.end(), entry.tokens.begin());
+    pool_.SetCached(block);
+  }
+  hash = with;
+}
+
+void PrefixCache::Forget(BlockId block) {
+  known_.erase(entries_[static_cast<size_t>(block)].with);
+  ++evictions_;
+}
+
+}  // namespace longhaul

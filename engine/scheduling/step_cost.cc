@@ -1,0 +1,74 @@
+#include "engine/scheduling/step_cost.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace longhaul {
+namespace {
+
+// A step counts half as much after 70 further ones.
+constexpr double kForgetting = 0.99;
+constexpr double kWeightOfGuess = 0.01;
+
+}  // namespace
+
+StepCost::StepCost() {
+  multiples_.fill(1);
+}
+
+StepCost::Vector StepCost::GuessedTerms(const StepWork& work) {
+  // Of a small model on a slow machine.
+  return {2e-3, 1e-3 * static_cast<double>(work.tokens), 1e-4 * static_cast<double>(work.rows), 1e-7 * work.keys};
+}
+
+void StepCost::Observe(const StepWork& work, double seconds) {
+  if (!(seconds > 0) || !std::isfinite(seconds)) return;
+  Vector terms = GuessedTerms(work);
+  for (double& term : terms) term /= seconds;  // relative errors: the outcome is 1
+  for (size_t i = 0; i < kTerms; ++i) {
+    for (size_t j = 0; j < kTerms; ++j) squares_[i][j] = kForgetting * squares_[i][j] + terms[i] * terms[j];
+    products_[i] = kForgetting * products_[i] + terms[i];
+  }
+  Solve();
+}
+
+// Gaussian elimination; the guess's share of the diagonal keeps it regular.
+void StepCost::Solve() {
+  std::array<Vector, kTerms> a = squares_;
+  Vector b = products_;
+  for (size_t i = 0; i < kTerms; ++i) {
+    a[i][i] += kWeightOfGuess;
+    b[i] += kWeightOfGuess;
+  }
+  for (size_t i = 0; i < kTerms; ++i) {
+    for (size_t row = i + 1; row < kTerms; ++row) {
+      const double factor = a[row][i] / a[i][i];
+      for (size_t j = i; j < kTerms; ++j) a[row][j] -= factor * a[i][j];
+      b[row] -= factor * b[i];
+    }
+  }
+  for (size_t i = kTerms; i-- > 0;) {
+    for (size_t j = i + 1; j < kTerms; ++j) b[i] -= a[i][j] * multiples_[j];
+    multiples_[i] = b[i] / a[i][i];
+  }
+  for (double& multiple : multiples_) multiple = std::max(multiple, 0.0);
+}
+
+double StepCost::Predict(const StepWork& work) const {
+  const Vector terms = GuessedTerms(work);
+  double seconds = 0;
+  for (size_t i = 0; i < kTerms; ++i) seconds += multiples_[i] * terms[i];
+  return seconds;
+}
+
+int64_t StepCost::TokensWithin(double seconds, const StepWork& work, int64_t length, int64_t most) const {
+  int64_t fits = 1, too_many = std::max<int64_t>(most, 1) + 1;
+  while (too_many - fits > 1) {
+    const int64_t n = (fits + too_many) / 2;
+    (Predict(work.With(n, length)) <= seconds ? fits : too_many) = n;
+  }
+  return fits;
+}
+
+}  // namespace longhaul
