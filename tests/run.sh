@@ -18,6 +18,9 @@ say "Checking the wire and the arrows of the house"
 HOME=$LONGHAUL_CACHE "$venv/bin/buf" lint proto || fail "buf lint: the lines above name what to change in proto/"
 "$venv/bin/python" tests/check_arrows.py
 
+say "Checking the files of the container image"
+"$venv/bin/pytest" -q -p no:cacheprovider tests/deploy || fail "the lines above name what to change in the image's files"
+
 say "Running the C++ tests"
 ctest --test-dir build/release --output-on-failure --parallel 2 || fail "a test failed: its output stands above"
 
