@@ -10,8 +10,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
+#include "engine/base/overload.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/work_queue.h"
@@ -20,8 +22,10 @@
 #include "engine/model/model_runner.h"
 #include "engine/prompt_encoder.h"
 #include "engine/request_preparer.h"
+#include "engine/request_registry.h"
 #include "engine/request_state.h"
 #include "engine/scheduling/scheduler.h"
+#include "engine/step_rates.h"
 
 namespace longhaul {
 namespace {
@@ -46,6 +50,8 @@ class EngineImpl : public Engine {
 
   std::shared_ptr<EventStream> Submit(Request request, std::function<void()> on_ready) override;
   void Cancel(EventStream& stream) override;
+  std::vector<RequestInfo> ListRequests() const override { return registry_.List(Clock::now()); }
+  int64_t CancelRequest(const std::string& id) override;
   bool Drain(std::chrono::milliseconds timeout) override;
   void RunOnTextPool(std::function<void()> work) override { text_pool_->Add(std::move(work)); }
   absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special,
@@ -70,6 +76,8 @@ class EngineImpl : public Engine {
   void Loop();
   bool TakeArrivals();  // false when the engine stops
   void DropEnded(Clock::time_point now);
+  // Ends what would have its first step now and cannot be read before its deadline; whether there was any.
+  bool DropHopeless(Clock::time_point now);
   // When its reader has taken nothing for too long; none while there is room for more.
   std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
   void RunStep(const Batch& batch);
@@ -84,10 +92,13 @@ class EngineImpl : public Engine {
   const PositionResolver positions_;
   ModelInfo info_;
 
+  RequestRegistry registry_;
+
   // The engine thread's own.
   BlockPool pool_;
   Scheduler scheduler_;
   std::unordered_map<Group*, StatePtr> active_;
+  StepRates rates_;
 
   std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
   mutable Mutex mutex_;
@@ -100,6 +111,7 @@ class EngineImpl : public Engine {
   int64_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not finished
   CondVar all_finished_;
   EngineStats stats_ ABSL_GUARDED_BY(mutex_);
+  std::optional<double> tokens_per_second_ ABSL_GUARDED_BY(mutex_);  // of rates_
 
   RequestPreparer preparer_;
   std::unique_ptr<WorkQueue> text_pool_;
@@ -114,6 +126,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::uniqu
       runner_(std::move(runner)),
       positions_(std::move(positions)),
       info_(DescribeModel(model_, *encoder_, *runner_, positions_)),
+      registry_({options.max_client_requests, options.max_client_queued_tokens}),
       pool_(runner_->n_blocks()),
       scheduler_({.max_tokens = runner_->limits().max_tokens,
                   .max_logit_rows = runner_->limits().max_logit_rows,
@@ -157,9 +170,12 @@ absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<TokenId>& i
 }
 
 EngineStats EngineImpl::Stats() const {
+  const int64_t waiting_tokens = registry_.queued_tokens();
   MutexLock lock(mutex_);
   EngineStats stats = stats_;
   stats.waiting = waiting_.load();
+  stats.waiting_tokens = waiting_tokens;
+  stats.retry_after = RetryAfter(waiting_tokens, tokens_per_second_);
   return stats;
 }
 
@@ -167,6 +183,10 @@ EngineStats EngineImpl::Stats() const {
 
 std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<void()> on_ready) {
   const Clock::time_point submitted = Clock::now();
+  if (!request.deadline.has_value() && options_.max_request_time.count() > 0) {
+    request.max_time = options_.max_request_time;
+    request.deadline = submitted + request.max_time;
+  }
   auto stream = std::make_shared<EventStream>(options_.events_per_stream, std::move(on_ready));
   bool draining = false;
   {
@@ -180,16 +200,29 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
   }
   if (waiting_.fetch_add(1) >= options_.max_queue) {
     waiting_.fetch_sub(1);
-    Refuse(*stream, absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", options_.max_queue,
-                                                              " requests are waiting (--max-queue); try again later")));
+    Refuse(*stream,
+           OverloadError(absl::StrCat("the queue is full: ", options_.max_queue, " requests are waiting (--max-queue)"),
+                         {.reason = "QUEUE_FULL",
+                          .flag = "--max-queue",
+                          .limit = absl::StrCat(options_.max_queue),
+                          .retry_after = Stats().retry_after}));
+    return stream;
+  }
+  auto record = registry_.Add(request, stream, submitted, Stats().retry_after);
+  if (!record.ok()) {
+    waiting_.fetch_sub(1);
+    Refuse(*stream, record.status());
     return stream;
   }
   stream->SetOnRoom([this] { Wake(); });
-  text_pool_->Add([this, request = std::move(request), stream, submitted]() mutable {
+  text_pool_->Add([this, request = std::move(request), record = *std::move(record), stream, submitted]() mutable {
     absl::StatusOr<StatePtr> state = preparer_.Prepare(std::move(request), stream, submitted);
-    if (!state.ok()) {
+    absl::Status status = state.status();
+    if (status.ok()) status = (*state)->Track(record, Stats().retry_after);
+    record.reset();  // the state holds it, or nobody
+    if (!status.ok()) {
       waiting_.fetch_sub(1);
-      Refuse(*stream, state.status());
+      Refuse(*stream, std::move(status));
       return;
     }
     (*state)->set_progress_interval(options_.progress_interval);
@@ -214,6 +247,12 @@ void EngineImpl::Cancel(EventStream& stream) {
   Wake();
 }
 
+int64_t EngineImpl::CancelRequest(const std::string& id) {
+  const int64_t cancelled = registry_.Cancel(id);
+  if (cancelled > 0) Wake();
+  return cancelled;
+}
+
 bool EngineImpl::Drain(std::chrono::milliseconds timeout) {
   const Clock::time_point deadline = Clock::now() + timeout;
   MutexLock lock(mutex_);
@@ -235,6 +274,8 @@ void EngineImpl::Loop() {
     DropEnded(Clock::now());
     for (auto& [group, state] : active_) group->paused = !state->stream().HasRoom();
     const Batch& batch = scheduler_.NextBatch(Seconds(Clock::now()));
+    const bool dropped = DropHopeless(Clock::now());
+    for (const auto& [group, state] : active_) state->PublishProgress();
     {
       MutexLock lock(mutex_);
       stats_.running = scheduler_.running();
@@ -246,9 +287,9 @@ void EngineImpl::Loop() {
       stats_.computed_prompt_tokens = scheduler_.stats().computed_prompt_tokens;
       stats_.cached_prompt_tokens = scheduler_.stats().cached_prompt_tokens;
       // After a step the loop looks again at once.
-      attention_ = attention_ || !batch.rows.empty();
+      attention_ = attention_ || dropped || !batch.rows.empty();
     }
-    if (!batch.rows.empty()) RunStep(batch);
+    if (!dropped && !batch.rows.empty()) RunStep(batch);
   }
 }
 
@@ -291,7 +332,7 @@ void EngineImpl::DropEnded(Clock::time_point now) {
       state->Finish(FinishReason::kCancelled, absl::CancelledError("the request was cancelled"), now);
       ended.push_back(group);
     } else if (deadline.has_value() && *deadline <= now) {
-      state->Finish(FinishReason::kDeadline, absl::DeadlineExceededError("the request's deadline has passed"), now);
+      state->Finish(FinishReason::kDeadline, DeadlineError(state->request()), now);
       ended.push_back(group);
     } else if (const auto stalls = StallsAt(*state); stalls.has_value() && *stalls <= now) {
       state->Finish(
@@ -303,6 +344,29 @@ void EngineImpl::DropEnded(Clock::time_point now) {
     }
   }
   for (Group* group : ended) End(*group);
+}
+
+bool EngineImpl::DropHopeless(Clock::time_point now) {
+  // The prompt's reading time is a lower bound; it must exceed what is left so many times.
+  constexpr double kClearly = 4;
+  std::vector<Group*> hopeless;
+  for (Group* group : scheduler_.scheduled()) {
+    RequestState& state = *active_.at(group);
+    // What is read now leaves out what the cache holds: before a request is scheduled that is not known.
+    const std::optional<double> needed = rates_.SecondsToRead(group->Remaining());
+    if (state.was_scheduled() || !state.request().deadline.has_value() || !needed.has_value()) continue;
+    const double left = std::chrono::duration<double>(*state.request().deadline - now).count();
+    if (*needed <= kClearly * left) continue;
+    state.Finish(
+        FinishReason::kDeadline,
+        absl::DeadlineExceededError(absl::StrFormat(
+            "the deadline leaves %.3f s, reading the prompt's %d tokens takes at least about %.3f s: not begun",
+            std::max(left, 0.0), group->Remaining(), *needed)),
+        now);
+    hopeless.push_back(group);
+  }
+  for (Group* group : hopeless) End(*group);
+  return !hopeless.empty();
 }
 
 void EngineImpl::End(Group& group) {
@@ -345,13 +409,17 @@ void EngineImpl::RunStep(const Batch& batch) {
     return runner_->Collect(ticket);
   }();
   const Clock::time_point end = Clock::now();
+  const double seconds = std::chrono::duration<double>(end - begin).count();
+  int64_t decode_tokens = 0, prefill_tokens = 0;
+  for (const BatchRow& row : batch.rows) (row.n_new == 1 ? decode_tokens : prefill_tokens) += row.n_new;
+  rates_.AddStep(prefill_tokens, decode_tokens, seconds);
   {
     MutexLock lock(mutex_);
     ++stats_.steps;
-    stats_.busy_seconds += std::chrono::duration<double>(end - begin).count();
-    for (const BatchRow& row : batch.rows) {
-      (row.n_new == 1 ? stats_.decode_tokens : stats_.prefill_tokens) += row.n_new;
-    }
+    stats_.busy_seconds += seconds;
+    stats_.decode_tokens += decode_tokens;
+    stats_.prefill_tokens += prefill_tokens;
+    tokens_per_second_ = rates_.tokens_per_second();
   }
   if (!result.ok()) {
     LogError("a step failed: ", result.status().message());

@@ -15,6 +15,7 @@
 #include "engine/model_info.h"
 #include "engine/position/position_resolver.h"
 #include "engine/request.h"
+#include "engine/request_info.h"
 
 namespace longhaul {
 
@@ -22,11 +23,14 @@ struct EngineOptions {
   std::string model_path;
   ComputeType compute_type = ComputeType::kAuto;
   CacheType cache_type = CacheType::kAuto;
-  int threads = 0;                 // 0: one per core
-  int64_t kv_cache_bytes = 0;      // 0: a quarter of the machine's memory
-  int64_t max_queue = 256;         // requests that wait; further ones are refused
-  int64_t max_request_tokens = 0;  // prompt and answer together; 0 = no bound of its own
-  int64_t max_batch_tokens = 512;  // of one step
+  int threads = 0;                                // 0: one per core
+  int64_t kv_cache_bytes = 0;                     // 0: a quarter of the machine's memory
+  int64_t max_queue = 256;                        // requests that wait; further ones are refused
+  int64_t max_request_tokens = 0;                 // prompt and answer together; 0 = no bound of its own
+  int64_t max_client_requests = 0;                // of one client at a time, that wait or run; 0: no limit
+  int64_t max_client_queued_tokens = 0;           // row-tokens of one client's requests that wait; 0: no limit
+  std::chrono::milliseconds max_request_time{0};  // the deadline of a request that has none; 0: none
+  int64_t max_batch_tokens = 512;                 // of one step
   // What a step in which answers are made should take at most, the prompts that it reads included; 0: the larger of 20
   // ms and twice what the answers alone take.
   std::chrono::milliseconds step_target{0};
@@ -43,6 +47,8 @@ struct EngineOptions {
 
 struct EngineStats {
   int64_t running = 0, waiting = 0;
+  int64_t waiting_tokens = 0;                 // of the prompts that wait, of all rows
+  double retry_after = 1;                     // seconds after which a request that is refused now should try again
   int64_t blocks_total = 0, blocks_used = 0;  // used: held by requests
   int64_t blocks_cached = 0;                  // not used, and their content is known
   int64_t preemptions = 0, cache_evictions = 0;
@@ -60,13 +66,19 @@ class Engine {
   // Cancels what runs and joins the threads.
   virtual ~Engine() = default;
 
-  // Returns at once. Everything that happens, also a refusal (INVALID_ARGUMENT naming the field, RESOURCE_EXHAUSTED
-  // when the queue is full, UNAVAILABLE while draining), arrives as an event; Finished is always the last. `on_ready`:
-  // see EventStream.
+  // Returns at once. Everything that happens, also a refusal (INVALID_ARGUMENT naming the field, an Overload when
+  // the queue is full or its client has too much in it, UNAVAILABLE while draining), arrives as an event; Finished is
+  // always the last. `on_ready`: see EventStream.
   virtual std::shared_ptr<EventStream> Submit(Request request, std::function<void()> on_ready) = 0;
 
   // EventStream::Cancel, and wakes the engine to see it.
   virtual void Cancel(EventStream& stream) = 0;
+
+  // The requests that have not finished, in the order of their arrival, as of the last step. Waits for no step.
+  virtual std::vector<RequestInfo> ListRequests() const = 0;
+
+  // Cancels all requests of this id, and says how many there were that nobody had cancelled yet.
+  virtual int64_t CancelRequest(const std::string& id) = 0;
 
   // Refuses new requests from now on and waits until the running and waiting ones have finished, or until `timeout`
   // (then they are cancelled). Returns whether all finished by themselves.

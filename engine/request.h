@@ -66,8 +66,13 @@ struct Request {
   std::string id;      // for logs; not necessarily unique
   std::string client;  // who asks
   std::variant<GenerateParams, ScoreParams> params;
+  int priority = 0;  // -100..100, larger first
   std::optional<Clock::time_point> deadline;
+  std::chrono::milliseconds max_time{0};  // above 0: the deadline is not the client's, but so long after Submit
 };
+
+// DEADLINE_EXCEEDED of a request whose deadline has passed: says whose it was.
+absl::Status DeadlineError(const Request& request);
 
 // --- Events of a stream, in order: Started, Progress..., Chunk... or ScoreChunk..., Finished ---
 

@@ -61,7 +61,7 @@ RequestPreparer::Room RequestPreparer::MostTokensInAnyMode() const {
 
 absl::Status RequestPreparer::CheckWanted(const Request& request, const EventStream& stream) const {
   if (request.deadline.has_value() && *request.deadline <= Clock::now()) {
-    return absl::DeadlineExceededError("the request's deadline has passed");
+    return DeadlineError(request);
   }
   if (stream.cancelled() || gives_up_.load()) return absl::CancelledError("the request was cancelled");
   return absl::OkStatus();

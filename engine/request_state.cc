@@ -1,7 +1,11 @@
 #include "engine/request_state.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/status_macros.h"
 
 namespace longhaul {
 namespace {
@@ -32,6 +36,13 @@ const char* Name(FinishReason reason) {
   return "unknown";
 }
 
+absl::Status DeadlineError(const Request& request) {
+  if (request.max_time.count() == 0) return absl::DeadlineExceededError("the request's deadline has passed");
+  return absl::DeadlineExceededError(
+      absl::StrCat("the request took longer than ", request.max_time.count(),
+                   " ms, what the server allows without a deadline (--max-request-time)"));
+}
+
 RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
                            Started started, RotaryPlan plan)
     : request_(std::move(request)),
@@ -52,6 +63,7 @@ void RequestState::BeforeStep(Clock::time_point now) {
   if (!was_scheduled_) {
     was_scheduled_ = true;
     first_step_ = last_progress_ = now;
+    if (record_ != nullptr) record_->LeaveQueue();
   }
   PrepareSampler();
 }
@@ -93,7 +105,28 @@ void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_
   if (was_scheduled_) finished.timings.prefill = Seconds((is_prompt_read_ ? prompt_read_ : now) - first_step_);
   if (is_prompt_read_) finished.timings.decode = Seconds(now - prompt_read_);
   if (completion_tokens_ > 0) finished.timings.first_token = Seconds(first_token_ - submitted_);
+  record_.reset();  // the client may ask for the next one as soon as it reads this
   Emit(std::move(finished));
+}
+
+absl::Status RequestState::Track(std::shared_ptr<RequestRecord> record, double retry_after) {
+  int64_t row_tokens = 0;
+  for (const Sequence& row : group_.rows) row_tokens += std::ssize(row.tokens);
+  LH_RETURN_IF_ERROR(record->Enqueue(started_.position, std::ssize(group_.rows), row_tokens, retry_after));
+  record_ = std::move(record);
+  return absl::OkStatus();
+}
+
+void RequestState::PublishProgress() const {
+  if (record_ == nullptr) return;
+  RequestProgress progress;
+  if (was_scheduled_) progress.phase = is_prompt_read_ ? RequestPhase::kDecode : RequestPhase::kPrefill;
+  progress.tokens_generated = completion_tokens_;
+  for (const Sequence& row : group_.rows) {
+    progress.tokens_read += std::min(row.n_computed, std::ssize(row.tokens) - completion_tokens_);
+    progress.blocks += std::ssize(row.blocks.blocks()) + std::ssize(row.ring.blocks());
+  }
+  record_->SetProgress(progress);
 }
 
 GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,

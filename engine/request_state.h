@@ -10,6 +10,7 @@
 #include "engine/decoding/stop_matcher.h"
 #include "engine/event_stream.h"
 #include "engine/request.h"
+#include "engine/request_registry.h"
 #include "engine/scheduling/group.h"
 #include "engine/text/detokenizer.h"
 
@@ -48,6 +49,12 @@ class RequestState {
 
   bool was_scheduled() const { return was_scheduled_; }
 
+  // Takes over its entry in the registry, until Finish, and counts its tokens there as waiting. An Overload when its
+  // client may not queue so many: then it is not to run. Once, before the first step.
+  absl::Status Track(std::shared_ptr<RequestRecord> record, double retry_after);
+  // Writes how far it is into that entry.
+  void PublishProgress() const;
+
  protected:
   virtual void PrepareSampler() {}
   virtual void OnSampled(const SamplerResult& sampled, Clock::time_point now) = 0;
@@ -67,6 +74,7 @@ class RequestState {
 
  private:
   std::shared_ptr<EventStream> stream_;
+  std::shared_ptr<RequestRecord> record_;  // null once it has finished
   Started started_;
   std::chrono::milliseconds progress_interval_{500};
   Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_progress_;

@@ -60,7 +60,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   std::string compute_type = "auto", cache_type = "auto";
   std::string prefix_cache = "on";
   double step_seconds = 0, reserve_seconds = 5;
-  double drain_seconds = 30, stall_seconds = 60, keepalive_seconds = 30;
+  double drain_seconds = 30, stall_seconds = 60, keepalive_seconds = 30, request_seconds = 0;
   CLI::App app{
       "Serves a language model over gRPC.\n"
       "  longhaul-server --model model.gguf\n"
@@ -102,6 +102,16 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--prefix-cache", prefix_cache, "whether beginnings of texts that were read before are computed again")
       ->check(CLI::IsMember({"on", "off"}));
   Add(app, "--max-request-tokens", flags.engine.max_request_tokens, "tokens of prompt and answer together; 0: no bound")
+      ->check(CLI::NonNegativeNumber);
+  Add(app, "--max-request-time", request_seconds,
+      "ends a request without a deadline after so long, as in 10m; 0s: never")
+      ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
+      ->check(Within(0, 1e6, "0s to 1e6s"));
+  Add(app, "--max-client-requests", flags.engine.max_client_requests,
+      "requests that one client (x-client-id, else its address) may have at a time; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
+  Add(app, "--max-client-queued-tokens", flags.engine.max_client_queued_tokens,
+      "tokens of prompts, of all their rows, that one client may have in the queue; 0: no limit")
       ->check(CLI::NonNegativeNumber);
   Add(app, "--max-message-size", message_bytes, "of one gRPC message, as in 64MiB")
       ->transform(bytes)
@@ -153,6 +163,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   flags.engine.reserve_after = milliseconds(reserve_seconds);
   flags.engine.prefix_cache = prefix_cache == "on";
   flags.engine.stream_stall_timeout = milliseconds(stall_seconds);
+  flags.engine.max_request_time = milliseconds(request_seconds);
   flags.server.keepalive_time = milliseconds(keepalive_seconds);
   flags.drain_timeout = milliseconds(drain_seconds);
   return flags;

@@ -19,10 +19,10 @@ absl::Status CheckTurns(std::span<const ChatTurn> turns) {
     for (std::string_view role : kRoles) known = known || turns[i].role == role;
     if (!known) {
       return absl::InvalidArgumentError(
-          absl::StrCat("messages[", i, "].role is ", Quoted(turns[i].role), ", not one of system, user, assistant"));
+          absl::StrCat("messages[", i, "].role: ", Quoted(turns[i].role), " is not one of system, user, assistant"));
     }
     if (const size_t invalid = FirstInvalidUtf8(turns[i].content); invalid != turns[i].content.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("messages[", i, "].content is not UTF-8 at byte ", invalid));
+      return absl::InvalidArgumentError(absl::StrCat("messages[", i, "].content: not UTF-8 at byte ", invalid));
     }
   }
   return absl::OkStatus();

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -62,6 +63,15 @@ TEST_F(EngineThreadsTest, EveryClientGetsItsOwnAnswerWhole) {
   constexpr int kClients = 4, kRequests = 40;
   std::map<int, std::vector<TokenId>> alone;
   for (int number = 0; number < 60; ++number) alone[number] = AnswerTo(*engine_, Numbered(number)).ids;
+  std::atomic<bool> done{false};
+  std::thread looking([&] {
+    while (!done) {
+      for (const RequestInfo& info : engine_->ListRequests()) {
+        EXPECT_LE(info.progress.tokens_read, info.prompt_tokens);
+        EXPECT_LE(info.progress.tokens_generated, 40);
+      }
+    }
+  });
   std::vector<std::thread> clients;
   for (int client = 0; client < kClients; ++client) {
     clients.emplace_back([&, client] {
@@ -80,6 +90,9 @@ TEST_F(EngineThreadsTest, EveryClientGetsItsOwnAnswerWhole) {
     });
   }
   for (std::thread& client : clients) client.join();
+  done = true;
+  looking.join();
+  EXPECT_TRUE(engine_->ListRequests().empty());
   EXPECT_TRUE(engine_->Drain(std::chrono::seconds(30)));
   EXPECT_TRUE(AllBlocksComeBack(*engine_));
 }

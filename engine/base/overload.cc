@@ -1,0 +1,40 @@
+#include "engine/base/overload.h"
+
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/base/strings.h"
+
+namespace longhaul {
+namespace {
+
+// Payloads of the status.
+constexpr const char kReason[] = "longhaul/reason", kFlag[] = "longhaul/flag", kLimit[] = "longhaul/limit",
+                     kRetryAfter[] = "longhaul/retry-after";
+
+std::string Payload(const absl::Status& status, const char* name) {
+  const absl::optional<absl::Cord> found = status.GetPayload(name);
+  return found.has_value() ? std::string(*found) : std::string();
+}
+
+}  // namespace
+
+absl::Status OverloadError(std::string_view message, const Overload& overload) {
+  absl::Status status = absl::ResourceExhaustedError(
+      absl::StrFormat("%s; try again in about %.1f s", ToAbsl(message), overload.retry_after));
+  status.SetPayload(kReason, absl::Cord(overload.reason));
+  status.SetPayload(kFlag, absl::Cord(overload.flag));
+  status.SetPayload(kLimit, absl::Cord(overload.limit));
+  status.SetPayload(kRetryAfter, absl::Cord(absl::StrCat(overload.retry_after)));
+  return status;
+}
+
+std::optional<Overload> OverloadOf(const absl::Status& status) {
+  Overload overload{Payload(status, kReason), Payload(status, kFlag), Payload(status, kLimit)};
+  if (overload.reason.empty()) return std::nullopt;
+  if (!absl::SimpleAtod(Payload(status, kRetryAfter), &overload.retry_after)) return std::nullopt;
+  return overload;
+}
+
+}  // namespace longhaul
