@@ -55,6 +55,18 @@ v1::FinishReason ToWire(FinishReason reason) {
   return v1::FINISH_REASON_UNSPECIFIED;
 }
 
+v1::RequestState ToWire(RequestPhase phase) {
+  switch (phase) {
+    case RequestPhase::kWaiting:
+      return v1::REQUEST_STATE_WAITING;
+    case RequestPhase::kPrefill:
+      return v1::REQUEST_STATE_PREFILL;
+    case RequestPhase::kDecode:
+      return v1::REQUEST_STATE_DECODE;
+  }
+  return v1::REQUEST_STATE_UNSPECIFIED;
+}
+
 v1::Progress ToWire(const Progress& progress) {
   v1::Progress out;
   out.set_prefilled_tokens(static_cast<uint64_t>(progress.prefilled_tokens));
@@ -185,6 +197,22 @@ bool Coalesce(const Event& event, v1::ScoreResponse& response) {
   if (chunk == nullptr || !response.has_scores() || IsLarge(response)) return false;
   Append(*chunk, *response.mutable_scores());
   return true;
+}
+
+v1::RequestInfo ToWire(const RequestInfo& info) {
+  v1::RequestInfo out;
+  out.set_id(info.id);
+  out.set_client(info.client);
+  *out.mutable_position() = ToWire(info.position);
+  out.set_state(ToWire(info.progress.phase));
+  out.set_rows(static_cast<uint32_t>(info.rows));
+  out.set_prompt_tokens(static_cast<uint64_t>(info.prompt_tokens));
+  out.set_tokens_read(static_cast<uint64_t>(info.progress.tokens_read));
+  out.set_tokens_generated(static_cast<uint64_t>(info.progress.tokens_generated));
+  out.set_age(info.age);
+  out.set_blocks(static_cast<uint64_t>(info.progress.blocks));
+  out.set_priority(info.priority);
+  return out;
 }
 
 v1::GetModelResponse ToWire(const ModelInfo& model, const EngineStats& stats) {

@@ -2,6 +2,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "longhaul/v1/admin.pb.h"
 #include "longhaul/v1/inference.pb.h"
 
 // Plain structs of the engine to messages of the wire and back. REQUIRES: requests were validated.
@@ -25,6 +26,7 @@ void ToWire(const Event& event, v1::ScoreResponse& response);
 bool Coalesce(const Event& event, v1::GenerateResponse& response);
 bool Coalesce(const Event& event, v1::ScoreResponse& response);
 
+v1::RequestInfo ToWire(const RequestInfo& info);
 v1::GetModelResponse ToWire(const ModelInfo& model, const EngineStats& stats);
 
 }  // namespace longhaul

@@ -1,7 +1,5 @@
 #include "server/inference_service.h"
 
-#include <grpcpp/support/proto_buffer_reader.h>
-
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -17,43 +15,14 @@
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/text/utf8.h"
+#include "server/client_name.h"
 #include "server/conversions.h"
-#include "server/message_shape.h"
 #include "server/position_conversion.h"
-#include "server/request_validation.h"
+#include "server/raw_message.h"
 #include "server/status_conversion.h"
 
 namespace longhaul {
 namespace {
-
-// Parses a request and frees its bytes, which gRPC would keep until the end of the call.
-template <typename Message>
-absl::StatusOr<Message> TakeMessage(const grpc::ByteBuffer& buffer) {
-  {
-    grpc::ByteBuffer copy(buffer);  // shares the bytes; reading takes the buffer apart
-    grpc::ProtoBufferReader reader(&copy);
-    if (absl::Status status = CheckShape(reader, *Message::descriptor()); !status.ok()) return status;
-  }
-  Message message;
-  // Nobody else reads it, and what gRPC made is not const.
-  if (!grpc::SerializationTraits<Message>::Deserialize(&const_cast<grpc::ByteBuffer&>(buffer), &message).ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("the message is no ", Message::descriptor()->full_name(),
-                                                   ": it is malformed, or a text in it is not UTF-8"));
-  }
-  if (absl::Status status = Validate(message); !status.ok()) return status;
-  return message;
-}
-
-template <typename Message>
-void Serialize(const Message& message, grpc::ByteBuffer& buffer) {
-  buffer.Clear();
-  bool own_buffer = false;
-  grpc::SerializationTraits<Message>::Serialize(message, &buffer, &own_buffer);
-}
-
-absl::Status Loading() {
-  return absl::UnavailableError("the model is still being loaded");
-}
 
 // A name that the client gave in its metadata, else `fallback`. It is logged and sent back, and gRPC ends the process
 // over a header that it may receive but not send: INVALID_ARGUMENT unless all of it is printable ASCII.
@@ -90,7 +59,7 @@ std::optional<Clock::time_point> DeadlineOf(const grpc::CallbackServerContext& c
 absl::StatusOr<Request> RequestFor(grpc::CallbackServerContext& context) {
   Request request;
   LH_ASSIGN_OR_RETURN(request.id, NameFrom(context, "x-request-id", MadeUpId()));
-  LH_ASSIGN_OR_RETURN(request.client, NameFrom(context, "x-client-id", context.peer()));
+  LH_ASSIGN_OR_RETURN(request.client, NameFrom(context, "x-client-id", ClientOfPeer(context.peer())));
   context.AddInitialMetadata("x-request-id", request.id);
   request.deadline = DeadlineOf(context);
   return request;
@@ -193,12 +162,14 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
                                                                      const grpc::ByteBuffer* buffer) {
   Engine* const engine = engine_.load();
   if (engine == nullptr) return new Refusal(Loading());
-  absl::StatusOr<std::shared_ptr<void>> share = budget_.Take(static_cast<int64_t>(buffer->Length()));
+  absl::StatusOr<std::shared_ptr<void>> share =
+      budget_.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
   if (!share.ok()) return new Refusal(share.status());
   absl::StatusOr<RequestMessage> message = TakeMessage<RequestMessage>(*buffer);
   if (!message.ok()) return new Refusal(message.status());
   absl::StatusOr<Request> request = RequestFor(*context);
   if (!request.ok()) return new Refusal(request.status());
+  request->priority = message->priority();
   auto params = FromWire(*std::move(message));
   if (!params.ok()) return new Refusal(params.status());
   request->params = *std::move(params);
@@ -247,7 +218,8 @@ grpc::ServerUnaryReactor* InferenceService::UnaryOnTextPool(grpc::CallbackServer
     reactor->Finish(ToGrpc(Loading()));
     return reactor;
   }
-  absl::StatusOr<std::shared_ptr<void>> share = budget_.Take(static_cast<int64_t>(buffer->Length()));
+  absl::StatusOr<std::shared_ptr<void>> share =
+      budget_.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
   absl::StatusOr<RequestMessage> request =
       share.ok() ? TakeMessage<RequestMessage>(*buffer) : absl::StatusOr<RequestMessage>(share.status());
   if (!request.ok()) {

@@ -31,7 +31,7 @@ absl::Status CheckChat(const v1::Chat& chat) {
     const std::string& role = chat.messages(i).role();
     if (role != "system" && role != "user" && role != "assistant") {
       return absl::InvalidArgumentError(
-          absl::StrCat("prompt.chat.messages[", i, "].role is ", Quoted(role), ", not one of system, user, assistant"));
+          absl::StrCat("prompt.chat.messages[", i, "].role: ", Quoted(role), " is not one of system, user, assistant"));
     }
   }
   return absl::OkStatus();
@@ -95,9 +95,14 @@ absl::Status CheckStopping(const v1::Stopping& s) {
   return absl::OkStatus();
 }
 
+absl::Status CheckPriority(int32_t priority) {
+  return CheckRange("priority", priority, -100, 100, "-100 to 100");
+}
+
 }  // namespace
 
 absl::Status Validate(const v1::GenerateRequest& request) {
+  LH_RETURN_IF_ERROR(CheckPriority(request.priority()));
   LH_RETURN_IF_ERROR(CheckPrompt(request.prompt()));
   LH_RETURN_IF_ERROR(CheckSampling(request.sampling()));
   LH_RETURN_IF_ERROR(CheckStopping(request.stopping()));
@@ -108,6 +113,7 @@ absl::Status Validate(const v1::GenerateRequest& request) {
 }
 
 absl::Status Validate(const v1::ScoreRequest& request) {
+  LH_RETURN_IF_ERROR(CheckPriority(request.priority()));
   LH_RETURN_IF_ERROR(CheckPrompt(request.prompt()));
   constexpr uint64_t kMost = uint64_t{1} << 62;
   if (request.from_token() > kMost) {
@@ -134,6 +140,11 @@ absl::Status Validate(const v1::TokenizeRequest& request) {
 
 absl::Status Validate(const v1::DetokenizeRequest& request) {
   if (request.token_ids().ids().empty()) return absl::InvalidArgumentError("token_ids: there are none");
+  return absl::OkStatus();
+}
+
+absl::Status Validate(const v1::CancelRequestRequest& request) {
+  if (request.id().empty()) return absl::InvalidArgumentError("id: not given; `longhaul ps` lists the requests");
   return absl::OkStatus();
 }
 

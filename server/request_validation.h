@@ -1,6 +1,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "longhaul/v1/admin.pb.h"
 #include "longhaul/v1/inference.pb.h"
 
 namespace longhaul {
@@ -10,6 +11,12 @@ absl::Status Validate(const v1::GenerateRequest& request);
 absl::Status Validate(const v1::ScoreRequest& request);
 absl::Status Validate(const v1::TokenizeRequest& request);
 absl::Status Validate(const v1::DetokenizeRequest& request);
-inline absl::Status Validate(const v1::GetModelRequest&) { return absl::OkStatus(); }
+inline absl::Status Validate(const v1::GetModelRequest&) {
+  return absl::OkStatus();
+}
+inline absl::Status Validate(const v1::ListRequestsRequest&) {
+  return absl::OkStatus();
+}
+absl::Status Validate(const v1::CancelRequestRequest& request);
 
 }  // namespace longhaul

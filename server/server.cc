@@ -37,6 +37,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);
+  builder.RegisterService(&server->admin_);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
     return absl::UnavailableError(
@@ -62,6 +63,7 @@ void Server::SetServing(bool serving) {
 void Server::Serve(Engine& engine) {
   engine_ = &engine;
   service_.SetEngine(&engine);
+  admin_.SetEngine(&engine);
   SetServing(true);
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
+#include "server/admin_service.h"
 #include "server/inference_service.h"
 
 namespace longhaul {
@@ -18,7 +19,7 @@ struct ServerOptions {
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
 };
 
-// A gRPC server with InferenceService, grpc.health.v1 and reflection.
+// A gRPC server with InferenceService, AdminService, grpc.health.v1 and reflection.
 class Server {
  public:
   // Listens at once, NOT_SERVING until Serve. UNAVAILABLE when the address cannot be bound.
@@ -41,6 +42,7 @@ class Server {
   void SetServing(bool serving);
 
   InferenceService service_;
+  AdminService admin_;
   std::unique_ptr<grpc::Server> server_;
   Engine* engine_ = nullptr;
   int port_ = 0;

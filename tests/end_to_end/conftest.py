@@ -25,7 +25,7 @@ def stubs(tmp_path_factory):
     out = tmp_path_factory.mktemp("stubs")
     subprocess.run(
         [sys.executable, "-m", "grpc_tools.protoc", f"-I{ROOT / 'proto'}", f"--python_out={out}",
-         f"--grpc_python_out={out}", "longhaul/v1/inference.proto"],
+         f"--grpc_python_out={out}", "longhaul/v1/inference.proto", "longhaul/v1/admin.proto"],
         check=True,
     )
     sys.path.insert(0, str(out))
@@ -81,6 +81,14 @@ def stub(server, stubs):
         made = rpc.InferenceServiceStub(channel)
         server.wait_until_serving(made, pb)
         yield made
+
+
+@pytest.fixture(scope="session")
+def admin_stubs(stubs):
+    """The modules (admin_pb2, admin_pb2_grpc)."""
+    from longhaul.v1 import admin_pb2, admin_pb2_grpc
+
+    return admin_pb2, admin_pb2_grpc
 
 
 @pytest.fixture

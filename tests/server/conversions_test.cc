@@ -109,6 +109,34 @@ TEST(Conversions, FinishedCarriesUsageAndTimings) {
   EXPECT_EQ(wire.timings().first_token(), 4);
 }
 
+TEST(Conversions, WhatAnOperatorSeesArrivesWhole) {
+  RequestInfo info;
+  info.id = "r";
+  info.client = "c";
+  info.priority = -3;
+  info.position.kind = position::Rerope{64};
+  info.rows = 2;
+  info.prompt_tokens = 30;
+  info.age = 1.5;
+  info.progress = {RequestPhase::kPrefill, 20, 4, 5};
+  const v1::RequestInfo wire = ToWire(info);
+  EXPECT_EQ(wire.id(), "r");
+  EXPECT_EQ(wire.client(), "c");
+  EXPECT_EQ(wire.priority(), -3);
+  EXPECT_EQ(wire.position().rerope().window(), 64u);
+  EXPECT_EQ(wire.state(), v1::REQUEST_STATE_PREFILL);
+  EXPECT_EQ(wire.rows(), 2u);
+  EXPECT_EQ(wire.prompt_tokens(), 30u);
+  EXPECT_EQ(wire.tokens_read(), 20u);
+  EXPECT_EQ(wire.tokens_generated(), 4u);
+  EXPECT_EQ(wire.blocks(), 5u);
+  EXPECT_EQ(wire.age(), 1.5);
+  info.progress.phase = RequestPhase::kWaiting;
+  EXPECT_EQ(ToWire(info).state(), v1::REQUEST_STATE_WAITING);
+  info.progress.phase = RequestPhase::kDecode;
+  EXPECT_EQ(ToWire(info).state(), v1::REQUEST_STATE_DECODE);
+}
+
 Chunk Piece(const std::string& text, TokenId id) {
   return Chunk{.text = text, .tokens = {{.id = id, .logprob = -1.0f, .top = {{id, -1.0f}, {id + 1, -2.0f}}}}};
 }

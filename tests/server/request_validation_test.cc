@@ -84,7 +84,7 @@ TEST(RequestValidation, AChatHasKnownRolesAndABoundedLength) {
   for (int i = 0; i < 1024; ++i) chat.add_messages()->set_role(i % 2 == 0 ? "user" : "assistant");
   EXPECT_TRUE(Validate(request).ok());
   chat.mutable_messages(3)->set_role("wiz\nard");
-  ExpectRefused(request, "prompt.chat.messages[3].role is 'wiz\\nard'");
+  ExpectRefused(request, "prompt.chat.messages[3].role: 'wiz\\nard'");
   chat.mutable_messages(3)->set_role("system");
   chat.add_messages()->set_role("user");
   ExpectRefused(request, "prompt.chat.messages: 1025");
@@ -105,6 +105,26 @@ TEST(RequestValidation, TheOtherRequestsToo) {
   tokenize.mutable_prompt()->mutable_text()->push_back('x');
   ExpectRefused(tokenize, "8388609");
   ExpectRefused(v1::DetokenizeRequest(), "token_ids");
+  ExpectRefused(v1::CancelRequestRequest(), "id: not given");
+}
+
+TEST(RequestValidation, APriorityHasBounds) {
+  v1::GenerateRequest generate;
+  generate.mutable_prompt()->set_text("x");
+  v1::ScoreRequest score;
+  score.mutable_prompt()->set_text("x");
+  for (const int32_t allowed : {-100, 0, 100}) {
+    generate.set_priority(allowed);
+    score.set_priority(allowed);
+    EXPECT_TRUE(Validate(generate).ok());
+    EXPECT_TRUE(Validate(score).ok());
+  }
+  for (const int32_t wrong : {-101, 101}) {
+    generate.set_priority(wrong);
+    score.set_priority(wrong);
+    ExpectRefused(generate, "priority: " + std::to_string(wrong));
+    ExpectRefused(score, "priority: " + std::to_string(wrong));
+  }
 }
 
 }  // namespace

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+
+#include "engine/engine.h"
+#include "longhaul/v1/admin.grpc.pb.h"
+
+namespace longhaul {
+
+// AdminService over an Engine; raw as InferenceService.
+class AdminService : public v1::AdminService::WithRawCallbackMethod_ListRequests<
+                         v1::AdminService::WithRawCallbackMethod_CancelRequest<v1::AdminService::Service>> {
+ public:
+  // Answers UNAVAILABLE until it has an engine. The engine is not owned; it outlives every RPC.
+  void SetEngine(Engine* engine) { engine_.store(engine); }
+
+  grpc::ServerUnaryReactor* ListRequests(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* CancelRequest(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                                          grpc::ByteBuffer* response) override;
+
+ private:
+  std::atomic<Engine*> engine_{nullptr};
+};
+
+}  // namespace longhaul
