@@ -9,6 +9,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "longhaul/v1/admin.grpc.pb.h"
 #include "longhaul/v1/inference.grpc.pb.h"
 
 namespace longhaul {
@@ -48,11 +49,13 @@ struct Client::Impl {
   explicit Impl(const std::string& target) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
-    stub =
-        v1::InferenceService::NewStub(grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments));
+    const auto channel = grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+    stub = v1::InferenceService::NewStub(channel);
+    admin = v1::AdminService::NewStub(channel);
   }
 
   std::unique_ptr<v1::InferenceService::Stub> stub;
+  std::unique_ptr<v1::AdminService::Stub> admin;
   std::mutex mutex;
   std::set<grpc::ClientContext*> running;  // guarded by mutex
 };
@@ -142,6 +145,25 @@ absl::StatusOr<v1::GetModelResponse> Client::Model(const CallOptions& options, c
   Call call(*impl_, options);
   v1::GetModelResponse response;
   const grpc::Status status = impl_->stub->GetModel(call.context(), request, &response);
+  if (!status.ok()) return FromGrpc(status);
+  return response;
+}
+
+absl::StatusOr<v1::ListRequestsResponse> Client::ListRequests(const CallOptions& options) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
+  Call call(*impl_, options);
+  v1::ListRequestsResponse response;
+  const grpc::Status status = impl_->admin->ListRequests(call.context(), v1::ListRequestsRequest(), &response);
+  if (!status.ok()) return FromGrpc(status);
+  return response;
+}
+
+absl::StatusOr<v1::CancelRequestResponse> Client::CancelRequest(const v1::CancelRequestRequest& request,
+                                                                const CallOptions& options) {
+  if (absl::Status status = Check(options); !status.ok()) return status;
+  Call call(*impl_, options);
+  v1::CancelRequestResponse response;
+  const grpc::Status status = impl_->admin->CancelRequest(call.context(), request, &response);
   if (!status.ok()) return FromGrpc(status);
   return response;
 }

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "longhaul/v1/admin.pb.h"
 #include "longhaul/v1/inference.pb.h"
 
 namespace grpc {
@@ -40,6 +41,11 @@ class Client {
   absl::StatusOr<v1::TokenizeResponse> Tokenize(const v1::TokenizeRequest& request, const CallOptions& options);
   absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& request, const CallOptions& options);
   absl::StatusOr<v1::GetModelResponse> Model(const CallOptions& options, const v1::GetModelRequest& request = {});
+
+  // What AdminService answers: who asks what at this moment, and how many requests were ended.
+  absl::StatusOr<v1::ListRequestsResponse> ListRequests(const CallOptions& options);
+  absl::StatusOr<v1::CancelRequestResponse> CancelRequest(const v1::CancelRequestRequest& request,
+                                                          const CallOptions& options);
 
   // Cancels the call that runs; a call that begins later runs as usual. Any thread; not from a signal handler.
   void Cancel();

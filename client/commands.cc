@@ -4,37 +4,22 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <memory>
-#include <thread>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/admin_commands.h"
 #include "client/client.h"
+#include "client/command_flags.h"
 #include "client/evaluation/evaluate_command.h"
+#include "client/interruptible_client.h"
 #include "client/output.h"
 #include "client/plan_output.h"
-#include "proto/position_text.h"
 
 namespace longhaul {
 namespace {
-
-// What every subcommand has.
-struct Common {
-  std::string target = "127.0.0.1:50051";
-  bool json = false;
-  double timeout = 0;
-  std::string request_id;
-
-  CallOptions call() const { return {timeout, request_id}; }
-};
-
-struct PromptFlags {
-  std::string text, file;
-};
 
 struct GenerateFlags {
   PromptFlags prompt;
@@ -43,103 +28,16 @@ struct GenerateFlags {
   float temperature = 0, top_p = 1, min_p = 0, repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
   uint32_t top_k = 0, max_tokens = 256, min_tokens = 0, top_logprobs = 0;
   uint64_t seed = 0;
+  int32_t priority = 0;
   std::vector<std::string> stop, logit_bias;
   std::vector<int32_t> stop_token_ids;
   bool ignore_eos = false, token_ids = false, quiet = false, no_progress = false;
   std::string system;
 };
 
-// A client whose running call Ctrl-C cancels. The signal is taken by a thread, because a handler may not call into
-// gRPC; it is blocked before gRPC starts threads of its own.
-class InterruptibleClient {
- public:
-  explicit InterruptibleClient(const std::string& target) {
-    static sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    client_ = std::make_shared<Client>(target);
-    std::thread([client = client_] {
-      for (int number = 0; sigwait(&set, &number) == 0;) client->Cancel();
-    }).detach();
-  }
-  Client& operator*() { return *client_; }
-
- private:
-  std::shared_ptr<Client> client_;
-};
-
-// A directory opens, and fails when it is read.
-absl::StatusOr<std::string> ReadAll(std::istream& stream, const std::string& name) {
-  std::string text;
-  char part[1 << 16];
-  while (stream.read(part, sizeof part), stream.gcount() > 0) text.append(part, static_cast<size_t>(stream.gcount()));
-  if (!stream.eof()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", name));
-  return text;
-}
-
-absl::StatusOr<std::string> ReadPrompt(const PromptFlags& flags) {
-  if (!flags.file.empty()) {
-    std::ifstream file(flags.file, std::ios::binary);
-    absl::StatusOr<std::string> text = ReadAll(file, absl::StrCat("--prompt-file ", flags.file));
-    if (text.ok() && !flags.text.empty()) absl::StrAppend(&*text, "\n\n", flags.text);
-    return text;
-  }
-  if (!flags.text.empty()) return flags.text;
-  absl::StatusOr<std::string> text = ReadAll(std::cin, "standard input");
-  if (std::ferror(stdin) != 0) return absl::InvalidArgumentError("cannot read standard input");
-  return text;
-}
-
-void AddPrompt(CLI::App& command, PromptFlags& flags) {
-  command.add_option("prompt", flags.text, "the text; without it (and without a file) standard input is read");
-  command.add_option("--prompt-file", flags.file, "read the text from a file; a text given too follows it");
-}
-
-std::string CheckTimeout(const std::string& value) {
-  double seconds = 0;
-  if (CLI::detail::lexical_cast(value, seconds) && seconds >= 0) return "";
-  return value + " is not a number of seconds, 0 or more";
-}
-
-std::string CheckRequestId(const std::string& id) {
-  const bool printable = std::all_of(id.begin(), id.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
-  return printable && id.size() <= 128 ? "" : "it must be at most 128 characters of printable ASCII";
-}
-
-void AddCommon(CLI::App& command, Common& common) {
-  command.add_option("--target", common.target, "HOST:PORT of the server")
-      ->envname("LONGHAUL_TARGET")
-      ->capture_default_str();
-  command.add_flag("--json", common.json, "print for machines: the messages, one JSON object a line");
-  command.add_option("--timeout", common.timeout, "end the request after so many seconds; 0: never")
-      ->check(CheckTimeout, "SECONDS");
-  command.add_option("--request-id", common.request_id, "name the request in the server's log")
-      ->check(CheckRequestId, "NAME");
-}
-
-void AddPosition(CLI::App& command, std::string& position) {
-  command.add_option(
-      "--position", position,
-      absl::StrCat(
-          "how positions are computed, so that a text may be longer than the model was trained for: ", KnownPositions(),
-          ", with parameters as in rerope:window=2048, yarn:factor=4 or "
-          "beta-mixed:b=0.75,factor=12,log-n=0 (the preset of the author's code); by default auto, plain as "
-          "long as that fits. `longhaul info --position MODE --dump` shows what a mode comes to"));
-}
-
-// Leaves the request's position as it is where none was given.
-template <typename Message>
-absl::Status FillPosition(const std::string& text, Message& request) {
-  if (text.empty()) return absl::OkStatus();
-  absl::StatusOr<v1::PositionMode> mode = ParsePosition(text);
-  if (!mode.ok()) return absl::InvalidArgumentError(absl::StrCat("--position: ", mode.status().message()));
-  *request.mutable_position() = *std::move(mode);
-  return absl::OkStatus();
-}
-
 void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
   AddPosition(command, f.position);
+  AddPriority(command, f.priority);
   command.add_option("--max-tokens", f.max_tokens, "tokens of the answer at most; 0 reads the prompt only");
   command.add_option("--min-tokens", f.min_tokens, "no end before so many tokens");
   command.add_option("--stop", f.stop, "end the answer before this text (may be given several times)");
@@ -161,6 +59,7 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
 }
 
 absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::GenerateRequest& request) {
+  request.set_priority(f.priority);
   const auto given = [&](const char* flag) { return command.count(flag) > 0; };
   v1::Sampling& sampling = *request.mutable_sampling();
   sampling.set_temperature(f.temperature);
@@ -197,8 +96,7 @@ absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::Ge
 // Runs a request and prints its answer as it arrives; `answer`, if given, gets its text.
 absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
                     std::string* answer) {
-  const bool shows_progress = isatty(STDERR_FILENO) != 0 && !common.json && !quiet;
-  bool progress_shown = false;
+  ReadingLine progress(!common.json && !quiet);
   v1::Started started;
   v1::Finished finished;
   const absl::Status status = client.Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
@@ -208,15 +106,9 @@ absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Co
       PrintJson(message);
       return true;
     }
-    if (message.has_progress() && shows_progress) {
-      std::fprintf(stderr, "\rreading: %llu of %llu tokens",
-                   static_cast<unsigned long long>(message.progress().prefilled_tokens()),
-                   static_cast<unsigned long long>(message.progress().total_tokens()));
-      progress_shown = true;
-    }
+    if (message.has_progress()) progress.Show(message.progress());
     if (message.has_chunk()) {
-      if (progress_shown) std::fprintf(stderr, "\r\033[K");
-      progress_shown = false;
+      progress.Clear();
       const std::string& text = message.chunk().text();
       std::fwrite(text.data(), 1, text.size(), stdout);
       std::fflush(stdout);
@@ -276,6 +168,36 @@ int Chat(const CLI::App& command, const Common& common, const GenerateFlags& fla
   return 0;
 }
 
+struct WarmFlags {
+  PromptFlags prompt;
+  std::string position;
+  int32_t priority = 0;
+};
+
+int Warm(const Common& common, const WarmFlags& flags) {
+  v1::GenerateRequest request;
+  request.mutable_stopping()->set_max_tokens(0);
+  request.mutable_output()->set_progress(true);
+  request.set_priority(flags.priority);
+  if (absl::Status status = FillPosition(flags.position, request); !status.ok()) return PrintError(status, common.json);
+  auto prompt = ReadPrompt(flags.prompt);
+  if (!prompt.ok()) return PrintError(prompt.status(), common.json);
+  request.mutable_prompt()->set_text(*std::move(prompt));
+  InterruptibleClient client(common.target);
+  ReadingLine progress(!common.json);
+  v1::Finished finished;
+  const absl::Status status = (*client).Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
+    if (common.json) PrintJson(message);
+    if (message.has_progress()) progress.Show(message.progress());
+    if (message.has_finished()) finished = message.finished();
+    return true;
+  });
+  progress.Clear();
+  if (!status.ok()) return PrintError(status, common.json);
+  if (!common.json) PrintWarmed(finished);
+  return 0;
+}
+
 int Tokenize(const Common& common, const PromptFlags& prompt_flags, bool parse_special) {
   auto prompt = ReadPrompt(prompt_flags);
   if (!prompt.ok()) return PrintError(prompt.status(), common.json);
@@ -315,6 +237,7 @@ struct ScoreFlags {
   std::string position;
   uint64_t from_token = 0, last_tokens = 0;
   uint32_t top_logprobs = 0;
+  int32_t priority = 0;
 };
 
 int Score(const Common& common, const ScoreFlags& flags) {
@@ -325,6 +248,7 @@ int Score(const Common& common, const ScoreFlags& flags) {
   if (flags.from_token > 0) request.set_from_token(flags.from_token);
   if (flags.last_tokens > 0) request.set_last_tokens(flags.last_tokens);
   request.set_top_logprobs(flags.top_logprobs);
+  request.set_priority(flags.priority);
   if (absl::Status status = FillPosition(flags.position, request); !status.ok()) return PrintError(status, common.json);
   InterruptibleClient client(common.target);
   double sum = 0;
@@ -391,7 +315,8 @@ void AddCommands(CLI::App& app, int& exit_code) {
   const auto add = [&](const char* name, const char* help) {
     const auto common = std::make_shared<Common>();
     CLI::App* const command = app.add_subcommand(name, help);
-    AddCommon(*command, *common);
+    AddConnection(*command, *common);
+    AddRequestId(*command, *common);
     return std::pair(command, common);
   };
 
@@ -423,6 +348,18 @@ void AddCommands(CLI::App& app, int& exit_code) {
   }
   {
     const auto [command, common] =
+        add("warm",
+            "Read a text into the server's cache, so that a prompt that begins with it is answered sooner.\n"
+            "  longhaul warm --prompt-file handbook.txt\n"
+            "With a position mode that is fitted to the length, give the same factor, step or group as later.");
+    const auto flags = std::make_shared<WarmFlags>();
+    AddPrompt(*command, flags->prompt);
+    AddPosition(*command, flags->position);
+    AddPriority(*command, flags->priority);
+    command->callback([=, s = common, &exit_code] { exit_code = Warm(*s, *flags); });
+  }
+  {
+    const auto [command, common] =
         add("tokenize", "The token ids of a text.\n  longhaul tokenize \"How many are these?\"");
     const auto flags = std::make_shared<PromptFlags>();
     const auto parse_special = std::make_shared<bool>(false);
@@ -448,6 +385,7 @@ void AddCommands(CLI::App& app, int& exit_code) {
     const auto flags = std::make_shared<ScoreFlags>();
     AddPrompt(*command, flags->prompt);
     AddPosition(*command, flags->position);
+    AddPriority(*command, flags->priority);
     command->add_option("--from-token", flags->from_token, "score from this token on");
     command->add_option("--last-tokens", flags->last_tokens, "score the last so many tokens")->excludes("--from-token");
     command->add_option("--top-logprobs", flags->top_logprobs, "also of so many likely tokens (with --json)");
@@ -471,6 +409,7 @@ void AddCommands(CLI::App& app, int& exit_code) {
         ->needs("--position");
     command->callback([=, s = common, &exit_code] { exit_code = Info(*s, *flags); });
   }
+  AddAdminCommands(app, exit_code);
   AddEvaluateCommand(app, exit_code);
 }
 

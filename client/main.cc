@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
       "  longhaul COMMAND --help\n"
       "Exit codes: 0 fine, 1 the server failed, 2 a wrong flag or request, 3 the model cannot do it, 4 no server (or "
       "it is\n"
-      "loading or shutting down), 5 the server is full, 6 the deadline passed, 130 cancelled."};
+      "loading or shutting down), 5 the server is full, 6 the deadline passed, 7 no such request, 130 cancelled."};
   app.require_subcommand(1);
   int exit_code = 0;
   longhaul::AddCommands(app, exit_code);

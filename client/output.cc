@@ -1,6 +1,7 @@
 #include "client/output.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -91,6 +92,13 @@ void PrintJson(const v1::GetModelResponse& response) {
   PrintMessage(response);
 }
 
+void PrintJson(const v1::ListRequestsResponse& response) {
+  PrintMessage(response);
+}
+void PrintJson(const v1::CancelRequestResponse& response) {
+  PrintMessage(response);
+}
+
 void PrintModel(const v1::GetModelResponse& m) {
   const auto n = [](uint64_t number) { return static_cast<unsigned long long>(number); };
   std::printf("model           %s (%s, %s, %.1f M parameters)\n", m.name().c_str(), m.architecture().c_str(),
@@ -121,6 +129,26 @@ void PrintSummary(const v1::Started& started, const v1::Finished& finished) {
                n(usage.prompt_tokens()), rate(usage.prompt_tokens(), timings.prefill()), n(usage.completion_tokens()),
                rate(decoded, timings.decode()), timings.first_token(), ReasonName(finished.reason()));
   PrintPositions(started);
+}
+
+void PrintWarmed(const v1::Finished& finished) {
+  const auto n = [](uint64_t number) { return static_cast<unsigned long long>(number); };
+  std::printf("%llu tokens read, %llu of them from the cache, in %.3f s\n", n(finished.usage().prompt_tokens()),
+              n(finished.usage().cached_tokens()), finished.timings().prefill());
+}
+
+ReadingLine::ReadingLine(bool enabled) : enabled_(enabled && isatty(STDERR_FILENO) != 0) {}
+
+void ReadingLine::Show(const v1::Progress& progress) {
+  if (!enabled_) return;
+  std::fprintf(stderr, "\rreading: %llu of %llu tokens", static_cast<unsigned long long>(progress.prefilled_tokens()),
+               static_cast<unsigned long long>(progress.total_tokens()));
+  shown_ = true;
+}
+
+void ReadingLine::Clear() {
+  if (shown_) std::fprintf(stderr, "\r\033[K");
+  shown_ = false;
 }
 
 std::string QuotePiece(std::string_view bytes) {

@@ -4,10 +4,14 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "longhaul/v1/admin.pb.h"
 #include "longhaul/v1/inference.pb.h"
 
 // What the command line prints.
 namespace longhaul {
+
+// The exit code where nothing has the id that was given.
+constexpr int kNoSuchRequest = 7;
 
 // 0 for OK; otherwise by the kind of error, as `longhaul --help` lists them.
 int ExitCode(const absl::Status& status);
@@ -21,9 +25,28 @@ void PrintJson(const v1::ScoreResponse& response);
 void PrintJson(const v1::TokenizeResponse& response);
 void PrintJson(const v1::DetokenizeResponse& response);
 void PrintJson(const v1::GetModelResponse& response);
+void PrintJson(const v1::ListRequestsResponse& response);
+void PrintJson(const v1::CancelRequestResponse& response);
 
 // The lines of `longhaul info`.
 void PrintModel(const v1::GetModelResponse& model);
+
+// The line of `longhaul warm`.
+void PrintWarmed(const v1::Finished& finished);
+
+// How far a prompt has been read, on one line of a terminal's standard error.
+class ReadingLine {
+ public:
+  // Shows nothing unless `enabled`, nor where standard error is no terminal.
+  explicit ReadingLine(bool enabled);
+  void Show(const v1::Progress& progress);
+  // Before something else is printed.
+  void Clear();
+
+ private:
+  const bool enabled_;
+  bool shown_ = false;
+};
 
 // Tokens, speed and reason of a finished answer, and how its positions were computed unless plainly; on standard error.
 void PrintSummary(const v1::Started& started, const v1::Finished& finished);

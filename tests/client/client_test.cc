@@ -148,6 +148,29 @@ TEST_F(ClientTest, EveryCallAnswers) {
   EXPECT_GT(ids->ids_size(), 0);
 }
 
+TEST_F(ClientTest, SeesAndEndsARequest) {
+  v1::CancelRequestRequest cancel;
+  cancel.set_id("mine");
+  EXPECT_EQ(client_->ListRequests({}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(client_->CancelRequest(cancel, {}).status().code(), absl::StatusCode::kUnavailable);
+  Load();
+  EXPECT_EQ(client_->ListRequests({})->requests_size(), 0);
+  EXPECT_EQ(client_->CancelRequest(cancel, {})->cancelled(), 0u);
+  const absl::Status status = client_->Generate(Tokens(20000), {.timeout_seconds = 0, .request_id = "mine"},
+                                                [&](const v1::GenerateResponse& message) {
+                                                  if (!message.has_started()) return true;
+                                                  Client admin(target_);
+                                                  const auto list = admin.ListRequests({});
+                                                  EXPECT_TRUE(list.ok()) << list.status();
+                                                  EXPECT_EQ(list->requests_size(), 1);
+                                                  EXPECT_EQ(list->requests(0).id(), "mine");
+                                                  EXPECT_EQ(list->requests(0).client(), "127.0.0.1");
+                                                  EXPECT_EQ(admin.CancelRequest(cancel, {})->cancelled(), 1u);
+                                                  return true;
+                                                });
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
 TEST_F(ClientTest, RefusesOptionsThatCannotBeSent) {
   Load();
   for (const CallOptions& options : {CallOptions{-1, ""}, CallOptions{std::nan(""), ""}, CallOptions{0, "a\nb"},

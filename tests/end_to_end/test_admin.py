@@ -1,0 +1,162 @@
+"""Seeing and ending the requests of others, by the wire and by the command line; reading a text into the cache."""
+
+import json
+import subprocess
+import threading
+import time
+
+import grpc
+import pytest
+
+from conftest import BUILD
+
+
+@pytest.fixture
+def longhaul(server, stub):
+    def run(*arguments, stdin=""):
+        return subprocess.run([BUILD / "client" / "longhaul", arguments[0], "--target", server.target, *arguments[1:]],
+                              input=stdin, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+@pytest.fixture
+def admin(server, stub, admin_stubs):
+    with grpc.insecure_channel(server.target) as channel:
+        yield admin_stubs[1].AdminServiceStub(channel)
+
+
+def endless(pb, max_tokens=2000, **more):
+    return pb.GenerateRequest(prompt=pb.Prompt(text="One, two, three,"),
+                              stopping=pb.Stopping(max_tokens=max_tokens, ignore_eos=True), **more)
+
+
+@pytest.fixture
+def start(stub, stubs):
+    """Starts streams that are read until they end, and takes them back in the end."""
+    started = []
+
+    def begin(id, request, client="tests"):
+        stream = stub.Generate(request, metadata=[("x-request-id", id), ("x-client-id", client)])
+        assert next(stream).HasField("started")
+
+        def read():
+            try:
+                list(stream)
+            except grpc.RpcError:
+                pass
+
+        threading.Thread(target=read).start()
+        started.append(stream)
+        return stream
+
+    yield begin
+    for stream in started:
+        stream.cancel()
+        stream.code()  # waits for its end
+
+
+def wait_for(look, found):
+    for _ in range(500):
+        seen = look()
+        if found(seen):
+            return seen
+        time.sleep(0.01)
+    raise AssertionError(seen)
+
+
+def test_lists_who_asks_what(admin, admin_stubs, start, stubs):
+    pb, _ = stubs
+    apb, _ = admin_stubs
+    start("first", endless(pb, priority=-7, position=pb.PositionMode(rerope=pb.Rerope(window=64))), "alice")
+    start("second", endless(pb), "bob")
+    start("third", endless(pb), "bob")
+    requests = wait_for(lambda: admin.ListRequests(apb.ListRequestsRequest()).requests,
+                        lambda seen: seen[0].tokens_generated > 0)
+    first, second, third = requests
+    assert [r.id for r in requests] == ["first", "second", "third"] and [r.client for r in requests] == [
+        "alice", "bob", "bob"]
+    assert first.state == apb.REQUEST_STATE_DECODE and first.priority == -7
+    assert first.position.rerope.window == 64 and second.position.HasField("none")
+    assert first.rows == 1 and first.prompt_tokens == first.tokens_read == 6 and first.blocks > 100
+    assert third.state == apb.REQUEST_STATE_WAITING and third.blocks == third.tokens_read == 0
+    assert first.age >= third.age > 0
+
+
+def test_ends_a_request_of_another(admin, admin_stubs, start, stubs):
+    pb, _ = stubs
+    apb, _ = admin_stubs
+    stream = start("victim", endless(pb))
+    assert admin.CancelRequest(apb.CancelRequestRequest(id="victim")).cancelled == 1
+    assert stream.code() == grpc.StatusCode.CANCELLED and "cancelled" in stream.details()
+    assert admin.CancelRequest(apb.CancelRequestRequest(id="victim")).cancelled == 0
+    with pytest.raises(grpc.RpcError) as error:
+        admin.CancelRequest(apb.CancelRequestRequest())
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT and error.value.details().startswith("id: ")
+
+
+def test_ends_what_is_still_being_tokenized(admin, admin_stubs, stub, stubs):
+    pb, _ = stubs
+    apb, _ = admin_stubs
+    text = " " * (60 * stub.GetModel(pb.GetModelRequest()).cache_tokens)
+    call = stub.Generate(pb.GenerateRequest(prompt=pb.Prompt(text=text)), metadata=[("x-request-id", "slow")])
+    seen, = wait_for(lambda: admin.ListRequests(apb.ListRequestsRequest()).requests, len)
+    assert seen.state == apb.REQUEST_STATE_WAITING and seen.rows == 0 and seen.client == "127.0.0.1"
+    assert admin.CancelRequest(apb.CancelRequestRequest(id="slow")).cancelled == 1
+    assert call.code() == grpc.StatusCode.CANCELLED
+
+
+def test_a_message_that_is_none_is_refused(server, stub):
+    with grpc.insecure_channel(server.target) as channel:
+        call = channel.unary_unary("/longhaul.v1.AdminService/CancelRequest")
+        with pytest.raises(grpc.RpcError) as error:
+            call(b"\x0a\x02\xff\xfe")
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_ps_and_cancel(longhaul, start, stubs):
+    pb, _ = stubs
+    assert longhaul("ps").stdout.split() == [
+        "ID", "CLIENT", "STATE", "ROWS", "READ", "GENERATED", "AGE", "BLOCKS", "PRIORITY", "POSITION"]
+    stream = start("Order 66", endless(pb, priority=3), "alice")
+    table = wait_for(lambda: longhaul("ps"), lambda result: "decode" in result.stdout)
+    header, line = table.stdout.splitlines()
+    assert table.returncode == 0 and line.startswith("Order 66  alice   decode")
+    assert line[header.index("READ"):].startswith("6/6") and line[header.index("POSITION"):].startswith("none")
+    request, = json.loads(longhaul("ps", "--json").stdout)["requests"]
+    assert request["id"] == "Order 66" and request["state"] == "REQUEST_STATE_DECODE" and request["priority"] == 3
+    result = longhaul("cancel", "Order 66")
+    assert result.returncode == 0 and result.stdout == "1 cancelled\n"
+    assert stream.code() == grpc.StatusCode.CANCELLED
+    result = longhaul("cancel", "Order 66")
+    assert result.returncode == 7 and result.stdout == "" and "Order 66" in result.stderr
+    assert longhaul("cancel", "Order 66", "--json").returncode == 7
+    assert longhaul("cancel").returncode == 2
+
+
+def test_cancel_ends_a_running_command_line(longhaul, server):
+    process = subprocess.Popen([BUILD / "client" / "longhaul", "generate", "One, two,", "--target", server.target,
+                                "--ignore-eos", "--max-tokens", "2000", "--request-id", "mine"],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    assert longhaul("cancel", "mine").returncode == 0
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+
+
+def test_warm_reads_a_text_and_says_what_it_took(longhaul, tmp_path):
+    file = tmp_path / "handbook"
+    file.write_text("The capital of France is Paris. " * 40)
+    result = longhaul("warm", "--prompt-file", str(file))
+    assert result.returncode == 0 and "tokens read" in result.stdout and "from the cache" in result.stdout
+    messages = [json.loads(line) for line in longhaul("warm", "--json", stdin="The capital").stdout.splitlines()]
+    assert messages[0]["started"]["prompt_tokens"] == messages[-1]["finished"]["usage"]["prompt_tokens"] == "2"
+    assert messages[-1]["finished"]["reason"] == "FINISH_REASON_LENGTH"
+    assert longhaul("warm", "--prompt-file", "/no/such/file").returncode == 2
+
+
+@pytest.mark.parametrize("command", ["generate", "chat", "score"])
+def test_a_priority_is_sent_and_checked(longhaul, command):
+    assert longhaul(command, "a b", "--priority", "100").returncode == 0
+    result = longhaul(command, "a b", "--priority", "-101")
+    assert result.returncode == 2 and "priority: -101 is not allowed" in result.stderr
