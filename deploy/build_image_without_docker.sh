@@ -13,6 +13,7 @@ set -euo pipefail
 [ "$(id -u)" -eq 0 ] || fail "this script mounts and changes roots: run it as root"
 base_files=${LONGHAUL_BASE_FILES:-}
 [ -z "$base_files" ] || [ -d "$base_files" ] || fail "LONGHAUL_BASE_FILES is no folder: $base_files"
+[ $# -eq 0 ] || [ ! -e "$1" ] || fail "$1 exists: it would not be replaced"
 if ! { command -v mmdebstrap && command -v buildah; } >/dev/null; then
   say "Installing mmdebstrap and buildah"
   { apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap buildah; } ||
@@ -120,7 +121,7 @@ wait "$container_process" || code=$?
 container_process=''
 [ "$code" -eq 0 ] || fail "the server in the image ended with $code when it was asked to stop"
 
+say "It works: user $uid, $size MB ($((size - base_size)) MB more than its base), built in $build_seconds s"
 if [ $# -gt 0 ]; then
   image push --quiet longhaul "docker-archive:$1:longhaul:latest" || fail "the image could not be written to $1"
 fi
-say "It works: user $uid, $size MB ($((size - base_size)) MB more than its base), built in $build_seconds s"
