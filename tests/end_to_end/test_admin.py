@@ -26,6 +26,11 @@ def admin(server, stub, admin_stubs):
         yield admin_stubs[1].AdminServiceStub(channel)
 
 
+def of_tokens(pb, token, tokens, max_tokens, **more):
+    return pb.GenerateRequest(prompt=pb.Prompt(token_ids=pb.TokenIds(ids=[token] * tokens)),
+                              stopping=pb.Stopping(max_tokens=max_tokens, ignore_eos=True), **more)
+
+
 def endless(pb, max_tokens=2000, **more):
     return pb.GenerateRequest(prompt=pb.Prompt(text="One, two, three,"),
                               stopping=pb.Stopping(max_tokens=max_tokens, ignore_eos=True), **more)
@@ -68,9 +73,11 @@ def wait_for(look, found):
 def test_lists_who_asks_what(admin, admin_stubs, start, stubs):
     pb, _ = stubs
     apb, _ = admin_stubs
-    start("first", endless(pb, priority=-7, position=pb.PositionMode(rerope=pb.Rerope(window=64))), "alice")
-    start("second", endless(pb), "bob")
-    start("third", endless(pb), "bob")
+    # The cache holds one of them and a half.
+    start("first", of_tokens(pb, 500, 1500, 1000, priority=-7, position=pb.PositionMode(rerope=pb.Rerope(window=64))),
+          "alice")
+    start("second", of_tokens(pb, 501, 1450, 1), "bob")
+    start("third", of_tokens(pb, 502, 1450, 1), "bob")
     requests = wait_for(lambda: admin.ListRequests(apb.ListRequestsRequest()).requests,
                         lambda seen: seen[0].tokens_generated > 0)
     first, second, third = requests
@@ -78,7 +85,7 @@ def test_lists_who_asks_what(admin, admin_stubs, start, stubs):
         "alice", "bob", "bob"]
     assert first.state == apb.REQUEST_STATE_DECODE and first.priority == -7
     assert first.position.rerope.window == 64 and second.position.HasField("none")
-    assert first.rows == 1 and first.prompt_tokens == first.tokens_read == 6 and first.blocks > 100
+    assert first.rows == 1 and first.prompt_tokens == first.tokens_read == 1500 and first.blocks > 93
     assert third.state == apb.REQUEST_STATE_WAITING and third.blocks == third.tokens_read == 0
     assert first.age >= third.age > 0
 
