@@ -6,6 +6,7 @@
 #include <atomic>
 #include <optional>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 
@@ -65,6 +66,7 @@ class EngineImpl : public Engine {
   }
   const ModelInfo& model() const override { return info_; }
   EngineStats Stats() const override;
+  Telemetry& telemetry() override { return telemetry_; }
 
  private:
   using StatePtr = std::unique_ptr<RequestState>;
@@ -80,7 +82,11 @@ class EngineImpl : public Engine {
   bool DropHopeless(Clock::time_point now);
   // When its reader has taken nothing for too long; none while there is room for more.
   std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
-  void RunStep(const Batch& batch);
+  // `begin`: when the scheduling of this step began.
+  void RunStep(const Batch& batch, Clock::time_point begin);
+  void CountStep(const Batch& batch);
+  // What the scheduler counted since the last call.
+  void CountScheduling();
   void DistributeResults(StepResult result, double step_seconds, Clock::time_point now);
   void End(Group& group);
   std::optional<Clock::time_point> NextDeadline() const;
@@ -98,6 +104,8 @@ class EngineImpl : public Engine {
   BlockPool pool_;
   Scheduler scheduler_;
   std::unordered_map<Group*, StatePtr> active_;
+  SchedulerStats counted_;  // in telemetry_
+  int64_t counted_evictions_ = 0;
   StepRates rates_;
 
   std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
@@ -113,6 +121,7 @@ class EngineImpl : public Engine {
   EngineStats stats_ ABSL_GUARDED_BY(mutex_);
   std::optional<double> tokens_per_second_ ABSL_GUARDED_BY(mutex_);  // of rates_
 
+  Telemetry telemetry_;
   RequestPreparer preparer_;
   std::unique_ptr<WorkQueue> text_pool_;
   std::thread thread_;
@@ -135,7 +144,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::uniqu
                   .reserve_after = std::chrono::duration<double>(options.reserve_after).count(),
                   .prefix_cache = options.prefix_cache},
                  pool_),
-      preparer_(*encoder_, positions_, pool_, {options.max_request_tokens, info_.engine_fingerprint}),
+      preparer_(*encoder_, positions_, pool_, telemetry_, {options.max_request_tokens, info_.engine_fingerprint}),
       text_pool_(std::make_unique<WorkQueue>(kTextThreads)),
       thread_([this] { Loop(); }) {}
 
@@ -195,11 +204,13 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
     draining = draining_;
   }
   if (draining) {
+    telemetry_.rejections[Rejection::kDraining].Add();
     Refuse(*stream, absl::UnavailableError("the server is shutting down"));
     return stream;
   }
   if (waiting_.fetch_add(1) >= options_.max_queue) {
     waiting_.fetch_sub(1);
+    telemetry_.rejections[Rejection::kQueueFull].Add();
     Refuse(*stream,
            OverloadError(absl::StrCat("the queue is full: ", options_.max_queue, " requests are waiting (--max-queue)"),
                          {.reason = "QUEUE_FULL",
@@ -211,6 +222,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
   auto record = registry_.Add(request, stream, submitted, Stats().retry_after);
   if (!record.ok()) {
     waiting_.fetch_sub(1);
+    telemetry_.rejections[Rejection::kQuota].Add();
     Refuse(*stream, record.status());
     return stream;
   }
@@ -222,10 +234,13 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
     record.reset();  // the state holds it, or nobody
     if (!status.ok()) {
       waiting_.fetch_sub(1);
+      if (absl::IsDeadlineExceeded(status)) telemetry_.deadlines_expired[RequestStage::kQueue].Add();
+      if (absl::IsResourceExhausted(status)) telemetry_.rejections[Rejection::kQuota].Add();
       Refuse(*stream, std::move(status));
       return;
     }
     (*state)->set_progress_interval(options_.progress_interval);
+    (*state)->set_telemetry(telemetry_);
     {
       MutexLock lock(mutex_);
       arrivals_.push_back(*std::move(state));
@@ -271,14 +286,17 @@ bool EngineImpl::Drain(std::chrono::milliseconds timeout) {
 
 void EngineImpl::Loop() {
   while (TakeArrivals()) {
-    DropEnded(Clock::now());
+    const Clock::time_point begin = Clock::now();
+    DropEnded(begin);
     for (auto& [group, state] : active_) group->paused = !state->stream().HasRoom();
     const Batch& batch = scheduler_.NextBatch(Seconds(Clock::now()));
+    CountScheduling();
     const bool dropped = DropHopeless(Clock::now());
     for (const auto& [group, state] : active_) state->PublishProgress();
     {
       MutexLock lock(mutex_);
       stats_.running = scheduler_.running();
+      stats_.running_rows = scheduler_.running_rows();
       stats_.blocks_total = pool_.total();
       stats_.blocks_used = pool_.used();
       stats_.blocks_cached = pool_.idle_cached();
@@ -289,7 +307,7 @@ void EngineImpl::Loop() {
       // After a step the loop looks again at once.
       attention_ = attention_ || dropped || !batch.rows.empty();
     }
-    if (!dropped && !batch.rows.empty()) RunStep(batch);
+    if (!dropped && !batch.rows.empty()) RunStep(batch, begin);
   }
 }
 
@@ -328,13 +346,16 @@ void EngineImpl::DropEnded(Clock::time_point now) {
   std::vector<Group*> ended;
   for (auto& [group, state] : active_) {
     const std::optional<Clock::time_point>& deadline = state->request().deadline;
+    const RequestStage stage = state->was_scheduled() ? RequestStage::kRunning : RequestStage::kQueue;
     if (state->stream().cancelled()) {
       state->Finish(FinishReason::kCancelled, absl::CancelledError("the request was cancelled"), now);
       ended.push_back(group);
     } else if (deadline.has_value() && *deadline <= now) {
+      telemetry_.deadlines_expired[stage].Add();
       state->Finish(FinishReason::kDeadline, DeadlineError(state->request()), now);
       ended.push_back(group);
     } else if (const auto stalls = StallsAt(*state); stalls.has_value() && *stalls <= now) {
+      telemetry_.stream_stalls[stage].Add();
       state->Finish(
           FinishReason::kStalled,
           absl::AbortedError(absl::StrCat("the client took nothing for ", options_.stream_stall_timeout.count(),
@@ -397,19 +418,20 @@ std::optional<Clock::time_point> EngineImpl::StallsAt(const RequestState& state)
   return *since + options_.stream_stall_timeout;
 }
 
-void EngineImpl::RunStep(const Batch& batch) {
-  const Clock::time_point begin = Clock::now();
+void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
+  const Clock::time_point scheduled = Clock::now();
   for (Group* group : scheduler_.scheduled()) {
     RequestState& state = *active_.at(group);
     if (!state.was_scheduled()) waiting_.fetch_sub(1);
-    state.BeforeStep(begin);
+    state.BeforeStep(scheduled);
   }
+  const Clock::time_point forward = Clock::now();
   absl::StatusOr<StepResult> result = [&]() -> absl::StatusOr<StepResult> {
     LH_ASSIGN_OR_RETURN(const Ticket ticket, runner_->Step(batch));
     return runner_->Collect(ticket);
   }();
   const Clock::time_point end = Clock::now();
-  const double seconds = std::chrono::duration<double>(end - begin).count();
+  const double seconds = std::chrono::duration<double>(end - scheduled).count();
   int64_t decode_tokens = 0, prefill_tokens = 0;
   for (const BatchRow& row : batch.rows) (row.n_new == 1 ? decode_tokens : prefill_tokens) += row.n_new;
   rates_.AddStep(prefill_tokens, decode_tokens, seconds);
@@ -421,6 +443,11 @@ void EngineImpl::RunStep(const Batch& batch) {
     stats_.prefill_tokens += prefill_tokens;
     tokens_per_second_ = rates_.tokens_per_second();
   }
+  CountStep(batch);
+  const std::chrono::nanoseconds sampling = result.ok() ? result->sampling : std::chrono::nanoseconds(0);
+  telemetry_.step_time[StepPhase::kSchedule].Observe(forward - begin);
+  telemetry_.step_time[StepPhase::kForward].Observe(end - forward - sampling);
+  telemetry_.step_time[StepPhase::kSample].Observe(sampling);
   if (!result.ok()) {
     LogError("a step failed: ", result.status().message());
     const std::vector<Group*> failed = scheduler_.scheduled();
@@ -430,7 +457,46 @@ void EngineImpl::RunStep(const Batch& batch) {
     }
     return;
   }
-  DistributeResults(*std::move(result), std::chrono::duration<double>(end - begin).count(), end);
+  DistributeResults(*std::move(result), seconds, end);
+  telemetry_.step_time[StepPhase::kEmit].Observe(Clock::now() - end);
+}
+
+void EngineImpl::CountScheduling() {
+  const SchedulerStats& stats = scheduler_.stats();
+  const int64_t cached = stats.cached_prompt_tokens - counted_.cached_prompt_tokens;
+  telemetry_.prompt_tokens[TokenSource::kCached].Add(cached);
+  telemetry_.prefix_cache_hits.Add(cached);
+  telemetry_.prefix_cache_queries.Add(cached + stats.computed_prompt_tokens - counted_.computed_prompt_tokens);
+  telemetry_.preemptions.Add(stats.preemptions - counted_.preemptions);
+  telemetry_.prefix_cache_evictions.Add(scheduler_.cache().evictions() - counted_evictions_);
+  counted_ = stats;
+  counted_evictions_ = scheduler_.cache().evictions();
+}
+
+// Before the results are distributed. What a row reads again after its prompt was read is prefill, but no prompt.
+void EngineImpl::CountStep(const Batch& batch) {
+  int64_t decode_rows = 0, prefill_rows = 0, prefill_tokens = 0, prompt_tokens = 0;
+  for (size_t g = 0; g < batch.groups.size(); ++g) {
+    const bool reads_prompt = !active_.at(scheduler_.scheduled()[g])->is_prompt_read();
+    for (int r = batch.groups[g].first_row; r < batch.groups[g].first_row + batch.groups[g].n_rows; ++r) {
+      const int64_t n_new = batch.rows[static_cast<size_t>(r)].n_new;
+      if (reads_prompt) prompt_tokens += n_new;
+      if (!reads_prompt && n_new == 1) {
+        ++decode_rows;
+      } else {
+        ++prefill_rows;
+        prefill_tokens += n_new;
+      }
+    }
+  }
+  telemetry_.prompt_tokens[TokenSource::kComputed].Add(prompt_tokens);
+  for (const auto& [kind, rows, tokens] : {std::tuple(StepKind::kDecode, decode_rows, decode_rows),
+                                           std::tuple(StepKind::kPrefill, prefill_rows, prefill_tokens)}) {
+    if (rows == 0) continue;
+    telemetry_.step_rows[kind].Observe(rows);
+    telemetry_.step_tokens[kind].Observe(tokens);
+  }
+  telemetry_.last_step = std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock::time_point now) {

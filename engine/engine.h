@@ -16,6 +16,7 @@
 #include "engine/position/position_resolver.h"
 #include "engine/request.h"
 #include "engine/request_info.h"
+#include "engine/telemetry.h"
 
 namespace longhaul {
 
@@ -46,11 +47,12 @@ struct EngineOptions {
 };
 
 struct EngineStats {
-  int64_t running = 0, waiting = 0;
+  int64_t running = 0, waiting = 0;  // requests
+  int64_t running_rows = 0;
   int64_t waiting_tokens = 0;                 // of the prompts that wait, of all rows
   double retry_after = 1;                     // seconds after which a request that is refused now should try again
-  int64_t blocks_total = 0, blocks_used = 0;  // used: held by requests
-  int64_t blocks_cached = 0;                  // not used, and their content is known
+  int64_t blocks_total = 0, blocks_used = 0;  // used: held by a row
+  int64_t blocks_cached = 0;                  // of those that are not used, kept for whoever asks for their text again
   int64_t preemptions = 0, cache_evictions = 0;
   int64_t computed_prompt_tokens = 0, cached_prompt_tokens = 0;  // of the prompts that were admitted
   int64_t steps = 0, prefill_tokens = 0, decode_tokens = 0;
@@ -103,6 +105,9 @@ class Engine {
 
   virtual const ModelInfo& model() const = 0;
   virtual EngineStats Stats() const = 0;
+
+  // What has been counted so far; also for whoever refuses a request before Submit.
+  virtual Telemetry& telemetry() = 0;
 };
 
 }  // namespace longhaul

@@ -38,25 +38,31 @@ void DescribePosition(const ResolvedPosition& position, Started& started) {
 }  // namespace
 
 RequestPreparer::Room RequestPreparer::MostTokens(const ResolvedPosition& position) const {
-  Room room{INT64_MAX, ""};
+  Room room{INT64_MAX, "", Rejection::kTooLong};
   if (!position.mode.allow_beyond_reach && position.plan.reach.has_value()) {
     room = {*position.plan.reach,
             absl::StrCat("what position mode ", Name(position.mode), " reaches here (trained for ",
-                         position.mode.trained_length, " tokens)")};
+                         position.mode.trained_length, " tokens)"),
+            Rejection::kTooLong};
   }
   const int64_t cached = MostTokensInBlocks(pool_.total(), position.plan);
-  if (cached < room.tokens) room = {cached, "what the KV cache holds (--kv-cache-memory)"};
+  if (cached < room.tokens) room = {cached, "what the KV cache holds (--kv-cache-memory)", Rejection::kNoBlocks};
   if (limits_.max_request_tokens > 0 && limits_.max_request_tokens < room.tokens) {
-    room = {limits_.max_request_tokens, "the server's bound (--max-request-tokens)"};
+    room = {limits_.max_request_tokens, "the server's bound (--max-request-tokens)", Rejection::kTooLong};
   }
   return room;
 }
 
 RequestPreparer::Room RequestPreparer::MostTokensInAnyMode() const {
   if (limits_.max_request_tokens > 0 && limits_.max_request_tokens < cache_tokens()) {
-    return {limits_.max_request_tokens, "the server's bound (--max-request-tokens)"};
+    return {limits_.max_request_tokens, "the server's bound (--max-request-tokens)", Rejection::kTooLong};
   }
-  return {cache_tokens(), "what the KV cache holds (--kv-cache-memory)"};
+  return {cache_tokens(), "what the KV cache holds (--kv-cache-memory)", Rejection::kNoBlocks};
+}
+
+absl::Status RequestPreparer::TooLong(const Room& room, const std::string& message) const {
+  telemetry_.rejections[room.rejection].Add();
+  return absl::InvalidArgumentError(message);
 }
 
 absl::Status RequestPreparer::CheckWanted(const Request& request, const EventStream& stream) const {
@@ -70,7 +76,9 @@ absl::Status RequestPreparer::CheckWanted(const Request& request, const EventStr
 absl::StatusOr<std::vector<TokenId>> RequestPreparer::TakePrompt(Request& request, const EventStream& stream) const {
   Prompt& prompt = std::visit([](auto& params) -> Prompt& { return params.prompt; }, request.params);
   const Room room = MostTokensInAnyMode();
-  LH_RETURN_IF_ERROR(encoder_.CheckLength(prompt, room.tokens, room.limit));
+  if (const absl::Status status = encoder_.CheckLength(prompt, room.tokens, room.limit); !status.ok()) {
+    return TooLong(room, std::string(status.message()));
+  }
   auto ids = encoder_.Encode(prompt, /*parse_special=*/false, [&] { return !CheckWanted(request, stream).ok(); });
   LH_RETURN_IF_ERROR(CheckWanted(request, stream));
   prompt = Prompt();
@@ -107,14 +115,13 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(R
   const int64_t max_tokens =
       params.stopping.max_tokens.value_or(std::clamp<int64_t>(room.tokens - prompt_tokens, 1, wanted_tokens));
   if (max_tokens > room.tokens - prompt_tokens) {
-    return absl::InvalidArgumentError(absl::StrCat("stopping.max_tokens: the prompt's ", prompt_tokens, " tokens and ",
-                                                   max_tokens, " of the answer exceed ", room.tokens, ", ",
-                                                   room.limit));
+    return TooLong(room, absl::StrCat("stopping.max_tokens: the prompt's ", prompt_tokens, " tokens and ", max_tokens,
+                                      " of the answer exceed ", room.tokens, ", ", room.limit));
   }
   if (params.stopping.min_tokens > max_tokens) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "stopping.min_tokens: ", params.stopping.min_tokens, " is more than the ", max_tokens,
-        " tokens that the answer may have; the prompt has ", prompt_tokens, ", and ", room.tokens, " is ", room.limit));
+    return TooLong(room, absl::StrCat("stopping.min_tokens: ", params.stopping.min_tokens, " is more than the ",
+                                      max_tokens, " tokens that the answer may have; the prompt has ", prompt_tokens,
+                                      ", and ", room.tokens, " is ", room.limit));
   }
   Started started;
   started.prompt_tokens = prompt_tokens;
@@ -139,8 +146,7 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareScore(Requ
   LH_ASSIGN_OR_RETURN(ResolvedPosition position, positions_.Resolve(params.position, n));
   const Room room = MostTokens(position);
   if (n > room.tokens) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompt: the text's ", n, " tokens exceed ", room.tokens, ", ", room.limit));
+    return TooLong(room, absl::StrCat("prompt: the text's ", n, " tokens exceed ", room.tokens, ", ", room.limit));
   }
   if (params.from_token >= n) {
     return absl::InvalidArgumentError(

@@ -13,6 +13,7 @@
 #include "engine/prompt_encoder.h"
 #include "engine/request.h"
 #include "engine/request_state.h"
+#include "engine/telemetry.h"
 
 namespace longhaul {
 
@@ -25,9 +26,11 @@ class RequestPreparer {
     std::string engine_fingerprint;
   };
 
-  // None is owned; all outlive it and what it makes. `pool`: rows will take their blocks from it.
-  RequestPreparer(const PromptEncoder& encoder, const PositionResolver& positions, BlockPool& pool, Limits limits)
-      : encoder_(encoder), positions_(positions), pool_(pool), limits_(std::move(limits)) {}
+  // None is owned; all outlive it and what it makes. `pool`: rows will take their blocks from it. `telemetry` counts
+  // what was too long.
+  RequestPreparer(const PromptEncoder& encoder, const PositionResolver& positions, BlockPool& pool,
+                  Telemetry& telemetry, Limits limits)
+      : encoder_(encoder), positions_(positions), pool_(pool), telemetry_(telemetry), limits_(std::move(limits)) {}
 
   // INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when nobody waits any more.
   absl::StatusOr<std::unique_ptr<RequestState>> Prepare(Request request, std::shared_ptr<EventStream> stream,
@@ -41,6 +44,7 @@ class RequestPreparer {
   struct Room {
     int64_t tokens;
     std::string limit;
+    Rejection rejection;  // what one that exceeds it counts as
   };
 
   absl::StatusOr<std::unique_ptr<RequestState>> PrepareGenerate(Request request, std::shared_ptr<EventStream> stream,
@@ -51,6 +55,8 @@ class RequestPreparer {
   absl::StatusOr<std::vector<TokenId>> TakePrompt(Request& request, const EventStream& stream) const;
   // CANCELLED or DEADLINE_EXCEEDED once nobody waits for it.
   absl::Status CheckWanted(const Request& request, const EventStream& stream) const;
+  // Counts it.
+  absl::Status TooLong(const Room& room, const std::string& message) const;
   Room MostTokens(const ResolvedPosition& position) const;
   // Before the mode is resolved: a bound for every one.
   Room MostTokensInAnyMode() const;
@@ -59,6 +65,7 @@ class RequestPreparer {
   const PromptEncoder& encoder_;
   const PositionResolver& positions_;
   BlockPool& pool_;
+  Telemetry& telemetry_;
   const Limits limits_;
   std::atomic<bool> gives_up_{false};
 };

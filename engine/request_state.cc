@@ -59,6 +59,11 @@ void RequestState::EmitStarted(int64_t cached_tokens) {
   stream_->Push(started_);
 }
 
+void RequestState::set_telemetry(Telemetry& telemetry) {
+  telemetry_ = &telemetry.Of(started_.position, DecodingKind::kPlain);
+  if (started_.refit) telemetry_->refits.Add();
+}
+
 void RequestState::BeforeStep(Clock::time_point now) {
   if (!was_scheduled_) {
     was_scheduled_ = true;
@@ -90,7 +95,10 @@ bool RequestState::AfterStep(const SamplerResult* sampled, std::span<TokenScore>
 }
 
 void RequestState::CountToken(Clock::time_point now) {
-  if (completion_tokens_++ == 0) first_token_ = now;
+  const bool is_first = completion_tokens_++ == 0;
+  if (is_first) first_token_ = now;
+  if (telemetry_ != nullptr) telemetry_->OnToken(is_first, now - (is_first ? submitted_ : last_token_));
+  last_token_ = now;
 }
 
 void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_point now) {
@@ -106,6 +114,11 @@ void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_
   if (is_prompt_read_) finished.timings.decode = Seconds(now - prompt_read_);
   if (completion_tokens_ > 0) finished.timings.first_token = Seconds(first_token_ - submitted_);
   record_.reset();  // the client may ask for the next one as soon as it reads this
+  if (telemetry_ != nullptr) {
+    const bool scores = std::holds_alternative<ScoreParams>(request_.params);
+    telemetry_->OnFinished(scores ? RequestMethod::kScore : RequestMethod::kGenerate, finished, now - submitted_,
+                           now - first_token_);
+  }
   Emit(std::move(finished));
 }
 

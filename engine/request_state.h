@@ -12,6 +12,7 @@
 #include "engine/request.h"
 #include "engine/request_registry.h"
 #include "engine/scheduling/group.h"
+#include "engine/telemetry.h"
 #include "engine/text/detokenizer.h"
 
 namespace longhaul {
@@ -34,6 +35,9 @@ class RequestState {
   // At least so long between two Progress. Before the first step.
   void set_progress_interval(std::chrono::milliseconds interval) { progress_interval_ = interval; }
 
+  // Counts in `telemetry` what becomes of it; not owned. Before EmitStarted.
+  void set_telemetry(Telemetry& telemetry);
+
   // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
   void EmitStarted(int64_t cached_tokens);
 
@@ -48,6 +52,8 @@ class RequestState {
   void Finish(FinishReason reason, absl::Status status, Clock::time_point now);
 
   bool was_scheduled() const { return was_scheduled_; }
+  // Before: its steps read the prompt.
+  bool is_prompt_read() const { return is_prompt_read_; }
 
   // Takes over its entry in the registry, until Finish, and counts its tokens there as waiting. An Overload when its
   // client may not queue so many: then it is not to run. Once, before the first step.
@@ -77,7 +83,8 @@ class RequestState {
   std::shared_ptr<RequestRecord> record_;  // null once it has finished
   Started started_;
   std::chrono::milliseconds progress_interval_{500};
-  Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_progress_;
+  RequestTelemetry* telemetry_ = nullptr;
+  Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_token_{}, last_progress_;
   bool was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -88,8 +89,9 @@ struct TokenScore {
 
 // What a step made: ids, log-probabilities, never whole logits.
 struct StepResult {
-  std::vector<SamplerResult> groups;  // [Batch::groups]; only those with a sampler are filled
-  std::vector<TokenScore> scores;     // one per logit row whose target is not -1, in order
+  std::vector<SamplerResult> groups;     // [Batch::groups]; only those with a sampler are filled
+  std::vector<TokenScore> scores;        // one per logit row whose target is not -1, in order
+  std::chrono::nanoseconds sampling{0};  // the part of the step that made these of logits
 };
 
 }  // namespace longhaul

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <variant>
@@ -102,11 +103,13 @@ struct PositionMode {
   bool allow_beyond_reach = false;  // windows above L and texts beyond the reach are allowed
 };
 
-// What Auto becomes past L where the operator names nothing else: ReRoPE with its default window. Its plan does not depend
-// on the length, so a growing chat switches once and keeps its blocks.
+// What Auto becomes past L where the operator names nothing else: ReRoPE with its default window. Its plan does not
+// depend on the length, so a growing chat switches once and keeps its blocks.
 PositionMode DefaultLongMode();
 
 // The mode's field name on the wire, also a metric's label: "none", "leaky_rerope".
 const char* Name(const PositionMode& mode);
+// That of the mode at a place of PositionMode::kind.
+const char* PositionModeName(size_t index);
 
 }  // namespace longhaul

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -95,6 +96,84 @@ TEST_F(EngineThreadsTest, EveryClientGetsItsOwnAnswerWhole) {
   EXPECT_TRUE(engine_->ListRequests().empty());
   EXPECT_TRUE(engine_->Drain(std::chrono::seconds(30)));
   EXPECT_TRUE(AllBlocksComeBack(*engine_));
+}
+
+// What is counted while others read it, and what it comes to.
+TEST_F(EngineThreadsTest, EveryRequestIsCountedOnce) {
+  constexpr int kClients = 4, kRequests = 20;
+  const Telemetry& telemetry = engine_->telemetry();
+  std::atomic<bool> ended = false;
+  std::thread reader([&] {
+    while (!ended) {
+      for (const auto& of_mode : telemetry.requests) (void)of_mode[0].inter_token_latency.Read().count();
+      (void)engine_->Stats();
+    }
+  });
+  std::atomic<int64_t> prompt_tokens = 0, tokens = 0, answers = 0, at_once = 0;
+  std::atomic<int64_t> decode_nanoseconds = 0;
+  std::vector<std::thread> clients;
+  for (int client = 0; client < kClients; ++client) {
+    clients.emplace_back([&, client] {
+      for (int i = 0; i < kRequests; ++i) {
+        const int number = client * kRequests + i;
+        const auto stream = Start(*engine_, Numbered(number));
+        if (i % 5 == 0) engine_->Cancel(*stream);
+        const Finished finished = Collect(*stream).finished;
+        if (finished.refused) {  // cancelled while it was tokenized
+          ++at_once;
+          continue;
+        }
+        ++answers;
+        tokens += finished.usage.completion_tokens;
+        prompt_tokens += finished.usage.prompt_tokens;
+        decode_nanoseconds += std::llround(finished.timings.decode * 1e9);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_TRUE(engine_->Drain(std::chrono::seconds(30)));
+  ended = true;
+  reader.join();
+
+  const RequestTelemetry& plain = engine_->telemetry().Of({.kind = position::None()}, DecodingKind::kPlain);
+  const auto& finished = plain.finished[static_cast<size_t>(RequestMethod::kGenerate)];
+  const int64_t whole = finished[FinishReason::kLength].value(), cancelled = finished[FinishReason::kCancelled].value();
+  EXPECT_GE(whole, kClients * kRequests * 4 / 5);
+  EXPECT_EQ(whole + cancelled, answers);
+  EXPECT_EQ(whole + cancelled + at_once, kClients * kRequests);
+  EXPECT_EQ(plain.duration[FinishReason::kLength].Read().count(), whole);
+  EXPECT_EQ(plain.generated.value(), tokens);
+  EXPECT_EQ(plain.time_to_first_token.Read().count() + plain.inter_token_latency.Read().count(), tokens);
+  EXPECT_EQ(plain.generation_tokens.Read().sum, tokens);
+  EXPECT_EQ(plain.prompt_tokens.Read().sum, prompt_tokens);
+  EXPECT_EQ(plain.decode_time.Read().sum, decode_nanoseconds);
+  EXPECT_LE(telemetry.prompt_tokens[TokenSource::kComputed].value(), prompt_tokens);
+  EXPECT_EQ(telemetry.prompt_tokens[TokenSource::kComputed].value(),
+            telemetry.step_tokens[StepKind::kPrefill].Read().sum);
+  const int64_t steps = engine_->Stats().steps;
+  for (const StepPhase phase : {StepPhase::kSchedule, StepPhase::kForward, StepPhase::kSample, StepPhase::kEmit}) {
+    EXPECT_EQ(telemetry.step_time[phase].Read().count(), steps);
+  }
+  EXPECT_GT(telemetry.last_step, 0);
+}
+
+TEST_F(EngineThreadsTest, WhatIsRefusedIsCountedByItsReason) {
+  GenerateParams endless = Numbered(1);
+  endless.stopping.max_tokens = 1 << 20;
+  EXPECT_TRUE(AnswerTo(*engine_, endless).finished.refused);
+  EXPECT_EQ(engine_->telemetry().rejections[Rejection::kNoBlocks].value(), 1);
+  EXPECT_TRUE(engine_->Drain(std::chrono::seconds(30)));
+  EXPECT_TRUE(AnswerTo(*engine_, Numbered(1)).finished.refused);
+  EXPECT_EQ(engine_->telemetry().rejections[Rejection::kDraining].value(), 1);
+}
+
+TEST_F(EngineThreadsTest, ADeadlineThatPassedInTheQueueIsCountedThere) {
+  Request request;
+  request.params = Numbered(1);
+  request.deadline = Clock::now();
+  EXPECT_TRUE(Collect(*engine_->Submit(std::move(request), nullptr)).finished.refused);
+  EXPECT_EQ(engine_->telemetry().deadlines_expired[RequestStage::kQueue].value(), 1);
+  EXPECT_EQ(engine_->telemetry().deadlines_expired[RequestStage::kRunning].value(), 0);
 }
 
 TEST_F(EngineThreadsTest, AnEngineThatGoesAwayEndsItsStreams) {

@@ -1,6 +1,7 @@
 #include "engine/backend/cpu/cpu_backend.h"
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <utility>
 #include <vector>
@@ -206,6 +207,7 @@ class CpuBackend final : public Backend {
   }
 
   void Decode(ActivationId logits_id) override {
+    const auto begin = std::chrono::steady_clock::now();
     Activation& logits = At(logits_id);
     if (!Is(logits.rows == batch_->n_logit_rows(), "Decode: rows") ||
         !Is(logits.width >= vocabulary_size_, "Decode: vocabulary")) {
@@ -244,6 +246,7 @@ class CpuBackend final : public Backend {
         *task.score = Score(row, task.target);
       }
     });
+    result_.sampling = std::chrono::steady_clock::now() - begin;
   }
 
   Ticket EndStep() override {

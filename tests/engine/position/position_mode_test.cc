@@ -25,5 +25,10 @@ TEST(PositionMode, IsNamedAsOnTheWire) {
   EXPECT_STREQ(Name(Mode(position::SelfExtend())), "self_extend");
 }
 
+TEST(PositionMode, HasANameAtEachPlaceOfItsKind) {
+  EXPECT_STREQ(PositionModeName(0), "auto");
+  EXPECT_STREQ(PositionModeName(Mode(position::SelfExtend()).kind.index()), "self_extend");
+}
+
 }  // namespace
 }  // namespace longhaul

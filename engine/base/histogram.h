@@ -1,0 +1,39 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace longhaul {
+
+// How often a value fell into which bucket, and the sum of all. Values are integers: tokens, rows, or nanoseconds, so
+// that sums are exact. Thread-safe; observing costs a binary search and two atomic additions.
+class Histogram {
+ public:
+  // What a bucket holds by itself, not what it holds with all below.
+  struct Snapshot {
+    std::span<const int64_t> bounds;  // the largest value of each bucket but the last, which has no bound; ascending
+    std::vector<int64_t> counts;      // [bounds + 1]
+    int64_t sum = 0;
+
+    int64_t count() const;
+  };
+
+  // `bounds` outlives it and its snapshots.
+  explicit Histogram(std::span<const int64_t> bounds) : bounds_(bounds), counts_(bounds.size() + 1) {}
+
+  void Observe(int64_t value);
+  void Observe(std::chrono::nanoseconds time) { Observe(time.count()); }
+
+  // Its count is always that of its buckets; the sum may lag behind by what is being observed at this moment.
+  Snapshot Read() const;
+
+ private:
+  const std::span<const int64_t> bounds_;
+  std::vector<std::atomic<int64_t>> counts_;
+  std::atomic<int64_t> sum_{0};
+};
+
+}  // namespace longhaul
