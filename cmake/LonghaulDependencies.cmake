@@ -13,6 +13,7 @@ if(LONGHAUL_BUILD_SERVER)
   find_package(gRPC CONFIG REQUIRED)
   find_package(CLI11 CONFIG REQUIRED)
   find_package(nlohmann_json CONFIG REQUIRED)
+  find_package(prometheus-cpp CONFIG REQUIRED)  # finds civetweb, too
 endif()
 if(LONGHAUL_BUILD_TESTS)
   find_package(GTest CONFIG REQUIRED)

@@ -1,6 +1,7 @@
 #include "engine/model_info.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <string_view>
 
@@ -10,6 +11,7 @@
 #include "engine/model/model_runner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/prompt_encoder.h"
+#include "engine/text/utf8.h"
 
 namespace longhaul {
 namespace {
@@ -22,6 +24,15 @@ std::string BestInstructions() {
 }
 
 }  // namespace
+
+std::string ReadModelName(const std::string& path) {
+  if (const auto file = GgufFile::Open(path); file.ok()) {
+    const absl::StatusOr<ModelConfig> config = ReadModelConfig(**file);
+    if (config.ok() && !config->name.empty()) return config->name;
+  }
+  std::string name = std::filesystem::path(path).stem().string();
+  return TakeUtf8(name, /*at_end=*/true);
+}
 
 ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const ModelRunner& runner,
                         const PositionResolver& positions) {

@@ -30,6 +30,9 @@ struct ModelInfo {
   std::string engine_fingerprint;  // of the model file's header and size, types, instruction set and version
 };
 
+// What a model is called, told without loading it: as the file says, else the file's name without its ending.
+std::string ReadModelName(const std::string& path);
+
 ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const ModelRunner& runner,
                         const PositionResolver& positions);
 

@@ -164,7 +164,10 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
   if (engine == nullptr) return new Refusal(Loading());
   absl::StatusOr<std::shared_ptr<void>> share =
       budget_.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
-  if (!share.ok()) return new Refusal(share.status());
+  if (!share.ok()) {
+    engine->telemetry().rejections[Rejection::kQueueFull].Add();
+    return new Refusal(share.status());
+  }
   absl::StatusOr<RequestMessage> message = TakeMessage<RequestMessage>(*buffer);
   if (!message.ok()) return new Refusal(message.status());
   absl::StatusOr<Request> request = RequestFor(*context);

@@ -9,6 +9,8 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
+#include "server/metrics.h"
+#include "server/metrics_endpoint.h"
 #include "server/server.h"
 #include "server/server_flags.h"
 
@@ -79,8 +81,20 @@ int Main(int argc, char** argv) {
   UseInstructionSet(*instructions);
 
   const auto begin = Clock::now();
-  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(flags->server);
+  RpcMetrics rpc_metrics(*v1::GenerateRequest::descriptor()->file());
+  ServerOptions server_options = flags->server;
+  if (!flags->metrics_listen.empty()) server_options.rpc_metrics = &rpc_metrics;
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(server_options);
   if (!server.ok()) return Fail(server.status());
+  const auto state = [&running = **server] { return running.state(); };
+  Metrics metrics(ReadModelName(flags->engine.model_path), state, rpc_metrics);
+  std::unique_ptr<MetricsEndpoint> endpoint;
+  if (!flags->metrics_listen.empty()) {
+    auto started = MetricsEndpoint::Start(flags->metrics_listen, metrics, state);
+    if (!started.ok()) return Fail(started.status());
+    endpoint = *std::move(started);
+    LogInfo("metrics on ", flags->metrics_listen, " (port ", endpoint->port(), ")");
+  }
   if (!flags->port_file.empty()) {
     if (absl::Status status = WritePort(flags->port_file, (*server)->port()); !status.ok()) return Fail(status);
   }
@@ -88,18 +102,20 @@ int Main(int argc, char** argv) {
 
   absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(flags->engine);
   if (!engine.ok()) return Fail(engine.status());
+  const double load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  metrics.SetEngine(**engine, load_seconds);
   (*server)->Serve(**engine);
   const ModelInfo& model = (*engine)->model();
-  LogInfo("serving ", model.name, " (", model.file_type, ") after ",
-          absl::StrFormat("%.3f", std::chrono::duration<double>(Clock::now() - begin).count()), " s: products ",
-          model.compute_type, ", KV cache ", model.cache_type, " for ", model.cache_tokens, " tokens, ", model.threads,
-          " threads, ", model.instruction_set);
+  LogInfo("serving ", model.name, " (", model.file_type, ") after ", absl::StrFormat("%.3f", load_seconds),
+          " s: products ", model.compute_type, ", KV cache ", model.cache_type, " for ", model.cache_tokens,
+          " tokens, ", model.threads, " threads, ", model.instruction_set);
 
   signals.Wait();
   LogInfo("draining: no new requests, running ones have ", flags->drain_timeout.count(), " ms");
   const bool all_finished = (*server)->Drain(flags->drain_timeout);
   LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were cancelled");
-  server->reset();  // before the engine that it answers with
+  endpoint.reset();
+  server->reset();  // before the engine that both answer with
   return 0;
 }
 

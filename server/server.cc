@@ -4,6 +4,8 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
@@ -38,6 +40,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);
   builder.RegisterService(&server->admin_);
+  if (options.rpc_metrics != nullptr) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+    interceptors.push_back(options.rpc_metrics->MakeInterceptors());
+    builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  }
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
     return absl::UnavailableError(
@@ -64,11 +71,13 @@ void Server::Serve(Engine& engine) {
   engine_ = &engine;
   service_.SetEngine(&engine);
   admin_.SetEngine(&engine);
+  state_ = ServerState::kReady;
   SetServing(true);
 }
 
 bool Server::Drain(std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::system_clock::now() + timeout;
+  state_ = ServerState::kDraining;
   SetServing(false);
   const bool all_finished = engine_ == nullptr || engine_->Drain(timeout);
   // The last messages are still on their way to the clients, those of cancelled requests too.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -9,6 +10,8 @@
 #include "engine/engine.h"
 #include "server/admin_service.h"
 #include "server/inference_service.h"
+#include "server/rpc_metrics.h"
+#include "server/server_state.h"
 
 namespace longhaul {
 
@@ -17,6 +20,7 @@ struct ServerOptions {
   int64_t max_message_bytes = 64 << 20;
   std::chrono::milliseconds keepalive_time{
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
+  RpcMetrics* rpc_metrics = nullptr;  // counts the RPCs, if any; not owned, outlives the server
 };
 
 // A gRPC server with InferenceService, AdminService, grpc.health.v1 and reflection.
@@ -28,6 +32,8 @@ class Server {
   ~Server();
 
   int port() const { return port_; }
+  // Any thread.
+  ServerState state() const { return state_.load(); }
 
   // Answers with `engine`, which is not owned and outlives this, and says SERVING.
   void Serve(Engine& engine);
@@ -45,6 +51,7 @@ class Server {
   AdminService admin_;
   std::unique_ptr<grpc::Server> server_;
   Engine* engine_ = nullptr;
+  std::atomic<ServerState> state_{ServerState::kLoading};
   int port_ = 0;
 };
 

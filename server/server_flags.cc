@@ -42,6 +42,16 @@ std::string CheckListen(const std::string& address) {
   return "'" + address + "' is not HOST:PORT with a port of 0 to 65535";
 }
 
+// As CheckListen, but for HTTP, and empty for none.
+std::string CheckMetricsListen(const std::string& address) {
+  const bool plain = std::all_of(address.begin(), address.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '.' || c == '-' || c == ':' || c == '[' || c == ']';
+  });
+  if (address.empty()) return "";
+  if (plain && address.find(':') > 0 && address.rfind("unix:", 0) != 0) return CheckListen(address);
+  return "'" + address + "' is not HOST:PORT with a port of 0 to 65535";
+}
+
 // A number, its unit already converted, from `low` to `high`; `allowed` says so in the flag's own units.
 std::function<std::string(const std::string&)> Within(double low, double high, const char* allowed) {
   return [=](const std::string& value) {
@@ -76,6 +86,9 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--model", flags.engine.model_path, "the GGUF file to serve")->required();
   Add(app, "--listen", flags.server.listen, "HOST:PORT to listen on; port 0 takes a free one")
       ->check(CheckListen, "HOST:PORT");
+  Add(app, "--metrics-listen", flags.metrics_listen,
+      "HOST:PORT of an HTTP server for Prometheus: /metrics and /healthz; empty: none")
+      ->check(CheckMetricsListen, "HOST:PORT");
   Add(app, "--port-file", flags.port_file, "write the port that was bound into this file");
   Add(app, "--threads", flags.engine.threads, "threads of the CPU backend; 0: one per core")
       ->check(CLI::Range(0, 1024));

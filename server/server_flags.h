@@ -13,6 +13,7 @@ namespace longhaul {
 struct ServerFlags {
   EngineOptions engine;
   ServerOptions server;
+  std::string metrics_listen;  // empty: no metrics
   std::string port_file;
   std::string instruction_set = "auto";
   std::string log_level = "info";

@@ -1,0 +1,10 @@
+#pragma once
+
+#include "server/metric_family.h"
+
+namespace longhaul {
+
+// Appends process_*, as the conventions of Prometheus' client libraries name them, of this process from /proc/self.
+void CollectProcess(MetricFamilies& families);
+
+}  // namespace longhaul
