@@ -80,6 +80,7 @@ class EngineImpl : public Engine {
   void DropEnded(Clock::time_point now);
   // Ends what would have its first step now and cannot be read before its deadline; whether there was any.
   bool DropHopeless(Clock::time_point now);
+  bool IsTooLate(const RequestState& state, Clock::time_point now) const;
   // When its reader has taken nothing for too long; none while there is room for more.
   std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
   // `begin`: when the scheduling of this step began.
@@ -345,14 +346,13 @@ bool EngineImpl::TakeArrivals() {
 void EngineImpl::DropEnded(Clock::time_point now) {
   std::vector<Group*> ended;
   for (auto& [group, state] : active_) {
-    const std::optional<Clock::time_point>& deadline = state->request().deadline;
     const RequestStage stage = state->was_scheduled() ? RequestStage::kRunning : RequestStage::kQueue;
-    if (state->stream().cancelled()) {
-      state->Finish(FinishReason::kCancelled, absl::CancelledError("the request was cancelled"), now);
-      ended.push_back(group);
-    } else if (deadline.has_value() && *deadline <= now) {
+    if (IsTooLate(*state, now)) {
       telemetry_.deadlines_expired[stage].Add();
       state->Finish(FinishReason::kDeadline, DeadlineError(state->request()), now);
+      ended.push_back(group);
+    } else if (state->stream().cancelled()) {
+      state->Finish(FinishReason::kCancelled, absl::CancelledError("the request was cancelled"), now);
       ended.push_back(group);
     } else if (const auto stalls = StallsAt(*state); stalls.has_value() && *stalls <= now) {
       telemetry_.stream_stalls[stage].Add();
@@ -388,6 +388,15 @@ bool EngineImpl::DropHopeless(Clock::time_point now) {
   }
   for (Group* group : hopeless) End(*group);
   return !hopeless.empty();
+}
+
+// A client that gives up at its deadline cancels, and does so up to a hundredth early: gRPC rounds a deadline up on its
+// way here.
+bool EngineImpl::IsTooLate(const RequestState& state, Clock::time_point now) const {
+  const std::optional<Clock::time_point>& deadline = state.request().deadline;
+  if (!deadline.has_value()) return false;
+  const Clock::duration left = *deadline - now;
+  return left <= Clock::duration(0) || (state.stream().cancelled() && left * 100 <= *deadline - state.submitted());
 }
 
 void EngineImpl::End(Group& group) {

@@ -31,6 +31,7 @@ class RequestState {
   const Request& request() const { return request_; }
   EventStream& stream() { return *stream_; }
   const EventStream& stream() const { return *stream_; }
+  Clock::time_point submitted() const { return submitted_; }
 
   // At least so long between two Progress. Before the first step.
   void set_progress_interval(std::chrono::milliseconds interval) { progress_interval_ = interval; }
