@@ -16,7 +16,7 @@ constexpr int kNoSuchRequest = 7;
 // 0 for OK; otherwise by the kind of error, as `longhaul --help` lists them.
 int ExitCode(const absl::Status& status);
 
-// "longhaul: MESSAGE" on standard error; with `json` an object. Returns ExitCode.
+// "PROGRAM: MESSAGE" on standard error; with `json` an object. Returns ExitCode.
 int PrintError(const absl::Status& status, bool json);
 
 // One message of a stream as a JSON object on a line of its own.
