@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Python package that draws the plots of `longhaul evaluate` (client/python) into a Python environment of its
-# own in Longhaul's cache folder. Does nothing when this version of it is there.
+# Installs the Python package that draws the plots of `longhaul evaluate` and `longhaul-bench` (client/python) into a Python
+# environment of its own in Longhaul's cache folder. Does nothing when this version of it is there.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 

@@ -1,4 +1,4 @@
-"""The pictures of `longhaul evaluate`, drawn from made-up results."""
+"""The pictures of `longhaul evaluate` and `longhaul-bench`, drawn from made-up results."""
 
 import json
 import subprocess
@@ -53,6 +53,26 @@ def passkey():
     return result("passkey", cells, seed=0)
 
 
+def sweep(load="rate", failed=0):
+    def run(number, value):
+        latency = {"count": 50, **{name: 0.01 * factor * 2 ** number for name, factor in
+                                   (("p50", 1), ("p90", 2), ("p99", 5))}}
+        nothing = {"count": 0}  # every request failed before its second token
+        return {
+            "load": {"arrivals": "poisson", load: value, "prompts": "lognormal:mean=800", "output_tokens": "64"},
+            "requests": {"measured": 50, "failed": failed * number},
+            "throughput": {"requests_per_second": value * 0.9, "tokens_per_second": value * 60.0},
+            "goodput": {"requests_per_second": value * 0.5},
+            "latency": {"time_to_first_token": latency, "end_to_end": latency,
+                        "inter_token_latency": nothing if number == 3 else latency},
+            "client": {"warnings": ["this client could not keep the rate"] if number == 3 else []},
+            "objectives": [{"name": "ttft_p99", "bound": 0.2}, {"name": "error_rate", "bound": 0.01}],
+        }
+
+    return {"format": "longhaul-bench-1", "server": {"name": "Made-up model", "backend": "cpu"},
+            "runs": [run(number, 2 ** number) for number in range(4)]}
+
+
 def draw(task, file, *outputs):
     if not PYTHON.exists():
         pytest.skip("deploy/install_python_client.sh was not run")
@@ -60,7 +80,8 @@ def draw(task, file, *outputs):
     return subprocess.run([PYTHON, "-m", "longhaul_plots", task, str(file), *flags], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("task,data", [("tail-loss", tail_loss()), ("repeated", repeated()), ("passkey", passkey())])
+@pytest.mark.parametrize("task,data", [("tail-loss", tail_loss()), ("repeated", repeated()), ("passkey", passkey()),
+                                       ("sweep", sweep(failed=2)), ("sweep", sweep("concurrency"))])
 def test_draws_png_and_svg(tmp_path, task, data):
     file, png, svg = tmp_path / "result.json", tmp_path / "p.png", tmp_path / "p.svg"
     file.write_text(json.dumps(data))
@@ -79,5 +100,11 @@ def test_says_what_is_wrong_with_a_file(tmp_path):
     assert "no measurement yet" in draw("tail-loss", file, tmp_path / "p.png").stderr
     file.write_text("{}")
     assert "no result" in draw("tail-loss", file, tmp_path / "p.png").stderr
+    file.write_text("[]")
+    assert "no result of longhaul-bench" in draw("sweep", file, tmp_path / "p.png").stderr
+    file.write_text(json.dumps({**sweep(), "runs": []}))
+    assert "no run yet" in draw("sweep", file, tmp_path / "p.png").stderr
+    file.write_text(json.dumps(sweep("trace_speed")))
+    assert "no rate to draw over" in draw("sweep", file, tmp_path / "p.png").stderr
     file.write_text("not JSON")
     assert draw("tail-loss", file, tmp_path / "p.png").returncode == 1

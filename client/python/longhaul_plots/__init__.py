@@ -1,1 +1,1 @@
-"""Draws what `longhaul evaluate` measured; see `python -m longhaul_plots --help`."""
+"""Draws what `longhaul evaluate` and `longhaul-bench` measured; see `python -m longhaul_plots --help`."""

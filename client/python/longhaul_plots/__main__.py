@@ -3,22 +3,26 @@
 import argparse
 import sys
 
-from longhaul_plots import passkey, repeated, tail_loss
+from longhaul_plots import passkey, repeated, sweep, tail_loss
+from longhaul_plots.load import Sweep
 from longhaul_plots.result import Result, ResultError
 
 DRAW = {"tail-loss": tail_loss.draw, "repeated": repeated.draw, "passkey": passkey.draw}
+SWEEP = "sweep"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="longhaul_plots", description=__doc__)
-    parser.add_argument("task", choices=DRAW)
-    parser.add_argument("result", help="the JSON file of longhaul evaluate")
+    parser.add_argument("task", choices=[*DRAW, SWEEP])
+    parser.add_argument("result", help="the JSON file of longhaul evaluate or longhaul-bench")
     parser.add_argument("--output", action="append", required=True,
                         help="a picture, .svg or .png; may be given several times")
     arguments = parser.parse_args()
     try:
-        result = Result.read(arguments.result, arguments.task)
-        figure = DRAW[arguments.task](result)
+        if arguments.task == SWEEP:
+            figure = sweep.draw(Sweep.read(arguments.result))
+        else:
+            figure = DRAW[arguments.task](Result.read(arguments.result, arguments.task))
         for output in arguments.output:
             figure.savefig(output, dpi=150)
     except (ResultError, OSError, ValueError) as error:
