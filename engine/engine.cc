@@ -378,6 +378,7 @@ bool EngineImpl::DropHopeless(Clock::time_point now) {
     if (state.was_scheduled() || !state.request().deadline.has_value() || !needed.has_value()) continue;
     const double left = std::chrono::duration<double>(*state.request().deadline - now).count();
     if (*needed <= kClearly * left) continue;
+    telemetry_.deadlines_expired[RequestStage::kQueue].Add();
     state.Finish(
         FinishReason::kDeadline,
         absl::DeadlineExceededError(absl::StrFormat(

@@ -81,7 +81,7 @@ int Main(int argc, char** argv) {
   UseInstructionSet(*instructions);
 
   const auto begin = Clock::now();
-  RpcMetrics rpc_metrics(*v1::GenerateRequest::descriptor()->file());
+  RpcMetrics rpc_metrics({v1::GenerateRequest::descriptor()->file(), v1::ListRequestsRequest::descriptor()->file()});
   ServerOptions server_options = flags->server;
   if (!flags->metrics_listen.empty()) server_options.rpc_metrics = &rpc_metrics;
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(server_options);

@@ -69,12 +69,14 @@ class RpcInterceptors : public grpc::experimental::ServerInterceptorFactoryInter
 
 RpcMetrics::Method::Method(std::string method_type) : type(std::move(method_type)), handling(LongTimeBuckets()) {}
 
-RpcMetrics::RpcMetrics(const google::protobuf::FileDescriptor& file) {
+RpcMetrics::RpcMetrics(std::initializer_list<const google::protobuf::FileDescriptor*> files) {
   static_assert(kCodeNames.size() == kStatusCodes);
-  for (int s = 0; s < file.service_count(); ++s) {
-    const google::protobuf::ServiceDescriptor& service = *file.service(s);
-    for (int m = 0; m < service.method_count(); ++m) {
-      Add(service.full_name(), service.method(m)->name(), TypeOf(*service.method(m)));
+  for (const google::protobuf::FileDescriptor* file : files) {
+    for (int s = 0; s < file->service_count(); ++s) {
+      const google::protobuf::ServiceDescriptor& service = *file->service(s);
+      for (int m = 0; m < service.method_count(); ++m) {
+        Add(service.full_name(), service.method(m)->name(), TypeOf(*service.method(m)));
+      }
     }
   }
   Add("grpc.health.v1.Health", "Check", "unary");

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <chrono>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,8 +22,8 @@ namespace longhaul {
 // grpc_server_handling_seconds. Methods that the server does not have count together as "unknown". Thread-safe.
 class RpcMetrics {
  public:
-  // The methods of all services in `file`, those of grpc.health.v1 and of reflection.
-  explicit RpcMetrics(const google::protobuf::FileDescriptor& file);
+  // The methods of all services in `files`, those of grpc.health.v1 and of reflection.
+  explicit RpcMetrics(std::initializer_list<const google::protobuf::FileDescriptor*> files);
   RpcMetrics(const RpcMetrics&) = delete;
   RpcMetrics& operator=(const RpcMetrics&) = delete;
 

@@ -67,7 +67,7 @@ void Run() {
   constexpr int kScrapes = 50;
   Telemetry telemetry;
   const EngineStats stats{.running = 3, .waiting = 2, .running_rows = 3, .blocks_total = 1000, .blocks_used = 77};
-  const RpcMetrics rpcs(*v1::GenerateRequest::descriptor()->file());
+  const RpcMetrics rpcs({v1::GenerateRequest::descriptor()->file()});
   std::mt19937_64 random(1);
   std::vector<double> collect, write, library;
   size_t bytes = 0, lines = 0;

@@ -189,13 +189,14 @@ def test_every_end_of_a_request_is_counted_once(monitored):
 
 def test_what_runs_and_waits_is_seen_while_it_does(monitored):
     made = monitored("--max-queue", "1")
-    running = made.stub.Generate(made.request(2500))
-    next(running)
-    waiting = made.stub.Generate(made.request(2500))
+    # Each takes more than half of the cache.
+    running = made.stub.Generate(made.request(800, "The capital of France is " * 340))
+    next(message for message in running if message.HasField("chunk"))
+    waiting = made.stub.Generate(made.request(800, "One, two, three, four, " * 240))
     during = made.scrape_when(
         lambda scrape: scrape("longhaul_requests_running") == 1 and scrape("longhaul_requests_waiting") == 1)
     assert during("longhaul_rows_running") == 1
-    assert 0.8 < during("longhaul_kv_cache_usage_ratio") <= 1
+    assert 0.5 < during("longhaul_kv_cache_usage_ratio") <= 1
     held = during("longhaul_kv_cache_blocks", state="held")
     assert held + during("longhaul_kv_cache_blocks", state="free") == during("longhaul_kv_cache_blocks") > held > 0
     assert f'num_gpu_blocks="{during("longhaul_kv_cache_blocks"):.0f}"' in during.text

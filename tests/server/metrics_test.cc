@@ -182,7 +182,7 @@ class MetricsTest : public ::testing::Test {
   Scrape Take() const { return Scrape(MetricsText(metrics_.Collect())); }
 
   ServerState state_ = ServerState::kLoading;
-  RpcMetrics rpcs_{*v1::GenerateRequest::descriptor()->file()};
+  RpcMetrics rpcs_{{v1::GenerateRequest::descriptor()->file()}};
   Metrics metrics_{"a model", [this] { return state_; }, rpcs_};
   std::filesystem::path path_;
   std::unique_ptr<Engine> engine_;

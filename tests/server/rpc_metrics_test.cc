@@ -49,7 +49,7 @@ class RpcMetricsTest : public ::testing::Test {
     return MetricsText(families).find(absl::StrCat("\n", line, "\n")) != std::string::npos;
   }
 
-  RpcMetrics metrics_{*v1::GenerateRequest::descriptor()->file()};
+  RpcMetrics metrics_{{v1::GenerateRequest::descriptor()->file()}};
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
 };
