@@ -1,7 +1,7 @@
 // What position modes cost beside the plain plan, on the default model and the same kernels: prefill of a text, and
 // decode at its end. The plain row and the mode's take turns, chunk by chunk and token by token, so that whatever else
 // the machine does falls on both; the ratio of a round is that of their sums, and the median of the rounds is printed.
-//   position_bench [ROUNDS [COMPUTE_TYPE [CACHE_TYPE [LENGTH...]]]]     default: 10 int8 bf16 4096
+//   position_bench [ROUNDS [COMPUTE_TYPE [CACHE_TYPE [LENGTH... [MODE...]]]]]     default: 10 int8 bf16 4096, all modes
 
 #include <algorithm>
 #include <chrono>
@@ -101,7 +101,14 @@ int Main(int argc, char** argv) {
   const auto runner = *ModelRunner::Create(*model, options);
   const auto resolver = *PositionResolver::Create(model->config.rotation, DefaultLongMode(), 0);
   std::vector<int64_t> lengths;
-  for (int i = 4; i < argc; ++i) lengths.push_back(std::atoll(argv[i]));
+  std::vector<std::string> wanted;
+  for (int i = 4; i < argc; ++i) {
+    if (std::atoll(argv[i]) > 0) {
+      lengths.push_back(std::atoll(argv[i]));
+    } else {
+      wanted.push_back(argv[i]);
+    }
+  }
   if (lengths.empty()) lengths.push_back(4096);
 
   const PositionMode modes[] = {{.kind = position::Rerope{2048}},
@@ -114,6 +121,7 @@ int Main(int argc, char** argv) {
               runner->info().instruction_set.c_str(), rounds);
   for (int64_t length : lengths) {
     for (const PositionMode& mode : modes) {
+      if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), Name(mode)) == wanted.end()) continue;
       const RotaryPlan plan = resolver.Resolve(mode, length)->plan;
       std::vector<double> prefill, decode;
       double plain_prefill = 0;
