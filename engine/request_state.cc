@@ -52,6 +52,7 @@ RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream,
       submitted_(submitted),
       last_progress_(submitted) {
   group_.client = request_.client;
+  group_.priority = request_.priority;
 }
 
 void RequestState::EmitStarted(int64_t cached_tokens) {

@@ -128,6 +128,32 @@ TEST_F(EngineTest, MinTokensAboveTheDefaultRaisesItAndNeverExceedsWhatIsLeft) {
   ExpectRefused(params, absl::StatusCode::kInvalidArgument, HasSubstr("stopping.min_tokens: 4"));
 }
 
+// In a cache that holds one of them at a time, the later request of larger priority is served before the earlier one.
+TEST(EnginePriority, LargerGoesFirst) {
+  EngineOptions options;
+  const int64_t token_bytes = (int64_t{512} << 20) / MakeEngine(options)->model().cache_tokens;
+  options.kv_cache_bytes = token_bytes * 160;
+  const auto engine = MakeEngine(options);
+  const auto ask = [&](TokenId first, int32_t priority) {
+    GenerateParams params = Ask("", 20);
+    params.prompt = TokenPrompt{std::vector<TokenId>(100, first)};
+    params.stopping.ignore_eos = true;
+    Request request;
+    request.params = params;
+    request.priority = priority;
+    return engine->Submit(std::move(request), nullptr);
+  };
+  const auto running = ask(1000, 0);
+  while (engine->Stats().running == 0) std::this_thread::sleep_for(milliseconds(1));
+  const auto low = ask(2000, -5), high = ask(3000, 5);
+  const Outcome of_high = Collect(*high);
+  Collect(*running);
+  const Outcome of_low = Collect(*low);
+  EXPECT_EQ(of_high.finished.reason, FinishReason::kLength);
+  EXPECT_EQ(of_low.finished.reason, FinishReason::kLength);
+  EXPECT_GT(of_low.finished.timings.queue, of_high.finished.timings.queue + of_high.finished.timings.decode);
+}
+
 TEST_F(EngineTest, ASeedDecidesAndIsTold) {
   GenerateParams params = Ask("Once upon a time", 12);
   params.sampling.temperature = 1;
