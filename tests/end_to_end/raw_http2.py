@@ -61,7 +61,10 @@ class RawClient:
                     self.http2.acknowledge_received_data(event.flow_controlled_length, stream)
                 if isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
                     return seen
-            self.flush()
+            try:
+                self.flush()
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # a server that has sent its last and closed: the rest lies in the receive buffer
 
     def call(self, method, message, headers=()):
         return self.headers_of(self.start(method, message, headers))
