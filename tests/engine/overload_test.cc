@@ -184,6 +184,8 @@ TEST_F(EngineOverloadTest, APromptThatCannotBeReadInTimeCostsNoStep) {
   EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(engine_->Stats().steps, steps);
   EXPECT_TRUE(AllBlocksComeBack(*engine_));
+  // The client is told before the engine has put the request away.
+  for (int i = 0; i < 1000 && engine_->Stats().waiting > 0; ++i) std::this_thread::sleep_for(milliseconds(2));
   EXPECT_EQ(engine_->Stats().waiting, 0);
   // What might just be done is tried.
   EXPECT_TRUE(Collect(*Submit("a", Reading(600), "r", milliseconds(20000))).finished.status.ok());
