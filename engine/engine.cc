@@ -230,8 +230,10 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
   stream->SetOnRoom([this] { Wake(); });
   text_pool_->Add([this, request = std::move(request), record = *std::move(record), stream, submitted]() mutable {
     absl::StatusOr<StatePtr> state = preparer_.Prepare(std::move(request), stream, submitted);
-    absl::Status status = state.status();
-    if (status.ok()) status = (*state)->Track(record, Stats().retry_after);
+    // Moved out, so that the status belongs to nobody but the reader once it is pushed.
+    const bool prepared = state.ok();
+    absl::Status status = std::move(state).status();
+    if (prepared) status = (*state)->Track(record, Stats().retry_after);
     record.reset();  // the state holds it, or nobody
     if (!status.ok()) {
       waiting_.fetch_sub(1);
