@@ -6,7 +6,6 @@
 #include <atomic>
 #include <optional>
 #include <thread>
-#include <tuple>
 #include <unordered_map>
 #include <utility>
 
@@ -26,6 +25,7 @@
 #include "engine/request_registry.h"
 #include "engine/request_state.h"
 #include "engine/scheduling/scheduler.h"
+#include "engine/step_counter.h"
 #include "engine/step_rates.h"
 
 namespace longhaul {
@@ -85,9 +85,6 @@ class EngineImpl : public Engine {
   std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
   // `begin`: when the scheduling of this step began.
   void RunStep(const Batch& batch, Clock::time_point begin);
-  void CountStep(const Batch& batch);
-  // What the scheduler counted since the last call.
-  void CountScheduling();
   void DistributeResults(StepResult result, double step_seconds, Clock::time_point now);
   void End(Group& group);
   std::optional<Clock::time_point> NextDeadline() const;
@@ -105,8 +102,6 @@ class EngineImpl : public Engine {
   BlockPool pool_;
   Scheduler scheduler_;
   std::unordered_map<Group*, StatePtr> active_;
-  SchedulerStats counted_;  // in telemetry_
-  int64_t counted_evictions_ = 0;
   StepRates rates_;
 
   std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
@@ -123,6 +118,7 @@ class EngineImpl : public Engine {
   std::optional<double> tokens_per_second_ ABSL_GUARDED_BY(mutex_);  // of rates_
 
   Telemetry telemetry_;
+  StepCounter counter_{telemetry_};  // the engine thread's own
   RequestPreparer preparer_;
   std::unique_ptr<WorkQueue> text_pool_;
   std::thread thread_;
@@ -293,7 +289,7 @@ void EngineImpl::Loop() {
     DropEnded(begin);
     for (auto& [group, state] : active_) group->paused = !state->stream().HasRoom();
     const Batch& batch = scheduler_.NextBatch(Seconds(Clock::now()));
-    CountScheduling();
+    counter_.CountScheduling(scheduler_);
     const bool dropped = DropHopeless(Clock::now());
     for (const auto& [group, state] : active_) state->PublishProgress();
     {
@@ -303,10 +299,6 @@ void EngineImpl::Loop() {
       stats_.blocks_total = pool_.total();
       stats_.blocks_used = pool_.used();
       stats_.blocks_cached = pool_.idle_cached();
-      stats_.preemptions = scheduler_.stats().preemptions;
-      stats_.cache_evictions = scheduler_.cache().evictions();
-      stats_.computed_prompt_tokens = scheduler_.stats().computed_prompt_tokens;
-      stats_.cached_prompt_tokens = scheduler_.stats().cached_prompt_tokens;
       // After a step the loop looks again at once.
       attention_ = attention_ || dropped || !batch.rows.empty();
     }
@@ -455,7 +447,7 @@ void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
     stats_.prefill_tokens += prefill_tokens;
     tokens_per_second_ = rates_.tokens_per_second();
   }
-  CountStep(batch);
+  counter_.CountStep(scheduler_, [this](Group& group) { return active_.at(&group)->is_prompt_read(); });
   const std::chrono::nanoseconds sampling = result.ok() ? result->sampling : std::chrono::nanoseconds(0);
   telemetry_.step_time[StepPhase::kSchedule].Observe(forward - begin);
   telemetry_.step_time[StepPhase::kForward].Observe(end - forward - sampling);
@@ -471,44 +463,6 @@ void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
   }
   DistributeResults(*std::move(result), seconds, end);
   telemetry_.step_time[StepPhase::kEmit].Observe(Clock::now() - end);
-}
-
-void EngineImpl::CountScheduling() {
-  const SchedulerStats& stats = scheduler_.stats();
-  const int64_t cached = stats.cached_prompt_tokens - counted_.cached_prompt_tokens;
-  telemetry_.prompt_tokens[TokenSource::kCached].Add(cached);
-  telemetry_.prefix_cache_hits.Add(cached);
-  telemetry_.prefix_cache_queries.Add(cached + stats.computed_prompt_tokens - counted_.computed_prompt_tokens);
-  telemetry_.preemptions.Add(stats.preemptions - counted_.preemptions);
-  telemetry_.prefix_cache_evictions.Add(scheduler_.cache().evictions() - counted_evictions_);
-  counted_ = stats;
-  counted_evictions_ = scheduler_.cache().evictions();
-}
-
-// Before the results are distributed. What a row reads again after its prompt was read is prefill, but no prompt.
-void EngineImpl::CountStep(const Batch& batch) {
-  int64_t decode_rows = 0, prefill_rows = 0, prefill_tokens = 0, prompt_tokens = 0;
-  for (size_t g = 0; g < batch.groups.size(); ++g) {
-    const bool reads_prompt = !active_.at(scheduler_.scheduled()[g])->is_prompt_read();
-    for (int r = batch.groups[g].first_row; r < batch.groups[g].first_row + batch.groups[g].n_rows; ++r) {
-      const int64_t n_new = batch.rows[static_cast<size_t>(r)].n_new;
-      if (reads_prompt) prompt_tokens += n_new;
-      if (!reads_prompt && n_new == 1) {
-        ++decode_rows;
-      } else {
-        ++prefill_rows;
-        prefill_tokens += n_new;
-      }
-    }
-  }
-  telemetry_.prompt_tokens[TokenSource::kComputed].Add(prompt_tokens);
-  for (const auto& [kind, rows, tokens] : {std::tuple(StepKind::kDecode, decode_rows, decode_rows),
-                                           std::tuple(StepKind::kPrefill, prefill_rows, prefill_tokens)}) {
-    if (rows == 0) continue;
-    telemetry_.step_rows[kind].Observe(rows);
-    telemetry_.step_tokens[kind].Observe(tokens);
-  }
-  telemetry_.last_step = std::chrono::nanoseconds(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock::time_point now) {

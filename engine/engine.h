@@ -53,8 +53,6 @@ struct EngineStats {
   double retry_after = 1;                     // seconds after which a request that is refused now should try again
   int64_t blocks_total = 0, blocks_used = 0;  // used: held by a row
   int64_t blocks_cached = 0;                  // of those that are not used, kept for whoever asks for their text again
-  int64_t preemptions = 0, cache_evictions = 0;
-  int64_t computed_prompt_tokens = 0, cached_prompt_tokens = 0;  // of the prompts that were admitted
   int64_t steps = 0, prefill_tokens = 0, decode_tokens = 0;
   double busy_seconds = 0;  // spent in steps
 };

@@ -30,7 +30,7 @@ def final_stage():
 def program(name):
     found = [path for path in BUILD.rglob(name) if path.is_file() and os.access(path, os.X_OK)]
     if not found:
-        pytest.skip(f"{name} is not in {BUILD}")
+        pytest.fail(f"{name} is not in {BUILD}: build first")
     return found[0]
 
 
@@ -54,7 +54,7 @@ def test_the_compose_file_is_valid_with_every_profile():
 
 def test_prometheus_takes_its_configuration():
     if not shutil.which("promtool"):
-        pytest.skip("promtool is not installed (Debian package prometheus)")
+        pytest.fail("promtool is not installed (Debian package prometheus)")
     check("promtool", "check", "config", "deploy/prometheus.yml")
 
 

@@ -75,7 +75,7 @@ def sweep(load="rate", failed=0):
 
 def draw(task, file, *outputs):
     if not PYTHON.exists():
-        pytest.skip("deploy/install_python_client.sh was not run")
+        pytest.fail("deploy/install_python_client.sh was not run")
     flags = [word for output in outputs for word in ("--output", str(output))]
     return subprocess.run([PYTHON, "-m", "longhaul_plots", task, str(file), *flags], capture_output=True, text=True)
 

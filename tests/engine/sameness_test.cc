@@ -188,9 +188,36 @@ TEST_P(SamenessTest, PreemptionChangesNoBit) {
       EXPECT_EQ(outcome.ids, alone.ids) << "request " << i;
       EXPECT_EQ(outcome.logprobs, alone.logprobs) << "request " << i;
     }
-    EXPECT_GT(crowded->Stats().preemptions, 0);
+    EXPECT_GT(crowded->telemetry().preemptions.value(), 0);
     EXPECT_TRUE(AllBlocksComeBack(*crowded));
   }
+}
+
+// A text that is thrown out half scored, because its reader takes nothing and another request grows, is read again;
+// what was told already is not told twice.
+TEST_P(SamenessTest, AScoreThatIsPreemptedChangesNoBit) {
+  EngineOptions options;
+  options.compute_type = GetParam().compute;
+  options.cache_type = GetParam().cache;
+  const auto roomy = MakeEngine(options);
+  options.kv_cache_bytes = (int64_t{512} << 20) / roomy->model().cache_tokens * 192;
+  options.max_batch_tokens = 32;
+  options.events_per_stream = 5;  // Started and one piece of the scores
+  const auto crowded = MakeEngine(options);
+  ScoreParams score;
+  score.prompt = TextPrompt{kText};
+  const auto stream = Start(*crowded, score);
+  for (int i = 0; i < 1000 && stream->HasRoom(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  ASSERT_FALSE(stream->HasRoom());
+
+  Request request;
+  GenerateParams params = Ask("The tide", 140);
+  params.stopping.ignore_eos = true;
+  request.params = params;
+  request.priority = 1;
+  EXPECT_EQ(Collect(*crowded->Submit(std::move(request), nullptr)).finished.reason, FinishReason::kLength);
+  EXPECT_GT(crowded->telemetry().preemptions.value(), 0);
+  EXPECT_EQ(Collect(*stream).logprobs, Scores(*roomy, TextPrompt{kText}));
 }
 
 std::string TypesName(const ::testing::TestParamInfo<Types>& info) {

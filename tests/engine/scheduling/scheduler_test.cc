@@ -221,6 +221,35 @@ TEST_F(SchedulerTest, APromptWhoseScoresAreWantedIsNotTakenFromTheCache) {
   EXPECT_EQ(scheduler_.CachedTokens(score), 0);
 }
 
+TEST_F(SchedulerTest, ATextThatIsPreemptedWhileItIsScoredHasEveryTokenScoredOnce) {
+  Group& senior = PromptOf("a", 16 * 50, 1);
+  senior.capacity = 16 * 60;
+  while (!senior.Decodes()) {
+    NextStep();
+    Finish();
+  }
+  Group& score = Score(16 * 10, 1);
+  std::vector<int64_t> scored;
+  for (int step = 0; step < 200 && score.Remaining() > 0; ++step) {
+    score.paused = step > 2 && score.preemptions == 0;  // it waits half done, while the other grows
+    if (score.preemptions == 1 && scheduler_.running() > 0 && !senior.rows[0].blocks.blocks().empty()) {
+      scheduler_.Remove(senior);
+    }
+    const Batch batch = scheduler_.NextBatch(now_);
+    for (size_t g = 0; g < batch.groups.size(); ++g) {
+      if (scheduler_.scheduled()[g] != &score) continue;
+      const BatchRow& row = batch.rows[static_cast<size_t>(batch.groups[g].first_row)];
+      for (int64_t i = row.first_logit; i < row.n_new; ++i) scored.push_back(row.length + i + 1);
+    }
+    Finish();
+    if (!scored.empty()) score.score_from = scored.back() + 1;
+  }
+  EXPECT_EQ(score.preemptions, 1);
+  std::vector<int64_t> expected(16 * 10 - 1);
+  std::iota(expected.begin(), expected.end(), 1);
+  EXPECT_EQ(scored, expected);
+}
+
 TEST_F(SchedulerTest, AGreedyClientDoesNotStarveAnother) {
   for (int i = 0; i < 6; ++i) PromptOf("greedy", 16 * 25);
   NextStep();
