@@ -102,15 +102,20 @@ def test_ends_a_request_of_another(admin, admin_stubs, start, stubs):
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT and error.value.details().startswith("id: ")
 
 
-def test_ends_what_is_still_being_tokenized(admin, admin_stubs, stub, stubs):
+def test_ends_what_is_still_to_be_tokenized(admin, admin_stubs, stub, stubs):
     pb, _ = stubs
     apb, _ = admin_stubs
-    text = " " * (60 * stub.GetModel(pb.GetModelRequest()).cache_tokens)
-    call = stub.Generate(pb.GenerateRequest(prompt=pb.Prompt(text=text)), metadata=[("x-request-id", "slow")])
+    long = pb.TokenizeRequest(prompt=pb.Prompt(text=" " * 8_000_000))
+    before_it = [stub.Tokenize.future(long) for _ in range(8)]
+    call = stub.Generate(pb.GenerateRequest(prompt=pb.Prompt(text="One")), metadata=[("x-request-id", "slow")])
     seen, = wait_for(lambda: admin.ListRequests(apb.ListRequestsRequest()).requests, len)
     assert seen.state == apb.REQUEST_STATE_WAITING and seen.rows == 0 and seen.client == "127.0.0.1"
     assert admin.CancelRequest(apb.CancelRequestRequest(id="slow")).cancelled == 1
-    assert call.code() == grpc.StatusCode.CANCELLED
+    for other in before_it:
+        other.cancel()
+    with pytest.raises(grpc.RpcError) as error:
+        list(call)  # not code(), which waits forever for a status behind a message that nobody takes
+    assert error.value.code() == grpc.StatusCode.CANCELLED
 
 
 def test_a_message_that_is_none_is_refused(server, stub):
