@@ -26,8 +26,8 @@ struct GenerateFlags {
   std::string position;
   v1::GenerateRequest request;
   float temperature = 0, top_p = 1, min_p = 0, repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
-  uint32_t top_k = 0, max_tokens = 256, min_tokens = 0, top_logprobs = 0;
-  uint64_t seed = 0;
+  uint32_t top_k = 0, max_tokens = 256, min_tokens = 0, top_logprobs = 0, samples = 1;
+  uint64_t seed = 0, first_sample = 0;
   int32_t priority = 0;
   std::vector<std::string> stop, logit_bias;
   std::vector<int32_t> stop_token_ids;
@@ -52,6 +52,8 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
   command.add_option("--frequency-penalty", f.frequency_penalty, "against tokens that the answer holds often");
   command.add_option("--logit-bias", f.logit_bias, "ID=BIAS, added to a token's logit");
   command.add_option("--seed", f.seed, "the same seed gives the same text");
+  command.add_option("--samples", f.samples, "answers, each drawn for itself")->check(CLI::Range(1, 1 << 20));
+  command.add_option("--first-sample", f.first_sample, "the number of the first: seed and number decide what is drawn");
   command.add_option("--top-logprobs", f.top_logprobs,
                      "log-probabilities, also of so many likely tokens (with --json)");
   command.add_flag("--token-ids", f.token_ids, "token ids (with --json)");
@@ -60,6 +62,8 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
 
 absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::GenerateRequest& request) {
   request.set_priority(f.priority);
+  request.set_samples(f.samples);
+  request.set_first_sample(f.first_sample);
   const auto given = [&](const char* flag) { return command.count(flag) > 0; };
   v1::Sampling& sampling = *request.mutable_sampling();
   sampling.set_temperature(f.temperature);
@@ -97,6 +101,7 @@ absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::Ge
 absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
                     std::string* answer) {
   ReadingLine progress(!common.json && !quiet);
+  AnswersInOrder answers(request.samples());
   v1::Started started;
   v1::Finished finished;
   const absl::Status status = client.Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
@@ -109,17 +114,12 @@ absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Co
     if (message.has_progress()) progress.Show(message.progress());
     if (message.has_chunk()) {
       progress.Clear();
-      const std::string& text = message.chunk().text();
-      std::fwrite(text.data(), 1, text.size(), stdout);
-      std::fflush(stdout);
-      if (answer != nullptr) *answer += text;
+      answers.Print(message.chunk());
+      if (answer != nullptr) *answer += message.chunk().text();
     }
     return std::ferror(stdout) == 0;
   });
-  if (!common.json) {
-    std::printf("\n");
-    std::fflush(stdout);
-  }
+  if (!common.json) answers.End(status.ok());
   if (status.ok() && !common.json && !quiet) PrintSummary(started, finished);
   return status;
 }
@@ -154,6 +154,9 @@ int Chat(const CLI::App& command, const Common& common, const GenerateFlags& fla
     say("user", *prompt);
     const absl::Status status = Stream(*client, request, common, flags.quiet, nullptr);
     return status.ok() ? 0 : PrintError(status, common.json);
+  }
+  if (flags.samples > 1) {
+    return PrintError(absl::InvalidArgumentError("--samples: a conversation has one answer a turn"), common.json);
   }
   std::fprintf(stderr, "Ctrl-C stops an answer, Ctrl-D ends the conversation.\n");
   for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {

@@ -132,6 +132,45 @@ void PrintSummary(const v1::Started& started, const v1::Finished& finished) {
   PrintPositions(started);
 }
 
+void AnswersInOrder::PrintHeading() const {
+  if (answers_.size() > 1) std::printf("%s[%zu of %zu]\n", current_ > 0 ? "\n" : "", current_ + 1, answers_.size());
+}
+
+void AnswersInOrder::PrintWaiting() {
+  if (!has_begun_) PrintHeading();
+  has_begun_ = true;
+  std::string& text = answers_[current_].waiting;
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  text.clear();
+}
+
+void AnswersInOrder::Print(const v1::Chunk& chunk) {
+  if (chunk.sample() >= answers_.size()) return;
+  Answer& answer = answers_[chunk.sample()];
+  answer.waiting += chunk.text();
+  answer.ended = chunk.finish_reason() != v1::FINISH_REASON_UNSPECIFIED;
+  if (chunk.sample() != current_) return;
+  PrintWaiting();
+  while (current_ + 1 < answers_.size() && answers_[current_].ended) {
+    std::printf("\n");
+    ++current_;
+    has_begun_ = false;
+    PrintWaiting();
+  }
+  std::fflush(stdout);
+}
+
+void AnswersInOrder::End(bool whole) {
+  for (; whole && current_ + 1 < answers_.size(); ++current_) {
+    PrintWaiting();
+    std::printf("\n");
+    has_begun_ = false;
+  }
+  if (whole) PrintWaiting();
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
 void PrintWarmed(const v1::Finished& finished) {
   const auto n = [](uint64_t number) { return static_cast<unsigned long long>(number); };
   std::printf("%llu tokens read, %llu of them from the cache, in %.3f s\n", n(finished.usage().prompt_tokens()),

@@ -1,7 +1,11 @@
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "longhaul/v1/admin.pb.h"
@@ -46,6 +50,28 @@ class ReadingLine {
  private:
   const bool enabled_;
   bool shown_ = false;
+};
+
+// Prints the text of a stream's answers one after the other: that of the first that has not ended as it arrives, the
+// others when it is their turn. Several have a heading each.
+class AnswersInOrder {
+ public:
+  explicit AnswersInOrder(uint32_t n) : answers_(std::max(n, 1u)) {}
+  void Print(const v1::Chunk& chunk);
+  // No more will come. Of an answer that is whole prints what is left.
+  void End(bool whole);
+
+ private:
+  struct Answer {
+    std::string waiting;
+    bool ended = false;
+  };
+  void PrintHeading() const;
+  void PrintWaiting();
+
+  std::vector<Answer> answers_;
+  size_t current_ = 0;
+  bool has_begun_ = false;
 };
 
 // Tokens, speed and reason of a finished answer, and how its positions were computed unless plainly; on standard error.

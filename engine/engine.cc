@@ -42,6 +42,16 @@ int64_t QuarterOfMemory() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE)) / 4;
 }
 
+absl::StatusOr<int64_t> ResolveMaxRows(const EngineOptions& options, const StepLimits& limits) {
+  constexpr int64_t kDefault = 257;  // 256 documents and the empty one
+  const int64_t most = std::min(limits.max_tokens, limits.max_logit_rows);
+  if (options.max_rows == 0) return std::min(kDefault, most);
+  if (options.max_rows >= 1 && options.max_rows <= most) return options.max_rows;
+  return absl::InvalidArgumentError(absl::StrCat("--max-rows: ", options.max_rows, " is not allowed; a step of ",
+                                                 limits.max_tokens, " tokens (--max-batch-tokens) and ",
+                                                 limits.max_logit_rows, " logit rows holds 1 to ", most));
+}
+
 // The engine over a model runner: one thread owns scheduler, cache and model; callers hand requests over by a queue.
 class EngineImpl : public Engine {
  public:
@@ -86,7 +96,9 @@ class EngineImpl : public Engine {
   // `begin`: when the scheduling of this step began.
   void RunStep(const Batch& batch, Clock::time_point begin);
   void DistributeResults(StepResult result, double step_seconds, Clock::time_point now);
-  void End(Group& group);
+  void Queue(Group& group, RequestState& state);
+  // Takes a request that has finished out of everything.
+  void End(RequestState& state);
   std::optional<Clock::time_point> NextDeadline() const;
 
   const EngineOptions options_;
@@ -101,7 +113,8 @@ class EngineImpl : public Engine {
   // The engine thread's own.
   BlockPool pool_;
   Scheduler scheduler_;
-  std::unordered_map<Group*, StatePtr> active_;
+  std::unordered_map<RequestState*, StatePtr> active_;
+  std::unordered_map<Group*, RequestState*> owners_;  // of the scheduler's groups
   StepRates rates_;
 
   std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
@@ -136,12 +149,12 @@ EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::uniqu
       pool_(runner_->n_blocks()),
       scheduler_({.max_tokens = runner_->limits().max_tokens,
                   .max_logit_rows = runner_->limits().max_logit_rows,
-                  .max_rows = std::min(runner_->limits().max_tokens, runner_->limits().max_logit_rows) / 2,
+                  .max_rows = options.max_rows,
                   .step_target = std::chrono::duration<double>(options.step_target).count(),
                   .reserve_after = std::chrono::duration<double>(options.reserve_after).count(),
                   .prefix_cache = options.prefix_cache},
                  pool_),
-      preparer_(*encoder_, positions_, pool_, telemetry_, {options.max_request_tokens, info_.engine_fingerprint}),
+      preparer_(*encoder_, positions_, pool_, telemetry_, {options.max_request_tokens, options.max_rows, info_.engine_fingerprint}),
       text_pool_(std::make_unique<WorkQueue>(kTextThreads)),
       thread_([this] { Loop(); }) {}
 
@@ -193,7 +206,9 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
     request.max_time = options_.max_request_time;
     request.deadline = submitted + request.max_time;
   }
-  auto stream = std::make_shared<EventStream>(options_.events_per_stream, std::move(on_ready));
+  const auto* generate = std::get_if<GenerateParams>(&request.params);
+  const size_t answers = generate != nullptr ? static_cast<size_t>(generate->samples) : 1;
+  auto stream = std::make_shared<EventStream>(options_.events_per_stream * answers, std::move(on_ready));
   bool draining = false;
   {
     MutexLock lock(mutex_);
@@ -287,14 +302,21 @@ void EngineImpl::Loop() {
   while (TakeArrivals()) {
     const Clock::time_point begin = Clock::now();
     DropEnded(begin);
-    for (auto& [group, state] : active_) group->paused = !state->stream().HasRoom();
+    for (const auto& [key, state] : active_) {
+      const bool has_room = state->stream().HasRoom();
+      for (Group& group : state->groups()) group.paused = !has_room;
+    }
     const Batch& batch = scheduler_.NextBatch(Seconds(Clock::now()));
     counter_.CountScheduling(scheduler_);
     const bool dropped = DropHopeless(Clock::now());
-    for (const auto& [group, state] : active_) state->PublishProgress();
+    int64_t running = 0;
+    for (const auto& [key, state] : active_) {
+      state->PublishProgress();
+      if (state->was_scheduled()) ++running;
+    }
     {
       MutexLock lock(mutex_);
-      stats_.running = scheduler_.running();
+      stats_.running = running;
       stats_.running_rows = scheduler_.running_rows();
       stats_.blocks_total = pool_.total();
       stats_.blocks_used = pool_.used();
@@ -325,29 +347,30 @@ bool EngineImpl::TakeArrivals() {
     cancel_all = cancel_all_ || stopping_;
   }
   for (StatePtr& state : arrivals) {
-    Group& group = state->group();
+    Group& group = state->groups().front();
     state->EmitStarted(scheduler_.CachedTokens(group));
-    scheduler_.Add(group, Seconds(Clock::now()));
-    active_.emplace(&group, std::move(state));
+    Queue(group, *state);
+    RequestState* const key = state.get();
+    active_.emplace(key, std::move(state));
   }
   if (cancel_all) {
-    for (auto& [group, state] : active_) state->stream().Cancel();
+    for (auto& [key, state] : active_) state->stream().Cancel();
     DropEnded(Clock::now());
   }
   return !stopping;
 }
 
 void EngineImpl::DropEnded(Clock::time_point now) {
-  std::vector<Group*> ended;
-  for (auto& [group, state] : active_) {
+  std::vector<RequestState*> ended;
+  for (auto& [key, state] : active_) {
     const RequestStage stage = state->was_scheduled() ? RequestStage::kRunning : RequestStage::kQueue;
     if (IsTooLate(*state, now)) {
       telemetry_.deadlines_expired[stage].Add();
       state->Finish(FinishReason::kDeadline, DeadlineError(state->request()), now);
-      ended.push_back(group);
+      ended.push_back(key);
     } else if (state->stream().cancelled()) {
       state->Finish(FinishReason::kCancelled, absl::CancelledError("the request was cancelled"), now);
-      ended.push_back(group);
+      ended.push_back(key);
     } else if (const auto stalls = StallsAt(*state); stalls.has_value() && *stalls <= now) {
       telemetry_.stream_stalls[stage].Add();
       state->Finish(
@@ -355,18 +378,18 @@ void EngineImpl::DropEnded(Clock::time_point now) {
           absl::AbortedError(absl::StrCat("the client took nothing for ", options_.stream_stall_timeout.count(),
                                           " ms (--stream-stall-timeout)")),
           now);
-      ended.push_back(group);
+      ended.push_back(key);
     }
   }
-  for (Group* group : ended) End(*group);
+  for (RequestState* state : ended) End(*state);
 }
 
 bool EngineImpl::DropHopeless(Clock::time_point now) {
   // The prompt's reading time is a lower bound; it must exceed what is left so many times.
   constexpr double kClearly = 4;
-  std::vector<Group*> hopeless;
+  std::vector<RequestState*> hopeless;
   for (Group* group : scheduler_.scheduled()) {
-    RequestState& state = *active_.at(group);
+    RequestState& state = *owners_.at(group);
     // What is read now leaves out what the cache holds: before a request is scheduled that is not known.
     const std::optional<double> needed = rates_.SecondsToRead(group->Remaining());
     if (state.was_scheduled() || !state.request().deadline.has_value() || !needed.has_value()) continue;
@@ -379,9 +402,9 @@ bool EngineImpl::DropHopeless(Clock::time_point now) {
             "the deadline leaves %.3f s, reading the prompt's %d tokens takes at least about %.3f s: not begun",
             std::max(left, 0.0), group->Remaining(), *needed)),
         now);
-    hopeless.push_back(group);
+    hopeless.push_back(&state);
   }
-  for (Group* group : hopeless) End(*group);
+  for (RequestState* state : hopeless) End(*state);
   return !hopeless.empty();
 }
 
@@ -394,19 +417,25 @@ bool EngineImpl::IsTooLate(const RequestState& state, Clock::time_point now) con
   return left <= Clock::duration(0) || (state.stream().cancelled() && left * 100 <= *deadline - state.submitted());
 }
 
-void EngineImpl::End(Group& group) {
-  scheduler_.Remove(group);
-  const auto found = active_.find(&group);
-  found->second->stream().SetOnRoom(nullptr);
-  if (!found->second->was_scheduled()) waiting_.fetch_sub(1);
-  active_.erase(found);
+void EngineImpl::Queue(Group& group, RequestState& state) {
+  scheduler_.Add(group, Seconds(Clock::now()));
+  owners_.emplace(&group, &state);
+}
+
+void EngineImpl::End(RequestState& state) {
+  for (Group& group : state.groups()) {
+    if (owners_.erase(&group) > 0) scheduler_.Remove(group);
+  }
+  state.stream().SetOnRoom(nullptr);
+  if (!state.was_scheduled()) waiting_.fetch_sub(1);
+  active_.erase(&state);
   MutexLock lock(mutex_);
   if (--unfinished_ == 0) all_finished_.NotifyAll();
 }
 
 std::optional<Clock::time_point> EngineImpl::NextDeadline() const {
   std::optional<Clock::time_point> next;
-  for (const auto& [group, state] : active_) {
+  for (const auto& [key, state] : active_) {
     const std::optional<Clock::time_point>& deadline = state->request().deadline;
     for (const auto& end : {deadline, StallsAt(*state)}) {
       if (end.has_value() && (!next.has_value() || *end < *next)) next = end;
@@ -425,9 +454,9 @@ std::optional<Clock::time_point> EngineImpl::StallsAt(const RequestState& state)
 void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
   const Clock::time_point scheduled = Clock::now();
   for (Group* group : scheduler_.scheduled()) {
-    RequestState& state = *active_.at(group);
+    RequestState& state = *owners_.at(group);
     if (!state.was_scheduled()) waiting_.fetch_sub(1);
-    state.BeforeStep(scheduled);
+    state.BeforeStep(*group, scheduled);
   }
   const Clock::time_point forward = Clock::now();
   absl::StatusOr<StepResult> result = [&]() -> absl::StatusOr<StepResult> {
@@ -447,18 +476,21 @@ void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
     stats_.prefill_tokens += prefill_tokens;
     tokens_per_second_ = rates_.tokens_per_second();
   }
-  counter_.CountStep(scheduler_, [this](Group& group) { return active_.at(&group)->is_prompt_read(); });
+  counter_.CountStep(scheduler_);
   const std::chrono::nanoseconds sampling = result.ok() ? result->sampling : std::chrono::nanoseconds(0);
   telemetry_.step_time[StepPhase::kSchedule].Observe(forward - begin);
   telemetry_.step_time[StepPhase::kForward].Observe(end - forward - sampling);
   telemetry_.step_time[StepPhase::kSample].Observe(sampling);
   if (!result.ok()) {
     LogError("a step failed: ", result.status().message());
-    const std::vector<Group*> failed = scheduler_.scheduled();
-    for (Group* group : failed) {
-      active_.at(group)->Finish(FinishReason::kError, absl::InternalError(result.status().message()), end);
-      End(*group);
+    std::vector<RequestState*> failed;
+    for (Group* group : scheduler_.scheduled()) {
+      RequestState& state = *owners_.at(group);
+      if (state.finished()) continue;
+      state.Finish(FinishReason::kError, absl::InternalError(result.status().message()), end);
+      failed.push_back(&state);
     }
+    for (RequestState* state : failed) End(*state);
     return;
   }
   DistributeResults(*std::move(result), seconds, end);
@@ -470,6 +502,7 @@ void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock
   const Batch& batch = scheduler_.batch();
   size_t next_score = 0;
   std::vector<Group*> ended;
+  std::vector<std::pair<Group*, RequestState*>> further;
   for (size_t g = 0; g < batch.groups.size(); ++g) {
     const BatchGroup& entry = batch.groups[g];
     Group& group = *scheduler_.scheduled()[g];
@@ -483,9 +516,23 @@ void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock
     const std::span<TokenScore> scores(result.scores.data() + next_score, n_scores);
     next_score += n_scores;
     const SamplerResult* sampled = entry.sampler != nullptr ? &result.groups[g] : nullptr;
-    if (active_.at(&group)->AfterStep(sampled, scores, now)) ended.push_back(&group);
+    RequestState& state = *owners_.at(&group);
+    if (state.finished()) continue;
+    if (state.AfterStep(group, sampled, scores, now)) ended.push_back(&group);
+    for (Group* made : state.MakeFurtherGroups()) further.emplace_back(made, &state);
   }
-  for (Group* group : ended) End(*group);
+  // Only now: both change the scheduler's batch.
+  for (const auto& [group, state] : further) Queue(*group, *state);
+  for (Group* group : ended) {
+    const auto owner = owners_.find(group);
+    if (owner == owners_.end()) continue;  // it went with its request
+    if (owner->second->finished()) {
+      End(*owner->second);
+    } else {
+      owners_.erase(owner);
+      scheduler_.Remove(*group);
+    }
+  }
 }
 
 }  // namespace
@@ -506,8 +553,10 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
   runner_options.threads = options.threads;
   runner_options.kv_cache_bytes = options.kv_cache_bytes > 0 ? options.kv_cache_bytes : QuarterOfMemory();
   runner_options.limits.max_tokens = options.max_batch_tokens;
+  EngineOptions resolved = options;
+  LH_ASSIGN_OR_RETURN(resolved.max_rows, ResolveMaxRows(options, runner_options.limits));
   LH_ASSIGN_OR_RETURN(auto runner, ModelRunner::Create(model, runner_options));
-  return std::make_unique<EngineImpl>(options, std::move(model), *std::move(encoder), std::move(runner),
+  return std::make_unique<EngineImpl>(resolved, std::move(model), *std::move(encoder), std::move(runner),
                                       std::move(positions));
 }
 

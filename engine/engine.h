@@ -32,6 +32,7 @@ struct EngineOptions {
   int64_t max_client_queued_tokens = 0;           // row-tokens of one client's requests that wait; 0: no limit
   std::chrono::milliseconds max_request_time{0};  // the deadline of a request that has none; 0: none
   int64_t max_batch_tokens = 512;                 // of one step
+  int64_t max_rows = 0;                           // that run at a time; 0: 257, or max_batch_tokens where that is less
   // What a step in which answers are made should take at most, the prompts that it reads included; 0: the larger of 20
   // ms and twice what the answers alone take.
   std::chrono::milliseconds step_target{0};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -52,6 +53,8 @@ struct GenerateParams {
   StoppingParams stopping;
   OutputParams output;
   PositionMode position{};
+  int64_t samples = 1;        // answers, each drawn for itself
+  uint64_t first_sample = 0;  // their numbers begin here; seed and number decide what is drawn
 };
 
 struct ScoreParams {
@@ -97,9 +100,16 @@ struct ChunkToken {
   std::vector<TokenLogprob> top;
 };
 
+enum class FinishReason { kStop, kLength, kEos, kCancelled, kDeadline, kStalled, kError };
+
+// Lower-case name: "stop", "length", ...
+const char* Name(FinishReason reason);
+
 struct Chunk {
-  std::string text;                // whole UTF-8 characters; may be empty
-  std::vector<ChunkToken> tokens;  // those that joined the answer since the last chunk
+  std::string text{};                // whole UTF-8 characters; may be empty
+  std::vector<ChunkToken> tokens{};  // those that joined the answer since the last chunk
+  size_t sample = 0;               // which answer, from 0
+  std::optional<FinishReason> ended{};  // of several answers: the last chunk of this one, and why it ended
 };
 
 struct ScoredToken {
@@ -112,13 +122,9 @@ struct ScoreChunk {
   std::vector<ScoredToken> tokens;
 };
 
-enum class FinishReason { kStop, kLength, kEos, kCancelled, kDeadline, kStalled, kError };
-
-// Lower-case name: "stop", "length", ...
-const char* Name(FinishReason reason);
-
 struct Usage {
-  int64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+  int64_t prompt_tokens = 0, cached_tokens = 0;
+  int64_t completion_tokens = 0;  // of all answers
 };
 
 // Durations of one request, seconds.
@@ -130,7 +136,7 @@ struct Timings {
 };
 
 struct Finished {
-  FinishReason reason = FinishReason::kError;
+  FinishReason reason = FinishReason::kError;  // where several answers have ended: of the first
   absl::Status status;   // not OK for CANCELLED, DEADLINE, STALLED, ERROR and for what was refused
   bool refused = false;  // nothing was computed: the request itself was wrong, or there was no room for it
   Usage usage{};

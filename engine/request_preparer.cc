@@ -106,6 +106,10 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(R
   for (const auto& [id, bias] : params.sampling.logit_bias) {
     LH_RETURN_IF_ERROR(encoder_.CheckId("sampling.logit_bias", id));
   }
+  if (params.samples > limits_.max_rows) {
+    return absl::InvalidArgumentError(absl::StrCat("samples: ", params.samples, " is not allowed; it must be at most ",
+                                                   limits_.max_rows, ", the rows that can run at a time (--max-rows)"));
+  }
   LH_ASSIGN_OR_RETURN(std::vector<TokenId> prompt, TakePrompt(request, *stream));
   const int64_t prompt_tokens = static_cast<int64_t>(prompt.size());
   const int64_t wanted_tokens =

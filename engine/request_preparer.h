@@ -23,6 +23,7 @@ class RequestPreparer {
  public:
   struct Limits {
     int64_t max_request_tokens = 0;  // prompt and answer together; 0: no bound of its own
+    int64_t max_rows = 1;            // of one request, all its answers together
     std::string engine_fingerprint;
   };
 

@@ -50,9 +50,14 @@ RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream,
       stream_(std::move(stream)),
       started_(std::move(started)),
       submitted_(submitted),
-      last_progress_(submitted) {
-  group_.client = request_.client;
-  group_.priority = request_.priority;
+      last_progress_(submitted) {}
+
+Group& RequestState::AddGroup() {
+  Group& group = groups_.emplace_back();
+  group.client = request_.client;
+  group.priority = request_.priority;
+  group.sample = groups_.size() - 1;
+  return group;
 }
 
 void RequestState::EmitStarted(int64_t cached_tokens) {
@@ -65,26 +70,31 @@ void RequestState::set_telemetry(Telemetry& telemetry) {
   if (started_.refit) telemetry_->refits.Add();
 }
 
-void RequestState::BeforeStep(Clock::time_point now) {
+void RequestState::BeforeStep(Group& group, Clock::time_point now) {
   if (!was_scheduled_) {
     was_scheduled_ = true;
     first_step_ = last_progress_ = now;
     if (record_ != nullptr) record_->LeaveQueue();
   }
-  PrepareSampler();
+  PrepareSampler(group);
 }
 
-bool RequestState::AfterStep(const SamplerResult* sampled, std::span<TokenScore> scores, Clock::time_point now) {
-  const int64_t remaining = group_.Remaining();
-  if (remaining == 0 && !is_prompt_read_) {
+bool RequestState::AfterStep(Group& group, const SamplerResult* sampled, std::span<TokenScore> scores,
+                             Clock::time_point now) {
+  const int64_t remaining = group.Remaining();
+  if (remaining == 0) {
+    group.prompt_read = true;
+    if (!is_prompt_read_) prompt_read_ = now;
     is_prompt_read_ = true;
-    prompt_read_ = now;
   }
   if (!scores.empty()) OnScores(scores, now);
+  bool ended = false;
   if (sampled != nullptr) {
-    OnSampled(*sampled, now);
+    ended = OnSampled(group, *sampled, now);
   } else if (remaining == 0) {
-    OnNothingLeft(now);
+    // The prompt has been read to its end and no token is wanted.
+    ended = true;
+    Finish(FinishReason::kLength, absl::OkStatus(), now);
   }
   const bool wants_progress =
       std::holds_alternative<ScoreParams>(request_.params) || std::get<GenerateParams>(request_.params).output.progress;
@@ -92,14 +102,17 @@ bool RequestState::AfterStep(const SamplerResult* sampled, std::span<TokenScore>
     last_progress_ = now;
     Emit(Progress{started_.prompt_tokens - remaining, started_.prompt_tokens});
   }
-  return finished_;
+  return ended;
 }
 
-void RequestState::CountToken(Clock::time_point now) {
-  const bool is_first = completion_tokens_++ == 0;
-  if (is_first) first_token_ = now;
-  if (telemetry_ != nullptr) telemetry_->OnToken(is_first, now - (is_first ? submitted_ : last_token_));
-  last_token_ = now;
+void RequestState::CountToken(std::optional<Clock::duration> gap, Clock::time_point now) {
+  if (completion_tokens_++ == 0) {
+    first_token_ = now;
+    if (telemetry_ != nullptr) telemetry_->time_to_first_token.Observe(now - submitted_);
+  }
+  if (telemetry_ == nullptr) return;
+  telemetry_->generated.Add();
+  if (gap.has_value()) telemetry_->inter_token_latency.Observe(*gap);
 }
 
 void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_point now) {
@@ -109,7 +122,7 @@ void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_
   Finished finished;
   finished.reason = reason;
   finished.status = std::move(status);
-  finished.usage = {started_.prompt_tokens, group_.cached_tokens.value_or(0), completion_tokens_};
+  finished.usage = {started_.prompt_tokens, groups_.front().cached_tokens.value_or(0), completion_tokens_};
   finished.timings.queue = Seconds((was_scheduled_ ? first_step_ : now) - submitted_);
   if (was_scheduled_) finished.timings.prefill = Seconds((is_prompt_read_ ? prompt_read_ : now) - first_step_);
   if (is_prompt_read_) finished.timings.decode = Seconds(now - prompt_read_);
@@ -118,15 +131,15 @@ void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_
   if (telemetry_ != nullptr) {
     const bool scores = std::holds_alternative<ScoreParams>(request_.params);
     telemetry_->OnFinished(scores ? RequestMethod::kScore : RequestMethod::kGenerate, finished, now - submitted_,
-                           now - first_token_);
+                           now - first_token_, n_samples());
   }
   Emit(std::move(finished));
 }
 
 absl::Status RequestState::Track(std::shared_ptr<RequestRecord> record, double retry_after) {
-  int64_t row_tokens = 0;
-  for (const Sequence& row : group_.rows) row_tokens += std::ssize(row.tokens);
-  LH_RETURN_IF_ERROR(record->Enqueue(started_.position, std::ssize(group_.rows), row_tokens, retry_after));
+  const Group& group = groups_.front();
+  LH_RETURN_IF_ERROR(record->Enqueue(started_.position, std::ssize(group.rows) * n_samples(),
+                                     group.RowTokens() * n_samples(), retry_after));
   record_ = std::move(record);
   return absl::OkStatus();
 }
@@ -136,9 +149,11 @@ void RequestState::PublishProgress() const {
   RequestProgress progress;
   if (was_scheduled_) progress.phase = is_prompt_read_ ? RequestPhase::kDecode : RequestPhase::kPrefill;
   progress.tokens_generated = completion_tokens_;
-  for (const Sequence& row : group_.rows) {
-    progress.tokens_read += std::min(row.n_computed, std::ssize(row.tokens) - completion_tokens_);
-    progress.blocks += std::ssize(row.blocks.blocks()) + std::ssize(row.ring.blocks());
+  for (const Group& group : groups_) {
+    for (const Sequence& row : group.rows) {
+      progress.tokens_read += group.prompt_read ? row.prompt_tokens : std::min(row.n_computed, row.prompt_tokens);
+      progress.blocks += row.blocks_held();
+    }
   }
   record_->SetProgress(progress);
 }
@@ -148,9 +163,9 @@ GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> strea
                              BlockPool& pool)
     : RequestState(std::move(request), std::move(stream), submitted, started, std::move(plan)),
       tokenizer_(tokenizer),
-      max_tokens_(started.max_tokens),
-      detokenizer_(tokenizer),
-      stop_matcher_(params().stopping.stop) {
+      pool_(pool),
+      prompt_tokens_(std::ssize(prompt)),
+      max_tokens_(started.max_tokens) {
   sampler_.params = params().sampling;
   sampler_.params.seed = started.seed;
   sampler_.top_logprobs = params().output.logprobs.value_or(-1);
@@ -159,78 +174,118 @@ GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> strea
   if (counts_tokens_) {
     for (TokenId id : prompt) ++sampler_.prompt_counts[id];
   }
-  group_.capacity = static_cast<int64_t>(prompt.size()) + max_tokens_;
-  group_.rows.emplace_back(std::move(prompt), plan_, pool);
-  group_.sampler = max_tokens_ > 0 ? &sampler_ : nullptr;
+  AddAnswer(std::move(prompt));
 }
 
-void GenerateState::PrepareSampler() {
+void GenerateState::AddAnswer(std::vector<TokenId> prompt) {
+  Answer& answer = answers_.emplace_back(tokenizer_, params().stopping.stop);
+  Group& group = AddGroup();
+  answer.sampler = sampler_;
+  answer.sampler.sample = params().first_sample + group.sample;
+  answer.pending.sample = group.sample;
+  group.capacity = prompt_tokens_ + max_tokens_;
+  group.rows.emplace_back(std::move(prompt), plan_, pool_);
+  group.sampler = max_tokens_ > 0 ? &answer.sampler : nullptr;
+}
+
+std::vector<Group*> GenerateState::MakeFurtherGroups() {
+  std::vector<Group*> further;
+  if (std::ssize(groups_) >= n_samples() || !groups_.front().prompt_read || finished()) return further;
+  const std::vector<TokenId>& tokens = groups_.front().rows.front().tokens;
+  while (std::ssize(groups_) < n_samples()) {
+    AddAnswer({tokens.begin(), tokens.begin() + prompt_tokens_});
+    further.push_back(&groups_.back());
+  }
+  return further;
+}
+
+void GenerateState::PrepareSampler(Group& group) {
+  Answer& answer = answers_[group.sample];
   const StoppingParams& stopping = params().stopping;
-  sampler_.index = static_cast<uint64_t>(completion_tokens_);
-  sampler_.forbidden.clear();
-  const bool too_early = completion_tokens_ < stopping.min_tokens;
-  if (too_early || stopping.ignore_eos) sampler_.forbidden = tokenizer_.end_tokens();
+  answer.sampler.index = static_cast<uint64_t>(answer.n_tokens);
+  answer.sampler.forbidden.clear();
+  const bool too_early = answer.n_tokens < stopping.min_tokens;
+  if (too_early || stopping.ignore_eos) answer.sampler.forbidden = tokenizer_.end_tokens();
   if (too_early) {
-    sampler_.forbidden.insert(sampler_.forbidden.end(), stopping.stop_token_ids.begin(), stopping.stop_token_ids.end());
+    answer.sampler.forbidden.insert(answer.sampler.forbidden.end(), stopping.stop_token_ids.begin(),
+                                    stopping.stop_token_ids.end());
   }
 }
 
-void GenerateState::OnSampled(const SamplerResult& sampled, Clock::time_point now) {
-  const StoppingParams& stopping = params().stopping;
+bool GenerateState::OnSampled(Group& group, const SamplerResult& sampled, Clock::time_point now) {
+  Answer& answer = answers_[group.sample];
   if (sampled.id < 0) {
     Finish(FinishReason::kError,
            absl::InternalError("no token can be drawn: all are forbidden, or the model's logits "
                                "are not numbers"),
            now);
-    return;
+    return true;
   }
-  const auto& stop_ids = stopping.stop_token_ids;
+  const auto& stop_ids = params().stopping.stop_token_ids;
   if (std::find(stop_ids.begin(), stop_ids.end(), sampled.id) != stop_ids.end()) {
-    Finish(FinishReason::kStop, absl::OkStatus(), now);
-    return;
+    End(answer, FinishReason::kStop, now);
+    return true;
   }
   if (tokenizer_.IsEnd(sampled.id)) {
-    Finish(FinishReason::kEos, absl::OkStatus(), now);
-    return;
+    End(answer, FinishReason::kEos, now);
+    return true;
   }
-  CountToken(now);
-  for (Sequence& row : group_.rows) row.tokens.push_back(sampled.id);
-  if (counts_tokens_) {
-    ++sampler_.answer_counts[sampled.id];
-  }
-  if (params().output.token_ids || sampler_.top_logprobs >= 0) {
+  CountToken(answer.n_tokens > 0 ? std::optional(now - answer.last_token) : std::nullopt, now);
+  ++answer.n_tokens;
+  answer.last_token = now;
+  for (Sequence& row : group.rows) row.tokens.push_back(sampled.id);
+  if (counts_tokens_) ++answer.sampler.answer_counts[sampled.id];
+  if (params().output.token_ids || answer.sampler.top_logprobs >= 0) {
     ChunkToken token;
     token.id = sampled.id;
-    if (sampler_.top_logprobs >= 0) token.logprob = sampled.logprob;
+    if (answer.sampler.top_logprobs >= 0) token.logprob = sampled.logprob;
     token.top = sampled.top;
-    pending_.tokens.push_back(std::move(token));
+    answer.pending.tokens.push_back(std::move(token));
   }
-  AppendText(detokenizer_.Append(sampled.id));
-  if (stop_matcher_.stopped()) {
-    Finish(FinishReason::kStop, absl::OkStatus(), now);
-  } else if (completion_tokens_ == max_tokens_) {
-    Finish(FinishReason::kLength, absl::OkStatus(), now);
+  AppendText(answer, answer.detokenizer.Append(sampled.id));
+  if (answer.stop_matcher.stopped()) {
+    End(answer, FinishReason::kStop, now);
+  } else if (answer.n_tokens == max_tokens_) {
+    End(answer, FinishReason::kLength, now);
   } else {
-    EmitPending();
+    EmitPending(answer);
   }
+  return answer.ended;
 }
 
-void GenerateState::AppendText(const std::string& text) {
+void GenerateState::End(Answer& answer, FinishReason reason, Clock::time_point now) {
+  AppendRest(answer);
+  answer.ended = true;
+  if (n_samples() > 1) answer.pending.ended = reason;
+  if (answer.pending.sample == 0) first_reason_ = reason;
+  EmitPending(answer);
+  if (++n_ended_ == n_samples()) Finish(first_reason_, absl::OkStatus(), now);
+}
+
+void GenerateState::AppendText(Answer& answer, const std::string& text) {
   // Before min_tokens nothing ends the answer, so the stop strings do not see its text.
-  pending_.text += completion_tokens_ < params().stopping.min_tokens ? text : stop_matcher_.Append(text);
+  answer.pending.text += answer.n_tokens < params().stopping.min_tokens ? text : answer.stop_matcher.Append(text);
 }
 
-void GenerateState::EmitPending() {
-  if (pending_.text.empty() && pending_.tokens.empty()) return;
-  Emit(std::exchange(pending_, Chunk()));
+void GenerateState::AppendRest(Answer& answer) {
+  if (answer.stop_matcher.stopped()) return;
+  AppendText(answer, answer.detokenizer.Finish());
+  answer.pending.text += answer.stop_matcher.Finish();
+}
+
+void GenerateState::EmitPending(Answer& answer) {
+  Chunk& pending = answer.pending;
+  if (pending.text.empty() && pending.tokens.empty() && !pending.ended.has_value()) return;
+  const size_t sample = pending.sample;
+  Emit(std::exchange(pending, Chunk{.sample = sample}));
 }
 
 void GenerateState::OnFinish() {
-  if (!stop_matcher_.stopped()) {
-    AppendText(detokenizer_.Finish());
-    pending_.text += stop_matcher_.Finish();
+  for (Answer& answer : answers_) {
+    if (answer.ended) continue;
+    AppendRest(answer);
+    EmitPending(answer);
   }
-  EmitPending();
 }
 
 ScoreState::ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
@@ -239,10 +294,11 @@ ScoreState::ScoreState(Request request, std::shared_ptr<EventStream> stream, Clo
     : RequestState(std::move(request), std::move(stream), submitted, std::move(started), std::move(plan)),
       top_logprobs_(std::get<ScoreParams>(request_.params).top_logprobs),
       next_token_(first_token) {
-  group_.capacity = static_cast<int64_t>(text.size());
-  group_.rows.emplace_back(std::move(text), plan_, pool);
-  group_.score_from = first_token;
-  group_.top_scores = top_logprobs_;
+  Group& group = AddGroup();
+  group.capacity = static_cast<int64_t>(text.size());
+  group.rows.emplace_back(std::move(text), plan_, pool);
+  group.score_from = first_token;
+  group.top_scores = top_logprobs_;
 }
 
 void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point) {
@@ -254,7 +310,7 @@ void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point) {
     chunk.tokens.push_back(std::move(token));
   }
   next_token_ += static_cast<int64_t>(scores.size());
-  group_.score_from = next_token_;  // should the text be read again, this much has been told
+  groups_.front().score_from = next_token_;  // should the text be read again, this much has been told
   Emit(std::move(chunk));
 }
 

@@ -17,11 +17,11 @@ void StepCounter::CountScheduling(const Scheduler& scheduler) {
   counted_evictions_ = scheduler.cache().evictions();
 }
 
-void StepCounter::CountStep(const Scheduler& scheduler, absl::FunctionRef<bool(Group&)> is_prompt_read) {
+void StepCounter::CountStep(const Scheduler& scheduler) {
   const Batch& batch = scheduler.batch();
   int64_t decode_rows = 0, prefill_rows = 0, prefill_tokens = 0, prompt_tokens = 0;
   for (size_t g = 0; g < batch.groups.size(); ++g) {
-    const bool reads_prompt = !is_prompt_read(*scheduler.scheduled()[g]);
+    const bool reads_prompt = !scheduler.scheduled()[g]->prompt_read;
     for (int r = batch.groups[g].first_row; r < batch.groups[g].first_row + batch.groups[g].n_rows; ++r) {
       const int64_t n_new = batch.rows[static_cast<size_t>(r)].n_new;
       if (reads_prompt) prompt_tokens += n_new;

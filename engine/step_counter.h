@@ -2,7 +2,6 @@
 
 #include <cstdint>
 
-#include "absl/functional/function_ref.h"
 #include "engine/scheduling/scheduler.h"
 #include "engine/telemetry.h"
 
@@ -19,7 +18,7 @@ class StepCounter {
 
   // The scheduler's last batch, which was computed, before its results are distributed. What a row reads again after
   // its prompt was read is prefill, but no prompt.
-  void CountStep(const Scheduler& scheduler, absl::FunctionRef<bool(Group&)> is_prompt_read);
+  void CountStep(const Scheduler& scheduler);
 
  private:
   Telemetry& telemetry_;

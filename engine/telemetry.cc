@@ -49,13 +49,8 @@ std::span<const int64_t> RowBuckets() {
   return kRows;
 }
 
-void RequestTelemetry::OnToken(bool is_first, std::chrono::nanoseconds gap) {
-  generated.Add();
-  (is_first ? time_to_first_token : inter_token_latency).Observe(gap);
-}
-
 void RequestTelemetry::OnFinished(RequestMethod method, const Finished& request, std::chrono::nanoseconds total,
-                                  std::chrono::nanoseconds since_first_token) {
+                                  std::chrono::nanoseconds since_first_token, int64_t n_answers) {
   finished[static_cast<size_t>(method)][request.reason].Add();
   duration[request.reason].Observe(total);
   queue_time.Observe(FromSeconds(request.timings.queue));
@@ -64,7 +59,8 @@ void RequestTelemetry::OnFinished(RequestMethod method, const Finished& request,
   prompt_tokens.Observe(request.usage.prompt_tokens);
   const int64_t tokens = request.usage.completion_tokens;
   generation_tokens.Observe(tokens);
-  if (tokens > 1) time_per_output_token.Observe(since_first_token / (tokens - 1));
+  // Several answers are made side by side.
+  if (tokens > n_answers) time_per_output_token.Observe(since_first_token * n_answers / (tokens - n_answers));
 }
 
 }  // namespace longhaul

@@ -103,13 +103,10 @@ struct RequestTelemetry {
   Counter generated;  // tokens, those of requests that still run too
   Counter refits;     // Auto or a fit chose another plan than the plain one
 
-  // A token joined an answer, `gap` after the one before it; the first one so long after the request was submitted.
-  void OnToken(bool is_first, std::chrono::nanoseconds gap);
-
-  // A request ended that had been accepted, `total` after it was submitted and `since_first_token` after its first
-  // token.
+  // A request of so many answers ended that had been accepted, `total` after it was submitted and `since_first_token`
+  // after its first token.
   void OnFinished(RequestMethod method, const Finished& finished, std::chrono::nanoseconds total,
-                  std::chrono::nanoseconds since_first_token);
+                  std::chrono::nanoseconds since_first_token, int64_t n_answers);
 };
 
 struct Telemetry {

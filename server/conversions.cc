@@ -18,23 +18,6 @@ void Append(const std::vector<TokenLogprob>& top, v1::TopLogprobs& out) {
   }
 }
 
-void Append(const Chunk& chunk, v1::Chunk& out) {
-  out.mutable_text()->append(chunk.text);
-  for (const ChunkToken& token : chunk.tokens) {
-    out.add_token_ids(token.id);
-    if (!token.logprob.has_value()) continue;
-    out.add_logprobs(*token.logprob);
-    if (!token.top.empty()) Append(token.top, *out.add_top());
-  }
-}
-
-void Append(const ScoreChunk& chunk, v1::Scores& out) {
-  for (const ScoredToken& token : chunk.tokens) {
-    out.add_logprobs(token.logprob);
-    if (!token.top.empty()) Append(token.top, *out.add_top());
-  }
-}
-
 v1::FinishReason ToWire(FinishReason reason) {
   switch (reason) {
     case FinishReason::kStop:
@@ -53,6 +36,25 @@ v1::FinishReason ToWire(FinishReason reason) {
       return v1::FINISH_REASON_ERROR;
   }
   return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+void Append(const Chunk& chunk, v1::Chunk& out) {
+  out.set_sample(static_cast<uint32_t>(chunk.sample));
+  if (chunk.ended.has_value()) out.set_finish_reason(ToWire(*chunk.ended));
+  out.mutable_text()->append(chunk.text);
+  for (const ChunkToken& token : chunk.tokens) {
+    out.add_token_ids(token.id);
+    if (!token.logprob.has_value()) continue;
+    out.add_logprobs(*token.logprob);
+    if (!token.top.empty()) Append(token.top, *out.add_top());
+  }
+}
+
+void Append(const ScoreChunk& chunk, v1::Scores& out) {
+  for (const ScoredToken& token : chunk.tokens) {
+    out.add_logprobs(token.logprob);
+    if (!token.top.empty()) Append(token.top, *out.add_top());
+  }
 }
 
 v1::RequestState ToWire(RequestPhase phase) {
@@ -131,6 +133,8 @@ absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request) {
   if (output.has_top_logprobs()) params.output.logprobs = static_cast<int>(output.top_logprobs());
   params.output.token_ids = output.token_ids();
   params.output.progress = output.progress();
+  params.samples = std::max<int64_t>(request.samples(), 1);
+  params.first_sample = request.first_sample();
   LH_ASSIGN_OR_RETURN(params.position, FromWire(request.position()));
   return params;
 }
@@ -188,6 +192,7 @@ void ToWire(const Event& event, v1::ScoreResponse& response) {
 bool Coalesce(const Event& event, v1::GenerateResponse& response) {
   const auto* chunk = std::get_if<Chunk>(&event);
   if (chunk == nullptr || !response.has_chunk() || IsLarge(response)) return false;
+  if (chunk->sample != response.chunk().sample()) return false;
   Append(*chunk, *response.mutable_chunk());
   return true;
 }

@@ -22,7 +22,7 @@ void ToWire(const Event& event, v1::GenerateResponse& response);
 void ToWire(const Event& event, v1::ScoreResponse& response);
 
 // Appends a later chunk to an earlier message, so that a reader who fell behind gets both in one; false when they are
-// not chunks both, or the message has 256 KiB already.
+// not chunks of one answer both, or the message has 256 KiB already.
 bool Coalesce(const Event& event, v1::GenerateResponse& response);
 bool Coalesce(const Event& event, v1::ScoreResponse& response);
 

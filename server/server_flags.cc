@@ -104,6 +104,10 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--max-queue", flags.engine.max_queue, "requests that may wait")->check(CLI::Range(1, 1000000));
   Add(app, "--max-batch-tokens", flags.engine.max_batch_tokens, "tokens of one step at most")
       ->check(CLI::Range(64, 8192));
+  Add(app, "--max-rows", flags.engine.max_rows,
+      "rows that run at a time, all answers and documents of a request together; 0: 257, or --max-batch-tokens where "
+      "that is less")
+      ->check(CLI::Range(0, 512));
   Add(app, "--step-target", step_seconds,
       "what a step in which answers are made should take at most, as in 30ms; 0s: 20ms or twice what the answers take")
       ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,8 +11,8 @@
 
 namespace longhaul {
 
-// Rows that are admitted, decoded, preempted and freed as one and share their next token. A plain request is a group of
-// one row.
+// Rows that are admitted, decoded, preempted and freed as one and share their next token: one of a request's answers. A
+// plain request is a group of one row.
 struct Group {
   std::vector<Sequence> rows;
   int64_t capacity = 0;             // tokens that each row may come to hold: prompt and answer
@@ -19,6 +20,8 @@ struct Group {
   int64_t score_from = 0;           // above 0: tokens score_from.. of each row are scored instead of sampled
   int top_scores = 0;               // how many top tokens are reported with each score
   bool paused = false;              // its reader has no room: not scheduled until it has
+  bool prompt_read = false;         // what it computes from now on is its answer, or is computed again
+  size_t sample = 0;                // which of its request's answers it makes
 
   std::string client;    // who shares fairly with others
   int32_t priority = 0;  // larger first

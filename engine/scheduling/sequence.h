@@ -14,7 +14,11 @@ namespace longhaul {
 // One row: tokens that are read from position 0 on, and the blocks that hold their keys and values.
 struct Sequence {
   Sequence(std::vector<TokenId> prompt, const RotaryPlan& rotary_plan, BlockPool& pool)
-      : tokens(std::move(prompt)), plan(&rotary_plan), blocks(pool), ring(pool) {}
+      : tokens(std::move(prompt)),
+        prompt_tokens(static_cast<int64_t>(tokens.size())),
+        plan(&rotary_plan),
+        blocks(pool),
+        ring(pool) {}
 
   // Blocks that a row of `n_tokens` tokens takes that may grow to `capacity`: its near ring, where the plan has a far
   // regime, is whole from the beginning.
@@ -38,6 +42,7 @@ struct Sequence {
   }
 
   std::vector<TokenId> tokens;  // prompt and answer so far
+  int64_t prompt_tokens;        // of these
   const RotaryPlan* plan;       // fixed while the row lives; not owned
   int64_t n_computed = 0;       // tokens whose keys and values are in the cache
   BlockTable blocks;

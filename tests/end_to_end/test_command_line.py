@@ -170,3 +170,12 @@ def test_a_misspelled_key_of_a_config_file_is_an_error(tmp_path):
 def test_a_cache_that_holds_nothing_is_refused_by_its_flag():
     code, message = server_fails("--model", MODEL, "--listen", "127.0.0.1:0", "--kv-cache-memory", "1KiB")
     assert code == 1 and "--kv-cache-memory" in message and "1024" in message
+
+
+def test_several_answers_are_printed_one_after_the_other(longhaul):
+    ask = ["generate", "My favourite animal is", "--temperature", "1", "--seed", "5", "--max-tokens", "12"]
+    result = longhaul(*ask, "--samples", "2")
+    alone = [longhaul(*ask, "--first-sample", str(sample)).stdout for sample in (0, 1)]
+    assert result.returncode == 0 and result.stdout == f"[1 of 2]\n{alone[0]}\n[2 of 2]\n{alone[1]}"
+    refused = longhaul(*ask, "--samples", "300")
+    assert refused.returncode == 2 and refused.stdout == "\n" and "samples: 300" in refused.stderr

@@ -250,3 +250,26 @@ def test_the_request_id_comes_back(stub, stubs):
     call = stub.Generate(generate(pb, "x", 1), metadata=[("x-request-id", "abc-7")])
     assert ("x-request-id", "abc-7") in [(key, value) for key, value in call.initial_metadata()]
     list(call)
+
+
+def test_samples_are_each_the_one_of_its_number(stub, stubs):
+    pb, _ = stubs
+    request = pb.GenerateRequest(prompt=pb.Prompt(text="My favourite animal is"), samples=3,
+                                 sampling=pb.Sampling(temperature=1, seed=5), stopping=pb.Stopping(max_tokens=12))
+    texts, ended = ["", "", ""], {}
+    for message in stub.Generate(request):
+        if message.HasField("chunk"):
+            texts[message.chunk.sample] += message.chunk.text
+            if message.chunk.finish_reason:
+                ended[message.chunk.sample] = message.chunk.finish_reason
+    assert sorted(ended) == [0, 1, 2] and message.finished.reason == ended[0]
+    assert len(set(texts)) == 3
+    for sample in range(3):
+        request.samples, request.first_sample = 1, sample
+        messages = list(stub.Generate(request))
+        assert "".join(m.chunk.text for m in messages) == texts[sample]
+        assert not any(m.chunk.finish_reason for m in messages) and messages[-1].finished.reason == ended[sample]
+    request.samples = 300
+    with pytest.raises(grpc.RpcError) as error:
+        list(stub.Generate(request))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT and "samples: 300" in error.value.details()

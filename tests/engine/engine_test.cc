@@ -66,6 +66,19 @@ TEST_F(EngineTest, AnswersAndSaysWhatItUsed) {
   EXPECT_EQ(*engine_->Detokenize(outcome.ids, false), outcome.text);
 }
 
+TEST_F(EngineTest, TheFirstTokenHasNoGap) {
+  const auto figures = [](Engine& engine) {
+    const RequestTelemetry& r = engine.telemetry().Of({.kind = position::None()}, DecodingKind::kPlain);
+    return std::vector<int64_t>{r.time_to_first_token.Read().count(), r.inter_token_latency.Read().count(),
+                                r.generated.value()};
+  };
+  const std::vector<int64_t> before = figures(*engine_);
+  AnswerTo(*engine_, Ask("The capital of France is", 8));
+  std::vector<int64_t> added = figures(*engine_);
+  for (size_t i = 0; i < added.size(); ++i) added[i] -= before[i];
+  EXPECT_THAT(added, ::testing::ElementsAre(1, 7, 8));
+}
+
 TEST_F(EngineTest, AChatEndsWithTheTurn) {
   GenerateParams params = Ask("", 100);
   params.prompt = ChatPrompt{{{"user", "Say hello in one short sentence."}}};

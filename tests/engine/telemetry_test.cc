@@ -32,22 +32,13 @@ TEST(Telemetry, KeepsModesAndDecodingsApart) {
   EXPECT_EQ(telemetry.Of({.kind = position::None()}, DecodingKind::kPlain).generated.value(), 0);
 }
 
-TEST(Telemetry, TheFirstTokenHasNoGap) {
-  RequestTelemetry requests;
-  requests.OnToken(/*is_first=*/true, milliseconds(700));
-  requests.OnToken(/*is_first=*/false, milliseconds(20));
-  EXPECT_EQ(requests.time_to_first_token.Read().sum, 700'000'000);
-  EXPECT_EQ(requests.inter_token_latency.Read().sum, 20'000'000);
-  EXPECT_EQ(requests.generated.value(), 2);
-}
-
 TEST(Telemetry, ARequestIsCountedWithItsParts) {
   RequestTelemetry requests;
   Finished finished;
   finished.reason = FinishReason::kStop;
   finished.usage = {.prompt_tokens = 100, .completion_tokens = 11};
   finished.timings = {.queue = 0.25, .prefill = 0.5, .decode = 1, .first_token = 0.75};
-  requests.OnFinished(RequestMethod::kGenerate, finished, milliseconds(1750), milliseconds(1000));
+  requests.OnFinished(RequestMethod::kGenerate, finished, milliseconds(1750), milliseconds(1000), 1);
   EXPECT_EQ(requests.finished[0][FinishReason::kStop].value(), 1);
   EXPECT_EQ(requests.finished[1][FinishReason::kStop].value(), 0);
   EXPECT_EQ(requests.duration[FinishReason::kStop].Read().sum, 1'750'000'000);
@@ -60,11 +51,19 @@ TEST(Telemetry, ARequestIsCountedWithItsParts) {
   EXPECT_EQ(requests.time_per_output_token.Read().sum, 100'000'000);
 }
 
+TEST(Telemetry, AnswersAreMadeSideBySide) {
+  RequestTelemetry requests;
+  Finished finished;
+  finished.usage.completion_tokens = 44;
+  requests.OnFinished(RequestMethod::kGenerate, finished, milliseconds(5), milliseconds(1000), 4);
+  EXPECT_EQ(requests.time_per_output_token.Read().sum, 100'000'000);
+}
+
 TEST(Telemetry, OneTokenHasNoTimePerFurtherToken) {
   RequestTelemetry requests;
   Finished finished;
   finished.usage.completion_tokens = 1;
-  requests.OnFinished(RequestMethod::kGenerate, finished, milliseconds(5), milliseconds(0));
+  requests.OnFinished(RequestMethod::kGenerate, finished, milliseconds(5), milliseconds(0), 1);
   EXPECT_EQ(requests.time_per_output_token.Read().count(), 0);
   EXPECT_EQ(requests.generation_tokens.Read().count(), 1);
 }

@@ -362,7 +362,7 @@ TEST_F(SchedulerTest, ScoresEveryTokenFromTheAskedOneWithinTheLimitOfLogitRows) 
 TEST_F(SchedulerTest, RandomTrafficLosesNoBlockKeepsTheLimitsAndServesEveryone) {
   std::mt19937 random(1);
   const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
-  BlockPool pool(160);
+  BlockPool pool(264);
   const SchedulerLimits limits{.max_tokens = 300, .max_logit_rows = 280, .max_rows = 257};
   Scheduler scheduler(limits, pool);
   constexpr int kRequests = 100000;
@@ -373,15 +373,15 @@ TEST_F(SchedulerTest, RandomTrafficLosesNoBlockKeepsTheLimitsAndServesEveryone) 
   std::vector<std::vector<TokenId>> texts;
   for (int i = 0; i < 20; ++i) texts.push_back(Text(400));
   while (finished < kRequests) {
-    while (submitted < kRequests && live.size() < 40) {
+    while (submitted < kRequests && live.size() < 50) {
       auto group = std::make_unique<Group>();
       const int kind = pick(0, 199);
-      const int n_rows = kind == 0 ? 129 : kind < 6 ? 17 : 1;
+      const int n_rows = kind == 0 ? 257 : kind < 6 ? 17 : 1;
       const int tokens = n_rows > 17 ? pick(1, 8) : n_rows > 1 ? pick(1, 60) : pick(1, 30) * pick(1, 10);
       const std::vector<TokenId>& text = texts[static_cast<size_t>(pick(0, 19))];
       for (int r = 0; r < n_rows; ++r)
         group->rows.emplace_back(std::vector(text.begin(), text.begin() + tokens), plan_, pool);
-      group->capacity = tokens + (n_rows > 1 ? pick(1, 4) : pick(0, 9) == 0 ? pick(1, 400) : pick(1, 24));
+      group->capacity = tokens + (n_rows > 1 ? pick(1, 4) : pick(0, 5) == 0 ? pick(1, 400) : pick(1, 24));
       group->client = std::string(1, static_cast<char>('a' + pick(0, 4)));
       group->priority = pick(-2, 2);
       if (kind > 150 && tokens > 1) {
