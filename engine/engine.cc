@@ -1,7 +1,5 @@
 #include "engine/engine.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <optional>
@@ -12,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/log.h"
+#include "engine/base/memory_limit.h"
 #include "engine/base/mutex.h"
 #include "engine/base/overload.h"
 #include "engine/base/status_macros.h"
@@ -36,10 +35,6 @@ constexpr size_t kTextThreads = 2;
 // The scheduler's time.
 double Seconds(Clock::time_point time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
-}
-
-int64_t QuarterOfMemory() {
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE)) / 4;
 }
 
 absl::StatusOr<int64_t> ResolveMaxRows(const EngineOptions& options, const StepLimits& limits) {
@@ -551,7 +546,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
   runner_options.compute_type = options.compute_type;
   runner_options.cache_type = options.cache_type;
   runner_options.threads = options.threads;
-  runner_options.kv_cache_bytes = options.kv_cache_bytes > 0 ? options.kv_cache_bytes : QuarterOfMemory();
+  runner_options.kv_cache_bytes = options.kv_cache_bytes > 0 ? options.kv_cache_bytes : MemoryLimit() / 4;
   runner_options.limits.max_tokens = options.max_batch_tokens;
   EngineOptions resolved = options;
   LH_ASSIGN_OR_RETURN(resolved.max_rows, ResolveMaxRows(options, runner_options.limits));

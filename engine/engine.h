@@ -25,7 +25,7 @@ struct EngineOptions {
   ComputeType compute_type = ComputeType::kAuto;
   CacheType cache_type = CacheType::kAuto;
   int threads = 0;                                // 0: one per core
-  int64_t kv_cache_bytes = 0;                     // 0: a quarter of the machine's memory
+  int64_t kv_cache_bytes = 0;                     // 0: a quarter of MemoryLimit
   int64_t max_queue = 256;                        // requests that wait; further ones are refused
   int64_t max_request_tokens = 0;                 // prompt and answer together; 0 = no bound of its own
   int64_t max_client_requests = 0;                // of one client at a time, that wait or run; 0: no limit

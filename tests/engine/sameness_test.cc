@@ -224,6 +224,26 @@ std::string TypesName(const ::testing::TestParamInfo<Types>& info) {
   return std::string(Name(info.param.compute)) + "_" + std::string(Name(info.param.cache));
 }
 
+// As 9,000 and 11,000 tokens of a model that was trained for 8,192: both are fitted to one rung of the ladder.
+TEST(PrefixSharing, PromptsOfDifferentLengthsOnOneRungShareTheirBeginning) {
+  EngineOptions options;
+  options.trained_length = 256;
+  const auto engine = MakeEngine(options);
+  std::vector<TokenId> text;
+  for (TokenId i = 0; i < 400; ++i) text.push_back(1000 + i % 300);
+  const auto ask = [&](size_t tokens) {
+    GenerateParams params = Ask("", 4);
+    params.prompt = TokenPrompt{{text.begin(), text.begin() + static_cast<ptrdiff_t>(tokens)}};
+    params.position.kind = position::Ntk();
+    return AnswerTo(*engine, params);
+  };
+  EXPECT_EQ(ask(281).finished.usage.cached_tokens, 0);
+  const Outcome longer = ask(344);
+  EXPECT_EQ(longer.finished.usage.cached_tokens, 280 / kBlockTokens * kBlockTokens);
+  EXPECT_TRUE(longer.started.refit);
+  EXPECT_EQ(ask(398).finished.usage.cached_tokens, 0) << "the next rung";
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, SamenessTest,
                          ::testing::Values(Types{ComputeType::kF32, CacheType::kF32},
                                            Types{ComputeType::kBf16, CacheType::kF16},

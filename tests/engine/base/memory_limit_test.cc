@@ -1,0 +1,61 @@
+#include "engine/base/memory_limit.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+
+namespace longhaul {
+namespace {
+
+class MemoryLimitTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = std::filesystem::path(::testing::TempDir()) /
+            ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(root_);
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+
+  void Write(const std::string& file, const std::string& text) {
+    std::filesystem::create_directories((root_ / file).parent_path());
+    std::ofstream(root_ / file) << text;
+  }
+
+  std::filesystem::path root_;
+};
+
+TEST_F(MemoryLimitTest, IsTheMachinesWhereNothingElseIsSaid) {
+  const int64_t machine = MemoryLimit(root_);
+  EXPECT_GT(machine, int64_t{64} << 20);
+  Write("proc/self/cgroup", "0::/\n");
+  Write("sys/fs/cgroup/memory.max", "max\n");
+  EXPECT_EQ(MemoryLimit(root_), machine);
+  Write("sys/fs/cgroup/memory.max", "9223372036854771712\n");
+  EXPECT_EQ(MemoryLimit(root_), machine);
+  EXPECT_LE(MemoryLimit(), machine);
+}
+
+TEST_F(MemoryLimitTest, IsAContainers) {
+  Write("proc/self/cgroup", "0::/\n");
+  Write("sys/fs/cgroup/memory.max", "67108864\n");
+  EXPECT_EQ(MemoryLimit(root_), 64 << 20);
+}
+
+TEST_F(MemoryLimitTest, IsTheLeastOfTheGroupsAbove) {
+  Write("proc/self/cgroup", "0::/system.slice/longhaul.service\n");
+  Write("sys/fs/cgroup/system.slice/longhaul.service/memory.max", "max\n");
+  Write("sys/fs/cgroup/system.slice/memory.max", "1048576\n");
+  EXPECT_EQ(MemoryLimit(root_), 1 << 20);
+  Write("sys/fs/cgroup/system.slice/longhaul.service/memory.max", "524288\n");
+  EXPECT_EQ(MemoryLimit(root_), 1 << 19);
+}
+
+TEST_F(MemoryLimitTest, KnowsTheFirstVersionOfControlGroups) {
+  Write("proc/self/cgroup", "5:cpu:/x\n4:memory:/docker/abc\n0::/\nnonsense\n\n");
+  Write("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "2097152\n");
+  EXPECT_EQ(MemoryLimit(root_), 2 << 20);
+}
+
+}  // namespace
+}  // namespace longhaul
