@@ -96,7 +96,9 @@ class Answer:
         for field in ("text", "ids", "logprobs", "top"):
             mine, whole = getattr(self, field), getattr(alone, field)
             if mine != (whole if complete else whole[:len(mine)]):
-                return f"{field} {mine!r}, alone {whole!r}"
+                same = next((i for i, pair in enumerate(zip(mine, whole)) if pair[0] != pair[1]), min(len(mine), len(whole)))
+                return (f"{field} from {same} on: {mine[same:same + 20]!r} of {len(mine)}, alone "
+                        f"{whole[same:same + 20]!r} of {len(whole)}")
         if complete and self.reason != alone.reason:
             return f"ended for reason {self.reason}, alone for {alone.reason}"
         return None
@@ -131,6 +133,8 @@ def conversations(pb, random, ask):
     def score(i):
         text = (HEAD if i % 2 else "") + "".join(sentence() for _ in range(16 if i < 3 else 4))
         request = pb.ScoreRequest(prompt=pb.Prompt(text=text), position=mode(i + 1), top_logprobs=i % 2)
+        if i % 2:  # the first to give way: told in part, it is read again
+            request.priority = -1
         if i % 3 == 0:
             request.last_tokens = 20
         return [case(f"score {i}", "Score", request)]

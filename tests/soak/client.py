@@ -107,7 +107,7 @@ class Asker:
     def stream(self, case, how):
         request_id, misbehave_at = f"{self.random.getrandbits(64):x}", self.random.randrange(12)
         call = start(self.channel, case, self.random.uniform(0.01, 2) if how == "deadline" else LOST,
-                     request_id=request_id, client_id=f"client-{os.getpid()}")
+                     request_id=request_id, client_id=f"client-{os.getpid()}-{threading.get_ident()}")
 
         def misbehave(n):
             if how == "slow":
