@@ -131,8 +131,20 @@ absl::StatusOr<RequestPreparer::Texts> RequestPreparer::TakeTexts(Request& reque
   return texts;
 }
 
-absl::Status RequestPreparer::EncodeContexts(const Contexts&, const Prompt&, const StopCondition&, Texts&) const {
-  return absl::UnimplementedError("contexts");
+absl::Status RequestPreparer::EncodeContexts(const Contexts& contexts, const Prompt& question,
+                                             const StopCondition& stopped, Texts& texts) const {
+  const Room room = MostTokensInAnyMode();
+  if (const absl::Status status = documents_.CheckLength(contexts, question, room.tokens, room.tokens, room.limit);
+      !status.ok()) {
+    return TooLong(room, std::string(status.message()));
+  }
+  LH_ASSIGN_OR_RETURN(ContextRows rows, documents_.Encode(contexts, question, stopped));
+  texts.rows = std::move(rows.rows);
+  texts.windows = std::move(rows.windows);
+  if (const auto* documents = std::get_if<std::vector<Document>>(&contexts.source)) {
+    for (const Document& document : *documents) texts.document_ids.push_back(document.id);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status RequestPreparer::CheckRows(int64_t documents, int64_t samples) const {

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/stop_condition.h"
 #include "engine/cache/block_pool.h"
+#include "engine/document_encoder.h"
 #include "engine/event_stream.h"
 #include "engine/position/position_resolver.h"
 #include "engine/prompt_encoder.h"
@@ -33,7 +34,12 @@ class RequestPreparer {
   // what was too long.
   RequestPreparer(const PromptEncoder& encoder, const PositionResolver& positions, BlockPool& pool,
                   Telemetry& telemetry, Limits limits)
-      : encoder_(encoder), positions_(positions), pool_(pool), telemetry_(telemetry), limits_(std::move(limits)) {}
+      : encoder_(encoder),
+        documents_(encoder, positions.trained_length(), limits.max_rows),
+        positions_(positions),
+        pool_(pool),
+        telemetry_(telemetry),
+        limits_(std::move(limits)) {}
 
   // INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when nobody waits any more.
   absl::StatusOr<std::unique_ptr<RequestState>> Prepare(Request request, std::shared_ptr<EventStream> stream,
@@ -101,6 +107,7 @@ class RequestPreparer {
   int64_t cache_tokens() const { return pool_.total() * kBlockTokens; }
 
   const PromptEncoder& encoder_;
+  const DocumentEncoder documents_;
   const PositionResolver& positions_;
   BlockPool& pool_;
   Telemetry& telemetry_;

@@ -46,9 +46,13 @@ RunReport Describe(const BenchOptions& o, RunResult result) {
           .prompts = o.workload.prompts.text(),
           .outputs = o.workload.outputs.text(),
           .positions = o.positions_text,
+          .documents = o.workload.documents.text(),
+          .document_tokens = o.workload.document_tokens.text(),
           .shared_prefix = o.workload.shared_prefix,
           .cancel_share = o.workload.cancel_share,
+          .nbce_share = o.workload.nbce_share,
           .shared_prefix_tokens = o.workload.shared_prefix_tokens,
+          .document_pool = o.workload.document_pool,
           .seed = o.workload.seed};
 }
 

@@ -24,7 +24,7 @@ namespace {
 struct Flags {
   BenchOptions options;
   double duration = 60, warmup = 5;
-  std::string prompts = "512", outputs = "64", objectives, trace;
+  std::string prompts = "512", outputs = "64", documents = "8", document_tokens = "200", objectives, trace;
   double trace_speed = 1;
 };
 
@@ -109,6 +109,8 @@ absl::Status Complete(const CLI::App& app, Flags& flags) {
   LH_FLAG("--prompts", o.workload.prompts,
           Lengths::Parse(prefixed ? flags.prompts.substr(lengths.size()) : flags.prompts));
   LH_FLAG("--output-tokens", o.workload.outputs, Lengths::Parse(flags.outputs));
+  LH_FLAG("--documents", o.workload.documents, Lengths::Parse(flags.documents));
+  LH_FLAG("--document-tokens", o.workload.document_tokens, Lengths::Parse(flags.document_tokens));
   LH_FLAG("--slo", o.objectives, ParseObjectives(flags.objectives));
   if (!o.positions_text.empty()) {
     LH_FLAG("--positions", o.workload.positions, ParsePositionShares(o.positions_text));
@@ -206,6 +208,15 @@ void AddRequests(CLI::App& app, Flags& f) {
       ->check(CLI::Range(1, 1 << 30));
   app.add_option("--positions", o.positions_text,
                  "position modes with shares, as in none@0.5,rerope:window=1024@0.5; without '@' all alike");
+  app.add_option("--nbce-share", o.workload.nbce_share,
+                 "share of the requests that ask over documents, read side by side; the prompt is the question")
+      ->check(share);
+  app.add_option("--documents", f.documents, "how many documents such a request has; as --prompts")
+      ->capture_default_str();
+  app.add_option("--document-tokens", f.document_tokens, "tokens of each; as --prompts")->capture_default_str();
+  app.add_option("--document-pool", o.workload.document_pool, "they are drawn from so many different ones")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
   app.add_option("--cancel-share", o.workload.cancel_share,
                  "share of the requests that are cancelled, after a random number of tokens")
       ->check(share);

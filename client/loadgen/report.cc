@@ -36,6 +36,10 @@ std::string LoadText(const RunReport& r) {
     absl::StrAppend(&text, "; ", 100 * r.shared_prefix, " % begin with the same ", r.shared_prefix_tokens, " tokens");
   }
   if (!r.positions.empty()) absl::StrAppend(&text, "; positions ", r.positions);
+  if (r.nbce_share > 0) {
+    absl::StrAppend(&text, "; ", 100 * r.nbce_share, " % ask over ", r.documents, " documents of ", r.document_tokens,
+                    " tokens, of ", r.document_pool);
+  }
   if (r.cancel_share > 0) absl::StrAppend(&text, "; ", 100 * r.cancel_share, " % are cancelled");
   return absl::StrCat(text, "; seed ", r.seed);
 }

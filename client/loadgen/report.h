@@ -18,9 +18,9 @@ struct RunReport {
   std::string arrivals;          // "poisson", "constant", "ramp", "trace", "closed"
   int64_t concurrency = 0;       // closed loop
   double duration = 0, warmup = 0;
-  std::string prompts, outputs, positions;
-  double shared_prefix = 0, cancel_share = 0;
-  int64_t shared_prefix_tokens = 0;
+  std::string prompts, outputs, positions, documents, document_tokens;
+  double shared_prefix = 0, cancel_share = 0, nbce_share = 0;
+  int64_t shared_prefix_tokens = 0, document_pool = 0;
   uint64_t seed = 0;
 };
 

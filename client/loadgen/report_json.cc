@@ -56,6 +56,10 @@ Json Load(const RunReport& r) {
   load["shared_prefix"] = r.shared_prefix;
   load["shared_prefix_tokens"] = r.shared_prefix_tokens;
   load["positions"] = r.positions;
+  load["nbce_share"] = r.nbce_share;
+  load["documents"] = r.documents;
+  load["document_tokens"] = r.document_tokens;
+  load["document_pool"] = r.document_pool;
   load["cancel_share"] = r.cancel_share;
   load["seed"] = r.seed;
   return load;

@@ -1,6 +1,8 @@
 #include "client/loadgen/workload.h"
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "proto/position_text.h"
 
@@ -49,6 +51,25 @@ void Workload::FillPrompt(uint64_t number, const TraceEntry* entry, int64_t toke
   Append(options_, Purpose::kTokens, number, tokens, ids);
 }
 
+// Distinct ones of the pool, in the order in which they are drawn.
+void Workload::FillDocuments(uint64_t number, PlannedRequest& planned) const {
+  Random random(options_.seed, Purpose::kNbce, number);
+  if (random.Uniform() >= options_.nbce_share) return;
+  planned.documents = std::min(options_.documents.Draw(random), options_.document_pool);
+  v1::Contexts& contexts = *planned.request.mutable_contexts();
+  contexts.set_document_template("{document}{question}");
+  std::set<int64_t> chosen;
+  while (static_cast<int64_t>(chosen.size()) < planned.documents) {
+    const int64_t index = random.Below(options_.document_pool);
+    if (!chosen.insert(index).second) continue;
+    v1::Document& document = *contexts.mutable_documents()->add_documents();
+    document.set_id(std::to_string(index));
+    const auto key = static_cast<uint64_t>(index);
+    Random length(options_.seed, Purpose::kDocument, key);
+    Append(options_, Purpose::kDocument, key, options_.document_tokens.Draw(length), *document.mutable_token_ids());
+  }
+}
+
 PlannedRequest Workload::Make(uint64_t number) const {
   const WorkloadOptions& o = options_;
   const TraceEntry* const entry = number < o.trace.size() ? &o.trace[number] : nullptr;
@@ -65,6 +86,7 @@ PlannedRequest Workload::Make(uint64_t number) const {
 
   v1::GenerateRequest& request = planned.request;
   FillPrompt(number, entry, planned.prompt_tokens, *request.mutable_prompt()->mutable_token_ids());
+  FillDocuments(number, planned);
   request.mutable_stopping()->set_max_tokens(static_cast<uint32_t>(planned.output_tokens));
   request.mutable_stopping()->set_ignore_eos(true);
   request.mutable_output()->set_token_ids(true);  // they say how many tokens a chunk holds

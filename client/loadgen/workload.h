@@ -18,6 +18,9 @@ struct WorkloadOptions {
   int64_t shared_prefix_tokens = 0;      // so many, or all but the last of a prompt that is no longer
   double cancel_share = 0;               // share of the requests that are cancelled, after 1 token to all of them
   std::vector<PositionShare> positions;  // empty: requests name no mode
+  double nbce_share = 0;                 // share of the requests that ask over documents; the prompt is the question
+  Lengths documents, document_tokens;    // their number, and the tokens of each
+  int64_t document_pool = 64;            // they are drawn from so many, each of which keeps its tokens
   std::vector<TraceEntry> trace;         // request i is like entry i; empty: none
   int64_t vocabulary = 1;                // token ids are 0 to vocabulary - 1 ...
   std::vector<int32_t> end_tokens;       // ... but not these, where others are left
@@ -27,6 +30,7 @@ struct WorkloadOptions {
 struct PlannedRequest {
   v1::GenerateRequest request;
   int64_t prompt_tokens = 0, output_tokens = 0;
+  int64_t documents = 0;
   std::optional<int64_t> cancel_after;  // tokens
   std::string position;                 // as the flag, empty where none is named
 };
@@ -43,6 +47,7 @@ class Workload {
   const WorkloadOptions& options() const { return options_; }
 
  private:
+  void FillDocuments(uint64_t number, PlannedRequest& planned) const;
   void FillPrompt(uint64_t number, const TraceEntry* entry, int64_t tokens, v1::TokenIds& ids) const;
 
   const WorkloadOptions options_;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -153,6 +154,35 @@ TEST(WorkloadTest, PositionsAndCancellationsHaveTheirShares) {
   }
   EXPECT_NEAR(rerope, 1500, 100);
   EXPECT_NEAR(cancelled, 500, 100);
+}
+
+TEST(WorkloadTest, QuestionsOverDocumentsHaveTheirShareAndDrawFromThePool) {
+  WorkloadOptions options = Options();
+  options.nbce_share = 0.3;
+  options.documents = Parse("uniform:min=2,max=30");
+  options.document_tokens = Parse("uniform:min=5,max=50");
+  options.document_pool = 20;
+  const Workload workload(options);
+  std::map<std::string, std::string> pool;  // id -> what it says
+  int asked = 0;
+  for (uint64_t i = 0; i < 1000; ++i) {
+    const PlannedRequest planned = workload.Make(i);
+    if (!planned.request.has_contexts()) continue;
+    ++asked;
+    const auto& documents = planned.request.contexts().documents().documents();
+    EXPECT_EQ(documents.size(), planned.documents);
+    EXPECT_LE(documents.size(), 20);
+    EXPECT_GE(documents.size(), 2);
+    std::set<std::string> ids;
+    for (const v1::Document& document : documents) {
+      EXPECT_TRUE(ids.insert(document.id()).second);
+      EXPECT_EQ(pool.emplace(document.id(), document.SerializeAsString()).first->second, document.SerializeAsString());
+      EXPECT_GE(document.token_ids().ids_size(), 5);
+      EXPECT_LE(document.token_ids().ids_size(), 50);
+    }
+  }
+  EXPECT_NEAR(asked, 300, 60);
+  EXPECT_EQ(pool.size(), 20u);
 }
 
 TEST(WorkloadTest, TracesAreFollowed) {
