@@ -290,6 +290,7 @@ def test_questions_over_documents_are_told_apart(monitored):
     documents = [pb.Document(text="The bridge was opened in 1911."), pb.Document(text="The mill burned down in 1874.")]
     contexts = pb.Contexts(documents=pb.Documents(documents=documents))
     assert made.code_of(made.stub.Generate(made.request(5, "When did the mill burn?", contexts=contexts))) == "OK"
-    scrape = made.scrape_when(lambda scrape: "longhaul_request_contexts_sum 2" in scrape.text)
+    scrape = made.scrape_when(lambda scrape: any(
+        line.startswith("longhaul_request_contexts_sum") and line.endswith(" 2") for line in scrape.text.splitlines()))
     generated = [line for line in scrape.text.splitlines() if line.startswith("longhaul_generation_tokens_total")]
     assert any('decoding="nbce"' in line and line.endswith(" 5") for line in generated), generated
