@@ -1,6 +1,5 @@
 #include "engine/prompt_encoder.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +11,14 @@ namespace {
 
 absl::Status NameField(const std::string& field, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(field, ": ", status.message()));
+}
+
+// REQUIRES: it is no TokenPrompt.
+size_t TextBytes(const Prompt& prompt) {
+  if (const auto* text = std::get_if<TextPrompt>(&prompt)) return text->text.size();
+  size_t bytes = 0;
+  for (const ChatMessage& message : std::get<ChatPrompt>(prompt).messages) bytes += message.content.size();
+  return bytes;
 }
 
 }  // namespace
@@ -32,47 +39,51 @@ absl::Status PromptEncoder::CheckId(const std::string& field, TokenId id) const 
       absl::StrCat(field, ": token id ", id, " is outside the vocabulary: 0 to ", tokenizer_->vocabulary_size() - 1));
 }
 
-absl::Status PromptEncoder::CheckLength(const Prompt& prompt, int64_t most, const std::string& limit) const {
+int64_t PromptEncoder::LeastTokens(std::string_view text) const {
+  return static_cast<int64_t>(text.size() / LongestToken());
+}
+
+int64_t PromptEncoder::LeastTokens(const Prompt& prompt) const {
+  if (const auto* ids = std::get_if<TokenPrompt>(&prompt)) return static_cast<int64_t>(ids->ids.size());
+  return static_cast<int64_t>(TextBytes(prompt) / LongestToken());
+}
+
+absl::Status PromptEncoder::CheckLength(const Prompt& prompt, int64_t most, const std::string& limit,
+                                        const std::string& field) const {
+  if (LeastTokens(prompt) <= most) return absl::OkStatus();
   if (const auto* ids = std::get_if<TokenPrompt>(&prompt)) {
-    if (static_cast<int64_t>(ids->ids.size()) <= most) return absl::OkStatus();
     return absl::InvalidArgumentError(
-        absl::StrCat("prompt.token_ids: ", ids->ids.size(), " tokens exceed ", most, ", ", limit));
+        absl::StrCat(field, ".token_ids: ", ids->ids.size(), " tokens exceed ", most, ", ", limit));
   }
-  const auto* text = std::get_if<TextPrompt>(&prompt);
-  size_t bytes = text != nullptr ? text->text.size() : 0;
-  if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) {
-    for (const ChatMessage& message : chat->messages) bytes += message.content.size();
-  }
-  const size_t longest = std::max<size_t>(tokenizer_->longest_token(), 1);
-  if (bytes / longest <= static_cast<size_t>(most)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(text != nullptr ? "prompt.text: " : "prompt.chat: ", bytes,
-                                                 " bytes, in tokens of at most ", longest, " bytes, exceed ", most,
-                                                 " tokens, ", limit));
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, std::holds_alternative<TextPrompt>(prompt) ? ".text: " : ".chat: ", TextBytes(prompt),
+                   " bytes, in tokens of at most ", LongestToken(), " bytes, exceed ", most, " tokens, ", limit));
 }
 
 absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt, bool parse_special,
-                                                           const StopCondition& stopped) const {
+                                                           const StopCondition& stopped,
+                                                           const std::string& field) const {
   if (const auto* ids = std::get_if<TokenPrompt>(&prompt)) {
     for (size_t i = 0; i < ids->ids.size(); ++i) {
-      LH_RETURN_IF_ERROR(CheckId(absl::StrCat("prompt.token_ids.ids[", i, "]"), ids->ids[i]));
+      LH_RETURN_IF_ERROR(CheckId(absl::StrCat(field, ".token_ids.ids[", i, "]"), ids->ids[i]));
     }
-    if (ids->ids.empty()) return absl::InvalidArgumentError("prompt.token_ids: the prompt is empty");
+    if (ids->ids.empty()) return absl::InvalidArgumentError(absl::StrCat(field, ".token_ids: the prompt is empty"));
     return ids->ids;
   }
   if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
-    if (text->text.empty()) return absl::InvalidArgumentError("prompt.text: the prompt is empty");
+    if (text->text.empty()) return absl::InvalidArgumentError(absl::StrCat(field, ".text: the prompt is empty"));
     auto encoded = tokenizer_->Encode(text->text, parse_special, /*add_bos=*/true, stopped);
-    if (!encoded.ok()) return NameField("prompt.text", encoded.status());
+    if (!encoded.ok()) return NameField(field + ".text", encoded.status());
     return encoded;
   }
   const auto& chat = std::get<ChatPrompt>(prompt);
   std::vector<ChatTurn> turns;
   for (const ChatMessage& message : chat.messages) turns.push_back({message.role, message.content});
   auto segments = RenderChat(chat_family_, tokenizer_->vocabulary().chat_template, turns);
-  if (!segments.ok()) return NameField("prompt.chat", segments.status());
+  if (!segments.ok()) return NameField(field + ".chat", segments.status());
   // A template writes its own BOS.
   auto encoded = tokenizer_->EncodeSegments(*segments, /*add_bos=*/false, stopped);
-  if (!encoded.ok()) return NameField("prompt.chat", encoded.status());
+  if (!encoded.ok()) return NameField(field + ".chat", encoded.status());
   return encoded;
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,15 +21,21 @@ class PromptEncoder {
   // `chat_template`: "chatml", "llama3", or empty to recognise it from the vocabulary's. INVALID_ARGUMENT on another.
   static absl::StatusOr<std::unique_ptr<PromptEncoder>> Create(Vocabulary vocabulary, const std::string& chat_template);
 
-  // INVALID_ARGUMENT names the field (prompt.text, prompt.token_ids.ids[3], ...), FAILED_PRECONDITION for a chat when
-  // the model's template is unknown. `parse_special`: names of special tokens in a text prompt become those tokens.
-  // CANCELLED soon after `stopped` holds.
+  // INVALID_ARGUMENT names the field (prompt.text, prompt.token_ids.ids[3], ..., where `field` is "prompt"),
+  // FAILED_PRECONDITION for a chat when the model's template is unknown. `parse_special`: names of special tokens in a
+  // text prompt become those tokens. CANCELLED soon after `stopped` holds.
   absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt, bool parse_special,
-                                              const StopCondition& stopped = {}) const;
+                                              const StopCondition& stopped = {},
+                                              const std::string& field = "prompt") const;
 
   // INVALID_ARGUMENT, naming the field, the numbers and `limit`, when a prompt is more than `most` tokens whatever its
   // text is: to refuse it without tokenizing it.
-  absl::Status CheckLength(const Prompt& prompt, int64_t most, const std::string& limit) const;
+  absl::Status CheckLength(const Prompt& prompt, int64_t most, const std::string& limit,
+                           const std::string& field = "prompt") const;
+
+  // The fewest tokens that a prompt or a text can be, whatever it says: nothing is tokenized.
+  int64_t LeastTokens(const Prompt& prompt) const;
+  int64_t LeastTokens(std::string_view text) const;
 
   // INVALID_ARGUMENT naming `field` unless 0 <= id < vocabulary size.
   absl::Status CheckId(const std::string& field, TokenId id) const;
@@ -36,6 +44,8 @@ class PromptEncoder {
   ChatFamily chat_family() const { return chat_family_; }
 
  private:
+  size_t LongestToken() const { return std::max<size_t>(tokenizer_->longest_token(), 1); }  // bytes
+
   PromptEncoder(std::unique_ptr<Tokenizer> tokenizer, ChatFamily family)
       : tokenizer_(std::move(tokenizer)), chat_family_(family) {}
 

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "engine/base/token.h"
+#include "engine/decoding/nbce_combiner.h"
 #include "engine/decoding/sampler.h"
 #include "engine/position/position_mode.h"
 
@@ -31,6 +32,24 @@ struct ChatPrompt {
   std::vector<ChatMessage> messages;
 };
 using Prompt = std::variant<TextPrompt, TokenPrompt, ChatPrompt>;
+
+struct Document {
+  std::string id;                                           // names it in citations
+  std::variant<std::string, std::vector<TokenId>> content;  // special tokens in a text are plain text
+};
+struct LongDocument {
+  std::string text;
+  int64_t window_tokens = 0;              // 0: half of the trained length
+  std::optional<int64_t> overlap_tokens;  // not given: an eighth of a window
+};
+
+// What is read beside a prompt, each document in a row of its own (NBCE).
+struct Contexts {
+  std::variant<std::vector<Document>, LongDocument> source;
+  NbceParams nbce;
+  std::string document_template;   // empty: that of the model's family
+  std::optional<Prompt> baseline;  // the row without a document; not given: the template with an empty one
+};
 
 struct StoppingParams {
   std::optional<int64_t> max_tokens;    // not given: 256 or min_tokens if more, at most what is left; 0: read only
@@ -78,6 +97,11 @@ struct Request {
 absl::Status DeadlineError(const Request& request);
 
 // --- Events of a stream, in order: Started, Progress..., Chunk... or ScoreChunk..., Finished ---
+
+// Bytes of a text.
+struct TextRange {
+  int64_t first_byte = 0, bytes = 0;
+};
 
 struct Started {
   int64_t prompt_tokens = 0;
