@@ -66,10 +66,14 @@ void AddPriority(CLI::App& command, int32_t& priority) {
   command.add_option("--priority", priority, "-100 to 100; larger ones go first on a busy server");
 }
 
+absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return ReadAll(stream, absl::StrCat(flag, " ", file));
+}
+
 absl::StatusOr<std::string> ReadPrompt(const PromptFlags& flags) {
   if (!flags.file.empty()) {
-    std::ifstream file(flags.file, std::ios::binary);
-    absl::StatusOr<std::string> text = ReadAll(file, absl::StrCat("--prompt-file ", flags.file));
+    absl::StatusOr<std::string> text = ReadFile("--prompt-file", flags.file);
     if (text.ok() && !flags.text.empty()) absl::StrAppend(&*text, "\n\n", flags.text);
     return text;
   }

@@ -42,6 +42,9 @@ void AddPosition(CLI::App& command, std::string& position);
 // --priority.
 void AddPriority(CLI::App& command, int32_t& priority);
 
+// All that a file holds. INVALID_ARGUMENT, naming `flag`, when it cannot be read.
+absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& file);
+
 // The text of a prompt, from wherever the flags say. INVALID_ARGUMENT when it cannot be read.
 absl::StatusOr<std::string> ReadPrompt(const PromptFlags& flags);
 

@@ -8,94 +8,19 @@
 #include <iostream>
 #include <memory>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "client/admin_commands.h"
+#include "client/ask_command.h"
 #include "client/client.h"
+#include "client/context_flags.h"
 #include "client/command_flags.h"
 #include "client/evaluation/evaluate_command.h"
+#include "client/generate_flags.h"
 #include "client/interruptible_client.h"
 #include "client/output.h"
 #include "client/plan_output.h"
 
 namespace longhaul {
 namespace {
-
-struct GenerateFlags {
-  PromptFlags prompt;
-  std::string position;
-  v1::GenerateRequest request;
-  float temperature = 0, top_p = 1, min_p = 0, repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0;
-  uint32_t top_k = 0, max_tokens = 256, min_tokens = 0, top_logprobs = 0, samples = 1;
-  uint64_t seed = 0, first_sample = 0;
-  int32_t priority = 0;
-  std::vector<std::string> stop, logit_bias;
-  std::vector<int32_t> stop_token_ids;
-  bool ignore_eos = false, token_ids = false, quiet = false, no_progress = false;
-  std::string system;
-};
-
-void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
-  AddPosition(command, f.position);
-  AddPriority(command, f.priority);
-  command.add_option("--max-tokens", f.max_tokens, "tokens of the answer at most; 0 reads the prompt only");
-  command.add_option("--min-tokens", f.min_tokens, "no end before so many tokens");
-  command.add_option("--stop", f.stop, "end the answer before this text (may be given several times)");
-  command.add_option("--stop-token-id", f.stop_token_ids, "end the answer before this token");
-  command.add_flag("--ignore-eos", f.ignore_eos, "never end at the model's end of sequence");
-  command.add_option("--temperature", f.temperature, "0: the most probable token, always");
-  command.add_option("--top-k", f.top_k, "keep the k most probable tokens; 0: all");
-  command.add_option("--top-p", f.top_p, "keep the most probable tokens that sum to p");
-  command.add_option("--min-p", f.min_p, "keep tokens at least so probable, as a share of the most probable one");
-  command.add_option("--repetition-penalty", f.repetition_penalty, "above 1: against repeating prompt and answer");
-  command.add_option("--presence-penalty", f.presence_penalty, "against tokens that the answer holds");
-  command.add_option("--frequency-penalty", f.frequency_penalty, "against tokens that the answer holds often");
-  command.add_option("--logit-bias", f.logit_bias, "ID=BIAS, added to a token's logit");
-  command.add_option("--seed", f.seed, "the same seed gives the same text");
-  command.add_option("--samples", f.samples, "answers, each drawn for itself")->check(CLI::Range(1, 1 << 20));
-  command.add_option("--first-sample", f.first_sample, "the number of the first: seed and number decide what is drawn");
-  command.add_option("--top-logprobs", f.top_logprobs,
-                     "log-probabilities, also of so many likely tokens (with --json)");
-  command.add_flag("--token-ids", f.token_ids, "token ids (with --json)");
-  command.add_flag("--quiet", f.quiet, "no summary on standard error");
-}
-
-absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::GenerateRequest& request) {
-  request.set_priority(f.priority);
-  request.set_samples(f.samples);
-  request.set_first_sample(f.first_sample);
-  const auto given = [&](const char* flag) { return command.count(flag) > 0; };
-  v1::Sampling& sampling = *request.mutable_sampling();
-  sampling.set_temperature(f.temperature);
-  sampling.set_top_k(f.top_k);
-  if (given("--top-p")) sampling.set_top_p(f.top_p);
-  sampling.set_min_p(f.min_p);
-  if (given("--repetition-penalty")) sampling.set_repetition_penalty(f.repetition_penalty);
-  sampling.set_presence_penalty(f.presence_penalty);
-  sampling.set_frequency_penalty(f.frequency_penalty);
-  if (given("--seed")) sampling.set_seed(f.seed);
-  for (const std::string& entry : f.logit_bias) {
-    const size_t equals = std::min(entry.find('='), entry.size());
-    int32_t id = 0;
-    float bias = 0;
-    if (equals == entry.size() || !absl::SimpleAtoi(entry.substr(0, equals), &id) ||
-        !absl::SimpleAtof(entry.substr(equals + 1), &bias)) {
-      return absl::InvalidArgumentError(absl::StrCat("--logit-bias: '", entry, "' is not ID=BIAS"));
-    }
-    (*sampling.mutable_logit_bias())[id] = bias;
-  }
-  v1::Stopping& stopping = *request.mutable_stopping();
-  if (given("--max-tokens")) stopping.set_max_tokens(f.max_tokens);
-  stopping.set_min_tokens(f.min_tokens);
-  for (const std::string& stop : f.stop) stopping.add_stop(stop);
-  for (int32_t id : f.stop_token_ids) stopping.add_stop_token_ids(id);
-  stopping.set_ignore_eos(f.ignore_eos);
-  v1::Output& output = *request.mutable_output();
-  if (given("--top-logprobs")) output.set_top_logprobs(f.top_logprobs);
-  output.set_token_ids(f.token_ids);
-  output.set_progress(true);
-  return FillPosition(f.position, request);
-}
 
 // Runs a request and prints its answer as it arrives; `answer`, if given, gets its text.
 absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
@@ -173,6 +98,7 @@ int Chat(const CLI::App& command, const Common& common, const GenerateFlags& fla
 
 struct WarmFlags {
   PromptFlags prompt;
+  ContextFlags contexts;
   std::string position;
   int32_t priority = 0;
 };
@@ -183,9 +109,17 @@ int Warm(const Common& common, const WarmFlags& flags) {
   request.mutable_output()->set_progress(true);
   request.set_priority(flags.priority);
   if (absl::Status status = FillPosition(flags.position, request); !status.ok()) return PrintError(status, common.json);
-  auto prompt = ReadPrompt(flags.prompt);
-  if (!prompt.ok()) return PrintError(prompt.status(), common.json);
-  request.mutable_prompt()->set_text(*std::move(prompt));
+  if (flags.contexts.documents.empty() && flags.contexts.long_document.empty()) {
+    auto prompt = ReadPrompt(flags.prompt);
+    if (!prompt.ok()) return PrintError(prompt.status(), common.json);
+    request.mutable_prompt()->set_text(*std::move(prompt));
+  } else {
+    // Any question will do: it comes after the documents.
+    request.mutable_prompt()->set_text("?");
+    if (absl::Status status = FillContexts(flags.contexts, request); !status.ok()) {
+      return PrintError(status, common.json);
+    }
+  }
   InterruptibleClient client(common.target);
   ReadingLine progress(!common.json);
   v1::Finished finished;
@@ -354,9 +288,11 @@ void AddCommands(CLI::App& app, int& exit_code) {
         add("warm",
             "Read a text into the server's cache, so that a prompt that begins with it is answered sooner.\n"
             "  longhaul warm --prompt-file handbook.txt\n"
+            "  longhaul warm --documents notes/*.txt    (for `longhaul ask` over them, in any order and company)\n"
             "With a position mode that is fitted to the length, give the same factor, step or group as later.");
     const auto flags = std::make_shared<WarmFlags>();
     AddPrompt(*command, flags->prompt);
+    AddContexts(*command, flags->contexts);
     AddPosition(*command, flags->position);
     AddPriority(*command, flags->priority);
     command->callback([=, s = common, &exit_code] { exit_code = Warm(*s, *flags); });
@@ -412,6 +348,7 @@ void AddCommands(CLI::App& app, int& exit_code) {
         ->needs("--position");
     command->callback([=, s = common, &exit_code] { exit_code = Info(*s, *flags); });
   }
+  AddAskCommand(app, exit_code);
   AddAdminCommands(app, exit_code);
   AddEvaluateCommand(app, exit_code);
 }

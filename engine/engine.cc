@@ -513,7 +513,7 @@ void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock
     const SamplerResult* sampled = entry.sampler != nullptr ? &result.groups[g] : nullptr;
     RequestState& state = *owners_.at(&group);
     if (state.finished()) continue;
-    if (state.AfterStep(group, sampled, scores, now)) ended.push_back(&group);
+    if (state.AfterStep(group, sampled, result.choices[g], scores, now)) ended.push_back(&group);
     for (Group* made : state.MakeFurtherGroups()) further.emplace_back(made, &state);
   }
   // Only now: both change the scheduler's batch.

@@ -63,25 +63,29 @@ struct OutputParams {
   std::optional<int> logprobs;  // not given: none; 0: of the chosen tokens; n: of the n most probable too
   bool token_ids = false;       // chunks carry token ids
   bool progress = false;        // Progress while the prompt is read
+  bool entropies = false;       // with contexts: chunks carry those of all rows
 };
 
 struct GenerateParams {
-  Prompt prompt;
+  Prompt prompt;  // with contexts: the question
   SamplingParams sampling;
   std::optional<uint64_t> seed;  // not given: drawn; Started tells it
   StoppingParams stopping;
   OutputParams output;
   PositionMode position{};
+  std::optional<Contexts> contexts{};
   int64_t samples = 1;        // answers, each drawn for itself
   uint64_t first_sample = 0;  // their numbers begin here; seed and number decide what is drawn
 };
 
 struct ScoreParams {
-  Prompt prompt;            // the text to score
+  Prompt prompt;            // the text to score; with contexts: the question
   int64_t from_token = 0;   // the first token whose log-probability is wanted; 0 means 1, the first that has one
   int64_t last_tokens = 0;  // instead of from_token: the last so many tokens; 0 = use from_token
   int top_logprobs = 0;     // of each scored position, 0..20
   PositionMode position{};
+  std::optional<Contexts> contexts{};
+  Prompt answer{};  // with contexts: what is scored; from_token and last_tokens count in it
 };
 
 struct Request {
@@ -104,7 +108,7 @@ struct TextRange {
 };
 
 struct Started {
-  int64_t prompt_tokens = 0;
+  int64_t prompt_tokens = 0;                     // of all rows
   int64_t cached_tokens = 0;                     // of the prompt, that the cache holds when the request arrives
   int64_t max_tokens = 0;                        // what was resolved
   PositionMode position{};                       // the mode in use, every parameter filled in
@@ -112,6 +116,7 @@ struct Started {
   bool past_recommended = false, refit = false;  // see ResolvedPosition
   uint64_t seed = 0;                             // the one in use
   std::string engine_fingerprint;
+  std::vector<TextRange> windows;  // of a long document
 };
 
 struct Progress {
@@ -129,11 +134,21 @@ enum class FinishReason { kStop, kLength, kEos, kCancelled, kDeadline, kStalled,
 // Lower-case name: "stop", "length", ...
 const char* Name(FinishReason reason);
 
+// The document that an answer's tokens come from.
+struct Citation {
+  size_t document = 0;     // its index
+  std::string id{};        // its id; empty for a window
+  bool fell_back = false;  // every token was cut in some row, so that the surest row spoke alone
+  bool operator==(const Citation&) const = default;
+};
+
 struct Chunk {
   std::string text{};                // whole UTF-8 characters; may be empty
   std::vector<ChunkToken> tokens{};  // those that joined the answer since the last chunk
   size_t sample = 0;               // which answer, from 0
   std::optional<FinishReason> ended{};  // of several answers: the last chunk of this one, and why it ended
+  std::optional<Citation> citation{};   // with contexts: of all its tokens
+  std::vector<std::vector<float>> entropies{};  // if asked for: of all rows, for each of its tokens
 };
 
 struct ScoredToken {
@@ -151,6 +166,12 @@ struct Usage {
   int64_t completion_tokens = 0;  // of all answers
 };
 
+// What a document came to in the answers.
+struct DocumentUse {
+  int64_t tokens = 0;       // that it was chosen for
+  double mean_entropy = 0;  // of its row, over all steps; nats
+};
+
 // Durations of one request, seconds.
 struct Timings {
   double queue = 0;        // from Submit until its first step
@@ -165,6 +186,8 @@ struct Finished {
   bool refused = false;  // nothing was computed: the request itself was wrong, or there was no room for it
   Usage usage{};
   Timings timings{};
+  std::vector<DocumentUse> documents{};  // with contexts
+  int64_t truncated_tokens = 0;          // of a scored answer, at -infinity
 };
 
 using Event = std::variant<Started, Progress, Chunk, ScoreChunk, Finished>;

@@ -3,10 +3,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/base/stop_condition.h"
 #include "engine/cache/block_pool.h"
 #include "engine/event_stream.h"
 #include "engine/position/position_resolver.h"
@@ -41,24 +43,59 @@ class RequestPreparer {
   void GiveUp() { gives_up_ = true; }
 
  private:
-  // The number of tokens that a request can hold at most, and why.
+  // A number of tokens that something can hold at most, and why.
   struct Room {
     int64_t tokens;
     std::string limit;
     Rejection rejection;  // what one that exceeds it counts as
   };
 
-  absl::StatusOr<std::unique_ptr<RequestState>> PrepareGenerate(Request request, std::shared_ptr<EventStream> stream,
-                                                                Clock::time_point submitted) const;
-  absl::StatusOr<std::unique_ptr<RequestState>> PrepareScore(Request request, std::shared_ptr<EventStream> stream,
-                                                             Clock::time_point submitted) const;
-  // The ids of its prompt, which it no longer holds then.
-  absl::StatusOr<std::vector<TokenId>> TakePrompt(Request& request, const EventStream& stream) const;
+  // What a request's rows read: one row, or with contexts the one without a document and the documents in order.
+  struct Texts {
+    std::vector<std::vector<TokenId>> rows;
+    std::vector<std::string> document_ids;
+    std::vector<TextRange> windows;
+  };
+  struct Planned {
+    PromptRows rows;
+    ResolvedPosition longest;  // of the longest row
+    std::vector<TextRange> windows;
+  };
+  // How many tokens each row may come to hold beside its prompt; negative: the prompt alone is too long. `row`: the one
+  // that is short of room; none: all together are.
+  struct Growth {
+    int64_t tokens;
+    std::optional<size_t> row;
+    Room room;
+  };
+
+  using StatePtr = std::unique_ptr<RequestState>;
+  absl::StatusOr<StatePtr> PrepareGenerate(Request request, std::shared_ptr<EventStream> stream,
+                                           Clock::time_point submitted) const;
+  absl::StatusOr<StatePtr> PrepareScore(Request request, std::shared_ptr<EventStream> stream,
+                                        Clock::time_point submitted) const;
+  absl::StatusOr<StatePtr> PrepareContextScore(Request request, std::shared_ptr<EventStream> stream,
+                                               Clock::time_point submitted) const;
+
+  // The ids of its texts, which it no longer holds then.
+  absl::StatusOr<Texts> TakeTexts(Request& request, const EventStream& stream) const;
+  absl::StatusOr<std::vector<TokenId>> EncodePrompt(const Prompt& prompt, const StopCondition& stopped) const;
+  absl::StatusOr<std::vector<TokenId>> EncodeAnswer(const Prompt& answer, const StopCondition& stopped) const;
+  absl::Status EncodeContexts(const Contexts& contexts, const Prompt& question, const StopCondition& stopped,
+                              Texts& texts) const;
+  absl::Status CheckRows(int64_t documents, int64_t samples) const;
+  absl::StatusOr<Planned> Plan(Texts texts, const PositionMode& mode, int64_t new_tokens) const;
+  Growth MostGrowth(const Planned& planned) const;
+  Started Describe(const Planned& planned) const;
+  // The first token whose score is wanted, of `n`; those before `least` have no context.
+  absl::StatusOr<int64_t> FirstScored(const ScoreParams& params, int64_t n, int64_t least) const;
+
   // CANCELLED or DEADLINE_EXCEEDED once nobody waits for it.
   absl::Status CheckWanted(const Request& request, const EventStream& stream) const;
   // Counts it.
   absl::Status TooLong(const Room& room, const std::string& message) const;
-  Room MostTokens(const ResolvedPosition& position) const;
+  std::string TooLongMessage(const Planned& planned, const Growth& growth, const char* field,
+                             int64_t new_tokens) const;
   // Before the mode is resolved: a bound for every one.
   Room MostTokensInAnyMode() const;
   int64_t cache_tokens() const { return pool_.total() * kBlockTokens; }

@@ -9,22 +9,37 @@
 #include <vector>
 
 #include "engine/backend/batch.h"
-#include "engine/decoding/stop_matcher.h"
 #include "engine/event_stream.h"
 #include "engine/request.h"
 #include "engine/request_registry.h"
 #include "engine/scheduling/group.h"
 #include "engine/telemetry.h"
-#include "engine/text/detokenizer.h"
 
 namespace longhaul {
+
+// What the rows of a request read, and how.
+struct PromptRows {
+  struct Row {
+    std::vector<TokenId> tokens;
+    size_t plan = 0;  // index into plans
+  };
+  std::vector<RotaryPlan> plans;
+  std::vector<Row> rows;                  // with contexts: the one without a document, then the documents in order
+  std::vector<std::string> document_ids;  // of these; empty for windows
+
+  int64_t n_tokens() const {
+    int64_t n = 0;
+    for (const Row& row : rows) n += static_cast<int64_t>(row.tokens.size());
+    return n;
+  }
+};
 
 // A request that the engine runs: its groups of rows, and what becomes of the results of their steps. Engine thread
 // only, after its construction.
 class RequestState {
  public:
   RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-               RotaryPlan plan);
+               PromptRows rows, BlockPool& pool);
   virtual ~RequestState() = default;
   RequestState(const RequestState&) = delete;
   RequestState& operator=(const RequestState&) = delete;
@@ -54,9 +69,11 @@ class RequestState {
   // Before a step that the group takes part in: brings its sampler up to date.
   void BeforeStep(Group& group, Clock::time_point now);
 
-  // After a step: `sampled` is null when the group was not due, `scores` holds its scored positions in order. Emits
-  // events; returns whether the group has ended. With the last group the request has finished.
-  bool AfterStep(Group& group, const SamplerResult* sampled, std::span<TokenScore> scores, Clock::time_point now);
+  // After a step: `sampled` is null when the group was not due, `choice` says how its rows became one, `scores` holds its
+  // scored positions in order. Emits events; returns whether the group has ended. With the last group the request has
+  // finished.
+  bool AfterStep(Group& group, const SamplerResult* sampled, const NbceChoice& choice, std::span<TokenScore> scores,
+                 Clock::time_point now);
 
   // Ends all groups and emits Finished. `status` may be OK.
   void Finish(FinishReason reason, absl::Status status, Clock::time_point now);
@@ -73,96 +90,43 @@ class RequestState {
  protected:
   virtual void PrepareSampler(Group&) {}
   // Each returns whether the group has ended.
-  virtual bool OnSampled(Group& group, const SamplerResult& sampled, Clock::time_point now) = 0;
+  virtual bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
+                         Clock::time_point now) = 0;
   virtual void OnScores(std::span<TokenScore> scores, Clock::time_point now) = 0;
-  // The last words before Finished.
-  virtual void OnFinish() {}
+  // The last words before Finished, and what it adds to that.
+  virtual void OnFinish(Finished&) {}
   // Answers that the request makes.
   virtual int64_t n_samples() const { return 1; }
 
   void Emit(Event event) { stream_->Push(std::move(event)); }
   // A token joins an answer, `gap` after the one before it. The first token of an answer has none.
   void CountToken(std::optional<Clock::duration> gap, Clock::time_point now);
+  // Counts a step of NBCE; `previous`: the row that was chosen before.
+  void CountChoice(const NbceChoice& choice, int32_t previous);
+  // A group that reads the prompt in its rows.
   Group& AddGroup();
+  // Whether it reads documents.
+  bool has_contexts() const { return n_rows_ > 1; }
+  // INTERNAL, of a step that could not draw.
+  static absl::Status NothingToDraw();
 
   Request request_;
-  RotaryPlan plan_;  // of all rows
+  const std::vector<RotaryPlan> plans_;
+  const std::vector<std::string> document_ids_;
   std::deque<Group> groups_;
   int64_t completion_tokens_ = 0;  // of all answers
 
  private:
+  BlockPool& pool_;
+  const size_t n_rows_;  // of each group
   std::shared_ptr<EventStream> stream_;
   std::shared_ptr<RequestRecord> record_;  // null once it has finished
   Started started_;
   std::chrono::milliseconds progress_interval_{500};
-  RequestTelemetry* telemetry_ = nullptr;
+  Telemetry* telemetry_ = nullptr;
+  RequestTelemetry* of_mode_ = nullptr;  // of telemetry_
   Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_progress_;
   bool was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
-};
-
-// Decodes its answers token by token.
-class GenerateState : public RequestState {
- public:
-  // `tokenizer` is not owned and outlives it. REQUIRES: the request holds GenerateParams.
-  GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-                std::vector<TokenId> prompt, RotaryPlan plan, const Tokenizer& tokenizer, BlockPool& pool);
-
-  std::vector<Group*> MakeFurtherGroups() override;
-
- private:
-  // What is made of the tokens of the group of the same place.
-  struct Answer {
-    Answer(const Tokenizer& tokenizer, const std::vector<std::string>& stops)
-        : detokenizer(tokenizer), stop_matcher(stops) {}
-
-    SamplerInput sampler;
-    Detokenizer detokenizer;
-    StopMatcher stop_matcher;
-    Chunk pending;
-    int64_t n_tokens = 0;
-    Clock::time_point last_token{};
-    bool ended = false;
-  };
-
-  void PrepareSampler(Group& group) override;
-  bool OnSampled(Group& group, const SamplerResult& sampled, Clock::time_point now) override;
-  void OnScores(std::span<TokenScore>, Clock::time_point) override {}
-  void OnFinish() override;
-  int64_t n_samples() const override { return params().samples; }
-
-  const GenerateParams& params() const { return std::get<GenerateParams>(request_.params); }
-  void AddAnswer(std::vector<TokenId> prompt);
-  // With its last answer the request finishes.
-  void End(Answer& answer, FinishReason reason, Clock::time_point now);
-  // Adds text to the pending chunk, through the stop strings once min_tokens have been made.
-  void AppendText(Answer& answer, const std::string& text);
-  // Adds what was held back in case that more would come.
-  void AppendRest(Answer& answer);
-  void EmitPending(Answer& answer);
-
-  const Tokenizer& tokenizer_;
-  BlockPool& pool_;
-  const int64_t prompt_tokens_, max_tokens_;
-  SamplerInput sampler_;  // as each answer begins
-  bool counts_tokens_;    // a penalty is on
-  std::deque<Answer> answers_;
-  int64_t n_ended_ = 0;
-  FinishReason first_reason_ = FinishReason::kError;  // of answer 0
-};
-
-// Scores a given text.
-class ScoreState : public RequestState {
- public:
-  // REQUIRES: the request holds ScoreParams; 1 <= first_token < text.size().
-  ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-             std::vector<TokenId> text, int64_t first_token, RotaryPlan plan, BlockPool& pool);
-
- private:
-  bool OnSampled(Group&, const SamplerResult&, Clock::time_point) override { return false; }
-  void OnScores(std::span<TokenScore> scores, Clock::time_point now) override;
-
-  const int top_logprobs_;
-  int64_t next_token_;  // the first that has not been reported
 };
 
 }  // namespace longhaul

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "engine/backend/batch.h"
 #include "engine/base/status_macros.h"
 #include "server/position_conversion.h"
@@ -38,9 +39,21 @@ v1::FinishReason ToWire(FinishReason reason) {
   return v1::FINISH_REASON_UNSPECIFIED;
 }
 
+v1::Citation ToWire(const Citation& citation) {
+  v1::Citation out;
+  out.set_document(static_cast<uint32_t>(citation.document));
+  out.set_id(citation.id);
+  out.set_fell_back(citation.fell_back);
+  return out;
+}
+
 void Append(const Chunk& chunk, v1::Chunk& out) {
   out.set_sample(static_cast<uint32_t>(chunk.sample));
   if (chunk.ended.has_value()) out.set_finish_reason(ToWire(*chunk.ended));
+  if (chunk.citation.has_value()) *out.mutable_citation() = ToWire(*chunk.citation);
+  for (const std::vector<float>& of_token : chunk.entropies) {
+    out.add_entropies()->mutable_nats()->Add(of_token.begin(), of_token.end());
+  }
   out.mutable_text()->append(chunk.text);
   for (const ChunkToken& token : chunk.tokens) {
     out.add_token_ids(token.id);
@@ -84,6 +97,13 @@ void SetCommon(const Event& event, Response& response) {
   if (const auto* finished = std::get_if<Finished>(&event)) *response.mutable_finished() = ToWire(*finished);
 }
 
+bool IsCitedAlike(const Chunk& chunk, const v1::Chunk& before) {
+  if (!chunk.citation.has_value()) return !before.has_citation();
+  // Ids follow from the index.
+  return before.has_citation() && chunk.citation->document == before.citation().document() &&
+         chunk.citation->fell_back == before.citation().fell_back();
+}
+
 // A message that grows without end holds its reader up and meets the reader's limit, 4 MiB by default.
 template <typename Response>
 bool IsLarge(const Response& response) {
@@ -107,6 +127,37 @@ Prompt FromWire(v1::Prompt&& prompt) {
     default:
       return TextPrompt{std::move(*prompt.mutable_text())};
   }
+}
+
+Contexts FromWire(v1::Contexts&& contexts) {
+  Contexts out;
+  if (contexts.has_long_document()) {
+    v1::LongDocument& document = *contexts.mutable_long_document();
+    LongDocument& to = out.source.emplace<LongDocument>();
+    to.text = std::move(*document.mutable_text());
+    to.window_tokens = document.window_tokens();
+    if (document.has_overlap_tokens()) to.overlap_tokens = document.overlap_tokens();
+  } else {
+    std::vector<Document>& documents = std::get<std::vector<Document>>(out.source);
+    for (v1::Document& document : *contexts.mutable_documents()->mutable_documents()) {
+      Document& to = documents.emplace_back();
+      to.id = document.id().empty() ? absl::StrCat(documents.size() - 1) : std::move(*document.mutable_id());
+      if (document.has_token_ids()) {
+        to.content = std::vector<TokenId>(document.token_ids().ids().begin(), document.token_ids().ids().end());
+      } else {
+        to.content = std::move(*document.mutable_text());
+      }
+    }
+  }
+  const v1::Nbce& nbce = contexts.nbce();
+  if (nbce.has_beta()) out.nbce.beta = nbce.beta();
+  if (nbce.has_eta()) out.nbce.eta = nbce.eta();
+  if (nbce.has_top_p()) out.nbce.top_p = nbce.top_p();
+  if (nbce.pooling() == v1::POOLING_MEAN) out.nbce.pooling = NbcePooling::kMean;
+  if (nbce.pooling() == v1::POOLING_MAX) out.nbce.pooling = NbcePooling::kMax;
+  out.document_template = std::move(*contexts.mutable_document_template());
+  if (contexts.has_baseline()) out.baseline = FromWire(std::move(*contexts.mutable_baseline()));
+  return out;
 }
 
 absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request) {
@@ -133,6 +184,8 @@ absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request) {
   if (output.has_top_logprobs()) params.output.logprobs = static_cast<int>(output.top_logprobs());
   params.output.token_ids = output.token_ids();
   params.output.progress = output.progress();
+  params.output.entropies = output.entropies();
+  if (request.has_contexts()) params.contexts = FromWire(std::move(*request.mutable_contexts()));
   params.samples = std::max<int64_t>(request.samples(), 1);
   params.first_sample = request.first_sample();
   LH_ASSIGN_OR_RETURN(params.position, FromWire(request.position()));
@@ -145,6 +198,10 @@ absl::StatusOr<ScoreParams> FromWire(v1::ScoreRequest&& request) {
   params.from_token = static_cast<int64_t>(request.from_token());
   params.last_tokens = static_cast<int64_t>(request.last_tokens());
   params.top_logprobs = static_cast<int>(request.top_logprobs());
+  if (request.has_contexts()) {
+    params.contexts = FromWire(std::move(*request.mutable_contexts()));
+    params.answer = FromWire(std::move(*request.mutable_answer()));
+  }
   LH_ASSIGN_OR_RETURN(params.position, FromWire(request.position()));
   return params;
 }
@@ -160,6 +217,11 @@ v1::Started ToWire(const Started& started) {
   *out.mutable_position() = ToWire(started.position);
   out.set_past_recommended(started.past_recommended);
   out.set_refit(started.refit);
+  for (const TextRange& window : started.windows) {
+    v1::Window& to = *out.add_windows();
+    to.set_first_byte(static_cast<uint64_t>(window.first_byte));
+    to.set_bytes(static_cast<uint64_t>(window.bytes));
+  }
   return out;
 }
 
@@ -173,6 +235,12 @@ v1::Finished ToWire(const Finished& finished) {
   out.mutable_timings()->set_prefill(finished.timings.prefill);
   out.mutable_timings()->set_decode(finished.timings.decode);
   out.mutable_timings()->set_first_token(finished.timings.first_token);
+  for (const DocumentUse& document : finished.documents) {
+    v1::DocumentUse& to = *out.add_documents();
+    to.set_tokens(static_cast<uint64_t>(document.tokens));
+    to.set_mean_entropy(document.mean_entropy);
+  }
+  out.set_truncated_tokens(static_cast<uint64_t>(finished.truncated_tokens));
   return out;
 }
 
@@ -192,7 +260,7 @@ void ToWire(const Event& event, v1::ScoreResponse& response) {
 bool Coalesce(const Event& event, v1::GenerateResponse& response) {
   const auto* chunk = std::get_if<Chunk>(&event);
   if (chunk == nullptr || !response.has_chunk() || IsLarge(response)) return false;
-  if (chunk->sample != response.chunk().sample()) return false;
+  if (chunk->sample != response.chunk().sample() || !IsCitedAlike(*chunk, response.chunk())) return false;
   Append(*chunk, *response.mutable_chunk());
   return true;
 }

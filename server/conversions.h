@@ -10,6 +10,7 @@ namespace longhaul {
 
 // The texts of a request are moved, not copied.
 Prompt FromWire(v1::Prompt&& prompt);
+Contexts FromWire(v1::Contexts&& contexts);
 // INVALID_ARGUMENT names what is wrong with the position.
 absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request);
 absl::StatusOr<ScoreParams> FromWire(v1::ScoreRequest&& request);
@@ -22,7 +23,7 @@ void ToWire(const Event& event, v1::GenerateResponse& response);
 void ToWire(const Event& event, v1::ScoreResponse& response);
 
 // Appends a later chunk to an earlier message, so that a reader who fell behind gets both in one; false when they are
-// not chunks of one answer both, or the message has 256 KiB already.
+// not chunks of one answer and one document both, or the message has 256 KiB already.
 bool Coalesce(const Event& event, v1::GenerateResponse& response);
 bool Coalesce(const Event& event, v1::ScoreResponse& response);
 

@@ -1,6 +1,8 @@
 #include "server/request_validation.h"
 
 #include <cmath>
+#include <string>
+#include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
@@ -11,7 +13,7 @@ namespace {
 
 constexpr uint32_t kMaxTopLogprobs = 20, kMaxTopK = 1u << 30;
 constexpr int kMaxStops = 16, kMaxStopIds = 64, kMaxBiases = 1024, kMaxMessages = 1024;
-constexpr size_t kMaxStopBytes = 1024, kMaxTokenizedBytes = 8 << 20;
+constexpr size_t kMaxStopBytes = 1024, kMaxDocumentIdBytes = 1024, kMaxTokenizedBytes = 8 << 20;
 
 absl::Status Refuse(const char* field, double value, const char* allowed) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", value, " is not allowed; it must be ", allowed));
@@ -51,6 +53,91 @@ absl::Status CheckPrompt(const v1::Prompt& prompt) {
       break;
   }
   return absl::InvalidArgumentError("prompt: not given; one of text, token_ids, chat is needed");
+}
+
+// A prompt that must be text or token ids.
+absl::Status CheckPlain(const char* field, const v1::Prompt& prompt) {
+  const bool given = !prompt.text().empty() || !prompt.token_ids().ids().empty();
+  if (given) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(field, ": not given or empty; it must be text or token_ids"));
+}
+
+// The question beside documents.
+absl::Status CheckQuestion(const v1::Prompt& prompt) {
+  LH_RETURN_IF_ERROR(CheckPrompt(prompt));
+  if (!prompt.has_chat()) return absl::OkStatus();
+  int users = 0, systems = 0;
+  for (const v1::Message& message : prompt.chat().messages()) {
+    users += message.role() == "user" ? 1 : 0;
+    systems += message.role() == "system" ? 1 : 0;
+  }
+  if (users == 1 && systems <= 1 && users + systems == prompt.chat().messages_size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "prompt.chat.messages: with contexts there must be exactly one user message, and at most one system message");
+}
+
+absl::Status CheckDocuments(const v1::Documents& documents) {
+  if (documents.documents().empty()) return absl::InvalidArgumentError("contexts.documents: there are none");
+  std::unordered_set<std::string> ids;
+  for (int i = 0; i < documents.documents_size(); ++i) {
+    const v1::Document& document = documents.documents(i);
+    const std::string field = absl::StrCat("contexts.documents[", i, "]");
+    if (document.text().empty() && document.token_ids().ids().empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(field, ": ", Quoted(document.id()), " is empty"));
+    }
+    if (document.id().size() > kMaxDocumentIdBytes) {
+      return absl::InvalidArgumentError(absl::StrCat(field, ".id: ", document.id().size(), " bytes are more than the ",
+                                                     kMaxDocumentIdBytes, " that are allowed"));
+    }
+    // One without an id has its index for it.
+    if (!ids.insert(document.id().empty() ? absl::StrCat(i) : document.id()).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ".id: ", Quoted(document.id().empty() ? absl::StrCat(i) : document.id()),
+                       " is the id of an earlier document"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLongDocument(const v1::LongDocument& document) {
+  if (document.text().empty()) return absl::InvalidArgumentError("contexts.long_document.text: the text is empty");
+  if (document.has_overlap_tokens() && document.window_tokens() > 0 &&
+      document.overlap_tokens() >= document.window_tokens()) {
+    return absl::InvalidArgumentError(absl::StrCat("contexts.long_document.overlap_tokens: ", document.overlap_tokens(),
+                                                   " is not allowed; it must be less than window_tokens, ",
+                                                   document.window_tokens()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNbce(const v1::Nbce& nbce) {
+  if (nbce.has_beta()) {
+    LH_RETURN_IF_ERROR(CheckRange("contexts.nbce.beta", static_cast<double>(nbce.beta()), -1, 100, "-1 to 100"));
+  }
+  if (nbce.has_eta()) {
+    LH_RETURN_IF_ERROR(CheckRange("contexts.nbce.eta", static_cast<double>(nbce.eta()), 0, 100, "0 to 100"));
+  }
+  if (nbce.has_top_p() && !(nbce.top_p() > 0 && nbce.top_p() <= 1)) {
+    return Refuse("contexts.nbce.top_p", static_cast<double>(nbce.top_p()), "above 0 and at most 1");
+  }
+  if (!v1::Pooling_IsValid(nbce.pooling())) {
+    return Refuse("contexts.nbce.pooling", nbce.pooling(), "one of MIN_ENTROPY, MEAN, MAX");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckContexts(const v1::Contexts& contexts) {
+  LH_RETURN_IF_ERROR(CheckNbce(contexts.nbce()));
+  if (contexts.has_baseline()) LH_RETURN_IF_ERROR(CheckPlain("contexts.baseline", contexts.baseline()));
+  switch (contexts.source_case()) {
+    case v1::Contexts::kDocuments:
+      return CheckDocuments(contexts.documents());
+    case v1::Contexts::kLongDocument:
+      return CheckLongDocument(contexts.long_document());
+    case v1::Contexts::SOURCE_NOT_SET:
+      break;
+  }
+  return absl::InvalidArgumentError("contexts: no documents; one of documents, long_document is needed");
 }
 
 absl::Status CheckSampling(const v1::Sampling& s) {
@@ -103,7 +190,8 @@ absl::Status CheckPriority(int32_t priority) {
 
 absl::Status Validate(const v1::GenerateRequest& request) {
   LH_RETURN_IF_ERROR(CheckPriority(request.priority()));
-  LH_RETURN_IF_ERROR(CheckPrompt(request.prompt()));
+  LH_RETURN_IF_ERROR(request.has_contexts() ? CheckQuestion(request.prompt()) : CheckPrompt(request.prompt()));
+  if (request.has_contexts()) LH_RETURN_IF_ERROR(CheckContexts(request.contexts()));
   LH_RETURN_IF_ERROR(CheckSampling(request.sampling()));
   LH_RETURN_IF_ERROR(CheckStopping(request.stopping()));
   if (request.output().has_top_logprobs() && request.output().top_logprobs() > kMaxTopLogprobs) {
@@ -114,7 +202,13 @@ absl::Status Validate(const v1::GenerateRequest& request) {
 
 absl::Status Validate(const v1::ScoreRequest& request) {
   LH_RETURN_IF_ERROR(CheckPriority(request.priority()));
-  LH_RETURN_IF_ERROR(CheckPrompt(request.prompt()));
+  LH_RETURN_IF_ERROR(request.has_contexts() ? CheckQuestion(request.prompt()) : CheckPrompt(request.prompt()));
+  if (request.has_contexts()) {
+    LH_RETURN_IF_ERROR(CheckContexts(request.contexts()));
+    LH_RETURN_IF_ERROR(CheckPlain("answer", request.answer()));
+  } else if (request.has_answer()) {
+    return absl::InvalidArgumentError("answer: without contexts there is none; the text to score is the prompt");
+  }
   constexpr uint64_t kMost = uint64_t{1} << 62;
   if (request.from_token() > kMost) {
     return Refuse("from_token", static_cast<double>(request.from_token()), "less than the text's length");

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/base/token.h"
+#include "engine/decoding/nbce_combiner.h"
 #include "engine/decoding/sampler.h"
 #include "engine/position/rotary_plan.h"
 
@@ -51,6 +52,19 @@ struct BatchRow {
   int64_t first_logit = 0;  // logits are wanted from this new token on; n_new: none
 };
 
+// One group's question to the NBCE combiner at one step.
+struct NbceInput {
+  NbceParams params{};
+  int32_t previous = -1;  // the row that was chosen at the step before; -1: there was none
+};
+
+// What it answered.
+struct NbceChoice {
+  int32_t row = -1;              // the chosen one, from 1 on; -1: none was usable
+  std::vector<float> entropies;  // of all rows
+  bool fell_back = false;        // see NbceResult
+};
+
 // Rows that decode in lock-step and share their next token (a plain request: one row).
 struct BatchGroup {
   int first_row = 0;
@@ -58,6 +72,8 @@ struct BatchGroup {
   // What to make of the logits of its last tokens; null while the prompt is still being read and when it is scored.
   // Outlives the step.
   const SamplerInput* sampler = nullptr;
+  // How the logits of several rows become one; outlives the step. REQUIRED where several rows are sampled.
+  const NbceInput* nbce = nullptr;
 };
 
 // What a backend computes in one step: a ragged batch, prefill and decode mixed. Every new token takes part in the
@@ -90,6 +106,7 @@ struct TokenScore {
 // What a step made: ids, log-probabilities, never whole logits.
 struct StepResult {
   std::vector<SamplerResult> groups;     // [Batch::groups]; only those with a sampler are filled
+  std::vector<NbceChoice> choices;       // [Batch::groups]; only those with several rows and a sampler are filled
   std::vector<TokenScore> scores;        // one per logit row whose target is not -1, in order
   std::chrono::nanoseconds sampling{0};  // the part of the step that made these of logits
 };

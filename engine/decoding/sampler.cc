@@ -142,7 +142,8 @@ SamplerResult Sample(std::span<const float> logits, const SamplerInput& input) {
   SamplerResult result;
   if (!ranking.numbers() || !std::isfinite(ranking.max())) return result;
   const SamplingParams& params = input.params;
-  result.id = params.temperature > 0
+  result.id = input.forced >= 0 ? input.forced
+              : params.temperature > 0
                   ? Draw(ranking, values, params, UniformFromKey(params.seed, input.sample, input.index))
                   : ranking.First();
   if (input.top_logprobs >= 0) {

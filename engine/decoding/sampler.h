@@ -33,6 +33,7 @@ struct SamplerInput {
   std::vector<TokenId> forbidden;  // never drawn at this step (end tokens before min_tokens, or with ignore_eos)
   uint64_t sample = 0;             // which of the request's answers
   uint64_t index = 0;              // of the token in the answer: with seed and sample it keys the random number
+  TokenId forced = -1;             // not negative: taken whatever the logits are; its log-probability is what is wanted
   int top_logprobs = -1;           // -1: none; 0: of the chosen token; n: of the n most probable too
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend/batch.h"
 #include "engine/decoding/sampler.h"
 #include "engine/scheduling/sequence.h"
 
@@ -15,8 +16,9 @@ namespace longhaul {
 // plain request is a group of one row.
 struct Group {
   std::vector<Sequence> rows;
-  int64_t capacity = 0;             // tokens that each row may come to hold: prompt and answer
+  int64_t max_new_tokens = 0;       // that each row may come to hold beside its prompt
   SamplerInput* sampler = nullptr;  // what to make of the logits of the last tokens; null: nothing. Not owned
+  NbceInput* nbce = nullptr;        // how the logits of several rows become one. Not owned
   int64_t score_from = 0;           // above 0: tokens score_from.. of each row are scored instead of sampled
   int top_scores = 0;               // how many top tokens are reported with each score
   bool paused = false;              // its reader has no room: not scheduled until it has
@@ -45,10 +47,13 @@ struct Group {
   }
   bool Decodes() const { return Remaining() == static_cast<int64_t>(rows.size()); }
 
+  // Tokens that a row may come to hold.
+  int64_t Capacity(const Sequence& row) const { return row.prompt_tokens + max_new_tokens; }
+
   // Blocks that it takes at most, and those that it holds.
   int64_t MostBlocks() const {
     int64_t n = 0;
-    for (const Sequence& row : rows) n += row.BlocksNeeded(capacity, capacity);
+    for (const Sequence& row : rows) n += row.BlocksNeeded(Capacity(row), Capacity(row));
     return n;
   }
   int64_t BlocksHeld() const {

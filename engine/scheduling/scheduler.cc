@@ -96,7 +96,7 @@ bool Scheduler::TryAdmit(Group& group, double now) {
   TakeCached(group);
   int64_t missing = 0;
   for (const Sequence& row : group.rows) {
-    missing += row.BlocksNeeded(static_cast<int64_t>(row.tokens.size()), group.capacity) - row.blocks_held();
+    missing += row.BlocksNeeded(static_cast<int64_t>(row.tokens.size()), group.Capacity(row)) - row.blocks_held();
   }
   // A block for each row that runs, so that the next tokens do not preempt somebody at once.
   const int64_t watermark = running_.empty() ? 0 : running_rows_ + n_rows;
@@ -107,7 +107,7 @@ bool Scheduler::TryAdmit(Group& group, double now) {
   int64_t cached = 0;
   for (Sequence& row : group.rows) {
     cached += row.n_computed;
-    row.Reserve(static_cast<int64_t>(row.tokens.size()), group.capacity);
+    row.Reserve(static_cast<int64_t>(row.tokens.size()), group.Capacity(row));
   }
   if (!group.cached_tokens.has_value()) {
     group.cached_tokens = cached;
@@ -142,7 +142,7 @@ void Scheduler::Grow() {
       --i;
       continue;
     }
-    for (Sequence& row : group.rows) row.Reserve(static_cast<int64_t>(row.tokens.size()), group.capacity);
+    for (Sequence& row : group.rows) row.Reserve(static_cast<int64_t>(row.tokens.size()), group.Capacity(row));
   }
 }
 
@@ -211,7 +211,7 @@ void Scheduler::Schedule(Group& group, int64_t most_tokens) {
   const int scheduled_rows = static_cast<int>(batch_.rows.size()) - first_row;
   if (scheduled_rows == 0) return;
   const bool due = completes && group.score_from == 0;
-  batch_.groups.push_back({first_row, scheduled_rows, due ? group.sampler : nullptr});
+  batch_.groups.push_back({first_row, scheduled_rows, due ? group.sampler : nullptr, due ? group.nbce : nullptr});
   if (group.score_from > 0) batch_.top_scores = std::max(batch_.top_scores, group.top_scores);
   scheduled_.push_back(&group);
 }

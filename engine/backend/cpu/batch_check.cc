@@ -44,18 +44,37 @@ absl::Status CheckRow(const Batch& batch, size_t index, int64_t first_token, con
   return absl::OkStatus();
 }
 
-absl::Status CheckGroups(const Batch& batch) {
+absl::Status CheckSampled(const Batch& batch, const BatchGroup& group, int64_t vocabulary_size) {
+  if ((group.n_rows > 1) != (group.nbce != nullptr)) {
+    return Wrong("a group of ", group.n_rows, " rows is sampled ", group.nbce != nullptr ? "" : "not ", "as NBCE");
+  }
+  for (int r = group.first_row; r < group.first_row + group.n_rows; ++r) {
+    const BatchRow& row = batch.rows[static_cast<size_t>(r)];
+    if (row.first_logit != row.n_new - 1) {
+      return Wrong("row ", r, " is sampled with logits of ", row.n_new - row.first_logit, " tokens");
+    }
+  }
+  if (group.sampler->forced >= vocabulary_size) {
+    return Wrong("token ", group.sampler->forced, " of a vocabulary of ", vocabulary_size);
+  }
+  if (group.nbce == nullptr) return absl::OkStatus();
+  const NbceParams& nbce = group.nbce->params;
+  if (!(nbce.beta >= -1 && nbce.top_p > 0 && nbce.top_p <= 1) || group.nbce->previous >= group.n_rows) {
+    return Wrong("NBCE with beta ", nbce.beta, ", top_p ", nbce.top_p, " and row ", group.nbce->previous, " of ",
+                 group.n_rows);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckGroups(const Batch& batch, int64_t vocabulary_size) {
   size_t row = 0;
   for (const BatchGroup& group : batch.groups) {
-    if (group.n_rows > 1) return absl::UnimplementedError("batch: groups of several rows");
-    if (group.n_rows != 1 || group.first_row < 0 || static_cast<size_t>(group.first_row) != row ||
-        row >= batch.rows.size()) {
+    if (group.n_rows < 1 || group.first_row < 0 || static_cast<size_t>(group.first_row) != row ||
+        static_cast<size_t>(group.n_rows) > batch.rows.size() - row) {
       return Wrong("the groups do not cover the ", batch.rows.size(), " rows in order");
     }
-    if (group.sampler != nullptr && batch.rows[row].first_logit == batch.rows[row].n_new) {
-      return Wrong("row ", row, " is sampled without logits");
-    }
-    ++row;
+    if (group.sampler != nullptr) LH_RETURN_IF_ERROR(CheckSampled(batch, group, vocabulary_size));
+    row += static_cast<size_t>(group.n_rows);
   }
   return absl::OkStatus();
 }
@@ -81,7 +100,7 @@ absl::Status CheckBatch(const Batch& batch, const CacheShape& shape, int64_t voc
     tokens += batch.rows[row].n_new;
   }
   if (tokens != batch.n_tokens()) return Wrong("the rows hold ", tokens, " of ", batch.n_tokens(), " tokens");
-  LH_RETURN_IF_ERROR(CheckGroups(batch));
+  LH_RETURN_IF_ERROR(CheckGroups(batch, vocabulary_size));
   if (!batch.targets.empty() && static_cast<int64_t>(batch.targets.size()) != batch.n_logit_rows()) {
     return Wrong(batch.targets.size(), " targets for ", batch.n_logit_rows(), " logit rows");
   }

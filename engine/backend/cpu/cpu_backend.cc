@@ -12,13 +12,13 @@
 #include "engine/backend/cpu/batch_check.h"
 #include "engine/backend/cpu/dequantize.h"
 #include "engine/backend/cpu/kv_cache.h"
+#include "engine/backend/cpu/logit_decoder.h"
 #include "engine/backend/cpu/packed_matrix.h"
 #include "engine/backend/cpu/row_ops.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
-#include "engine/decoding/log_softmax.h"
 
 namespace longhaul {
 namespace {
@@ -137,6 +137,7 @@ class CpuBackend final : public Backend {
     status_ = absl::OkStatus();
     result_ = StepResult();
     result_.groups.resize(batch.groups.size());
+    result_.choices.resize(batch.groups.size());
     attention_->BeginStep(batch);
     return absl::OkStatus();
   }
@@ -213,39 +214,7 @@ class CpuBackend final : public Backend {
         !Is(logits.width >= vocabulary_size_, "Decode: vocabulary")) {
       return;
     }
-    // A sampled group's last token has the last logit row of its row; a group of one row is all there is so far.
-    struct Task {
-      int64_t logit_row;
-      SamplerResult* sampled;
-      const SamplerInput* sampler;
-      TokenScore* score;
-      TokenId target;
-    };
-    std::vector<Task> tasks;
-    int64_t end = 0;
-    for (size_t group = 0; group < batch_->groups.size(); ++group) {
-      const BatchRow& row = batch_->rows[static_cast<size_t>(batch_->groups[group].first_row)];
-      end += row.n_new - row.first_logit;
-      const SamplerInput* const sampler = batch_->groups[group].sampler;
-      if (sampler != nullptr) tasks.push_back({end - 1, &result_.groups[group], sampler, nullptr, -1});
-    }
-    const auto is_scored = [](TokenId target) { return target >= 0; };
-    result_.scores.resize(
-        static_cast<size_t>(std::count_if(batch_->targets.begin(), batch_->targets.end(), is_scored)));
-    TokenScore* score = result_.scores.data();
-    for (size_t row = 0; row < batch_->targets.size(); ++row) {
-      const TokenId target = batch_->targets[row];
-      if (is_scored(target)) tasks.push_back({static_cast<int64_t>(row), nullptr, nullptr, score++, target});
-    }
-    pool_.ParallelFor(static_cast<int64_t>(tasks.size()), [&](int64_t i, int) {
-      const Task& task = tasks[static_cast<size_t>(i)];
-      const std::span<const float> row(logits.Row(task.logit_row), static_cast<size_t>(logits.width));
-      if (task.sampler != nullptr) {
-        *task.sampled = Sample(row, *task.sampler);
-      } else {
-        *task.score = Score(row, task.target);
-      }
-    });
+    decoder_.Decode(*batch_, logits.data.get(), logits.width, result_);
     result_.sampling = std::chrono::steady_clock::now() - begin;
   }
 
@@ -300,17 +269,10 @@ class CpuBackend final : public Backend {
     });
   }
 
-  TokenScore Score(std::span<const float> logits, TokenId target) const {
-    const float log_sum_exp = LogSumExp(logits);
-    TokenScore score;
-    score.logprob = LogProbability(logits[static_cast<size_t>(target)], log_sum_exp);
-    if (batch_->top_scores > 0) score.top = TopLogprobs(logits, log_sum_exp, batch_->top_scores);
-    return score;
-  }
-
   BackendInfo info_;
   cpu::WorkerPool pool_;
   cpu::ProductScratch product_scratch_;
+  cpu::LogitDecoder decoder_{pool_};
   std::unique_ptr<cpu::KvCache> cache_;
   std::unique_ptr<cpu::Attention> attention_;
   std::vector<Weight> weights_;

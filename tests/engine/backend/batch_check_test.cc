@@ -1,5 +1,6 @@
 #include "engine/backend/cpu/batch_check.h"
 
+#include <cmath>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -63,12 +64,41 @@ TEST_F(BatchCheckTest, RefusesWhatAKernelWouldFollowOutOfItsMemory) {
   EXPECT_EQ(With([](Batch& b) { b.rows[1].first_logit = 2; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.rows[1].first_logit = -1; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.rows[1].first_logit = 1; }), kInvalid) << "sampled without logits";
+  EXPECT_EQ(With([](Batch& b) { b.groups = {{.first_row = 0, .n_rows = 3}}; }), kInvalid) << "more rows than there are";
   EXPECT_EQ(With([](Batch& b) { b.groups[1].first_row = 0; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.groups[1].first_row = 2; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.targets = {-1, -1}; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.targets = {5}; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.top_scores = -1; }), kInvalid);
-  EXPECT_EQ(With([](Batch& b) { b.groups[0].n_rows = 2; }), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(With([](Batch& b) { b.groups[0].n_rows = 2; }), kInvalid);
+  EXPECT_EQ(With([](Batch& b) { b.groups[0].n_rows = 0; }), kInvalid);
+}
+
+TEST_F(BatchCheckTest, SeveralRowsThatAreSampledAreCombined) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  NbceInput nbce;
+  const auto as_one = [&](Batch& b) {
+    b.rows[0].first_logit = 2;
+    b.groups = {{.first_row = 0, .n_rows = 2, .sampler = &sampler_, .nbce = &nbce}};
+  };
+  EXPECT_EQ(With(as_one), absl::StatusCode::kOk);
+  const auto but = [&](auto change) {
+    return With([&](Batch& b) {
+      as_one(b);
+      change(b);
+    });
+  };
+  EXPECT_EQ(but([](Batch& b) { b.groups[0].nbce = nullptr; }), kInvalid);
+  EXPECT_EQ(but([](Batch& b) { b.rows[0].first_logit = 1; }), kInvalid) << "two tokens' logits";
+  EXPECT_EQ(but([](Batch& b) { b.rows[0].first_logit = 3; }), kInvalid) << "none's";
+  for (NbceInput bad : {NbceInput{.params = {.beta = -2}}, NbceInput{.params = {.beta = std::nanf("")}},
+                        NbceInput{.params = {.top_p = 0}}, NbceInput{.params = {.top_p = 2}},
+                        NbceInput{.previous = 2}}) {
+    EXPECT_EQ(but([&](Batch& b) { b.groups[0].nbce = &bad; }), kInvalid);
+  }
+  SamplerInput forced;
+  forced.forced = 5;
+  EXPECT_EQ(but([&](Batch& b) { b.groups[0].sampler = &forced; }), kInvalid);
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ class SchedulerTest : public ::testing::Test {
   Group& Make(int64_t tokens, int64_t answer, int n_rows) {
     auto group = std::make_unique<Group>();
     for (int r = 0; r < n_rows; ++r) group->rows.emplace_back(Text(tokens), plan_, pool_);
-    group->capacity = tokens + answer;
+    group->max_new_tokens = answer;
     group->sampler = &sampler_;
     groups_.push_back(std::move(group));
     return *groups_.back();
@@ -169,7 +169,7 @@ TEST_F(SchedulerTest, PreemptsTheYoungestAndReadsItAgain) {
 TEST_F(SchedulerTest, PreemptsTheLowestPriorityFirst) {
   Group& low = PromptOf("a", 16 * 28, -1);
   Group& high = PromptOf("b", 16 * 30, 1);
-  low.capacity = high.capacity = 16 * 60;
+  low.max_new_tokens = 16 * 32, high.max_new_tokens = 16 * 30;
   for (int i = 0; i < 1000 && scheduler_.stats().preemptions == 0; ++i) {
     NextStep();
     Finish();
@@ -223,7 +223,7 @@ TEST_F(SchedulerTest, APromptWhoseScoresAreWantedIsNotTakenFromTheCache) {
 
 TEST_F(SchedulerTest, ATextThatIsPreemptedWhileItIsScoredHasEveryTokenScoredOnce) {
   Group& senior = PromptOf("a", 16 * 50, 1);
-  senior.capacity = 16 * 60;
+  senior.max_new_tokens = 16 * 10;
   while (!senior.Decodes()) {
     NextStep();
     Finish();
@@ -296,7 +296,7 @@ TEST_F(SchedulerTest, APromptFillsTheTimeThatDecodingLeaves) {
   Group decoding, reading;
   decoding.rows.emplace_back(Text(10), plan_, pool);
   reading.rows.emplace_back(Text(20000), plan_, pool);
-  decoding.capacity = 30000, reading.capacity = 20016;
+  decoding.max_new_tokens = 29990, reading.max_new_tokens = 16;
   decoding.sampler = reading.sampler = &sampler_;
   scheduler.Add(decoding, 0);
   std::vector<double> steps;
@@ -381,12 +381,12 @@ TEST_F(SchedulerTest, RandomTrafficLosesNoBlockKeepsTheLimitsAndServesEveryone) 
       const std::vector<TokenId>& text = texts[static_cast<size_t>(pick(0, 19))];
       for (int r = 0; r < n_rows; ++r)
         group->rows.emplace_back(std::vector(text.begin(), text.begin() + tokens), plan_, pool);
-      group->capacity = tokens + (n_rows > 1 ? pick(1, 4) : pick(0, 5) == 0 ? pick(1, 400) : pick(1, 24));
+      group->max_new_tokens = (n_rows > 1 ? pick(1, 4) : pick(0, 5) == 0 ? pick(1, 400) : pick(1, 24));
       group->client = std::string(1, static_cast<char>('a' + pick(0, 4)));
       group->priority = pick(-2, 2);
       if (kind > 150 && tokens > 1) {
         group->score_from = pick(1, tokens - 1);
-        group->capacity = tokens;
+        group->max_new_tokens = 0;
       } else {
         group->sampler = &sampler_;
       }
@@ -436,7 +436,7 @@ TEST_F(SchedulerTest, RandomTrafficLosesNoBlockKeepsTheLimitsAndServesEveryone) 
     for (auto at = live.begin(); at != live.end();) {
       Group& group = *at->first;
       const bool done = group.score_from > 0 ? group.Remaining() == 0
-                                             : static_cast<int64_t>(group.rows[0].tokens.size()) >= group.capacity;
+                                             : static_cast<int64_t>(group.rows[0].tokens.size()) >= group.Capacity(group.rows[0]);
       if (!done && pick(0, 4999) != 0) {
         ++at;
         continue;

@@ -1,0 +1,133 @@
+#include "client/ask_command.h"
+
+#include <sys/stat.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client/citation_output.h"
+#include "client/context_flags.h"
+#include "client/generate_flags.h"
+#include "client/interruptible_client.h"
+#include "client/output.h"
+#include "engine/base/status_macros.h"
+
+namespace longhaul {
+namespace {
+
+struct AskFlags {
+  GenerateFlags generate;
+  ContextFlags contexts;
+  float beta = 0, eta = 0, keep = 0;
+  std::string pooling;
+};
+
+const std::map<std::string, v1::Pooling> kPoolings = {
+    {"min-entropy", v1::POOLING_MIN_ENTROPY}, {"mean", v1::POOLING_MEAN}, {"max", v1::POOLING_MAX}};
+
+// `--documents a b "Why?"` takes the question for a document; it is the last one, and no file.
+void TakeQuestion(AskFlags& flags) {
+  std::vector<std::string>& documents = flags.contexts.documents;
+  struct stat found {};
+  if (!flags.generate.prompt.text.empty() || !flags.generate.prompt.file.empty() || documents.size() < 2 ||
+      stat(documents.back().c_str(), &found) == 0) {
+    return;
+  }
+  flags.generate.prompt.text = std::move(documents.back());
+  documents.pop_back();
+}
+
+absl::Status FillAsk(const CLI::App& command, AskFlags& flags, v1::GenerateRequest& request) {
+  LH_RETURN_IF_ERROR(FillRequest(command, flags.generate, request));
+  if (flags.generate.samples > 1) return absl::InvalidArgumentError("--samples: a question has one answer here");
+  if (flags.contexts.documents.empty() && flags.contexts.long_document.empty()) {
+    return absl::InvalidArgumentError("no documents: give --documents FILE... or --long-document FILE");
+  }
+  TakeQuestion(flags);
+  LH_RETURN_IF_ERROR(FillContexts(flags.contexts, request));
+  v1::Nbce& nbce = *request.mutable_contexts()->mutable_nbce();
+  if (command.count("--beta") > 0) nbce.set_beta(flags.beta);
+  if (command.count("--eta") > 0) nbce.set_eta(flags.eta);
+  if (command.count("--keep") > 0) nbce.set_top_p(flags.keep);
+  if (!flags.pooling.empty()) nbce.set_pooling(kPoolings.at(flags.pooling));
+  LH_ASSIGN_OR_RETURN(std::string question, ReadPrompt(flags.generate.prompt));
+  if (flags.generate.system.empty()) {
+    request.mutable_prompt()->set_text(std::move(question));
+    return absl::OkStatus();
+  }
+  for (const auto& [role, content] : {std::pair("system", &flags.generate.system), std::pair("user", &question)}) {
+    v1::Message& message = *request.mutable_prompt()->mutable_chat()->add_messages();
+    message.set_role(role);
+    message.set_content(*content);
+  }
+  return absl::OkStatus();
+}
+
+int Ask(const CLI::App& command, const Common& common, AskFlags& flags) {
+  v1::GenerateRequest request;
+  if (absl::Status status = FillAsk(command, flags, request); !status.ok()) return PrintError(status, common.json);
+  InterruptibleClient client(common.target);
+  ReadingLine progress(!common.json && !flags.generate.quiet);
+  CitedAnswer answer;
+  v1::Started started;
+  v1::Finished finished;
+  std::vector<std::string> names;
+  const absl::Status status = (*client).Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
+    if (message.has_started()) {
+      started = message.started();
+      names = DocumentNames(request, started);
+      answer.SetNames(names);
+    }
+    if (message.has_finished()) finished = message.finished();
+    if (common.json) {
+      PrintJson(message);
+      return true;
+    }
+    if (message.has_progress()) progress.Show(message.progress());
+    if (message.has_chunk()) {
+      progress.Clear();
+      answer.Print(message.chunk());
+    }
+    return std::ferror(stdout) == 0;
+  });
+  if (!common.json) answer.End();
+  if (!status.ok()) return PrintError(status, common.json);
+  if (!common.json && !flags.generate.quiet) {
+    PrintDocuments(names, finished);
+    PrintSummary(started, finished);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void AddAskCommand(CLI::App& app, int& exit_code) {
+  const auto common = std::make_shared<Common>();
+  CLI::App* const command = app.add_subcommand(
+      "ask",
+      "Answer a question from documents, each read side by side, and say which ones the answer comes from.\n"
+      "  longhaul ask --documents notes/*.txt \"When was the bridge opened, and who paid for it?\"\n"
+      "  longhaul ask --long-document book.txt --window 2048 --overlap 256 \"Who is Mr. Collins?\"\n"
+      "`longhaul warm --documents notes/*.txt` reads them before the first question.");
+  AddConnection(*command, *common);
+  AddRequestId(*command, *common);
+  const auto flags = std::make_shared<AskFlags>();
+  AddPrompt(*command, flags->generate.prompt);
+  AddContexts(*command, flags->contexts);
+  command->add_option("--system", flags->generate.system, "the system message");
+  command->add_option("--beta", flags->beta,
+                      "how far to go from what the model says without a document; -1 to 100, by default 0.25");
+  command->add_option("--eta", flags->eta,
+                      "nats by which another document must be surer before the choice leaves the last; by default 0.1");
+  command->add_option("--keep", flags->keep, "how much of each row's distribution is kept; by default 0.95");
+  command->add_option("--pooling", flags->pooling, "min-entropy, mean or max")->check(CLI::IsMember(kPoolings));
+  AddGenerateFlags(*command, flags->generate);
+  command->callback([=, c = command, s = common, &exit_code] { exit_code = Ask(*c, *s, *flags); });
+}
+
+}  // namespace longhaul

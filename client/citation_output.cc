@@ -1,0 +1,85 @@
+#include "client/citation_output.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+
+namespace longhaul {
+namespace {
+
+// Terminal colours 1 to 6, plain and bright: twelve documents in a row differ.
+std::string Colour(uint32_t document) {
+  const uint32_t n = document % 12;
+  return absl::StrCat("\033[", n < 6 ? 31 + n : 91 + n - 6, "m");
+}
+
+bool IsColourTerminal() {
+  return isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
+}
+
+std::string NameOf(const std::vector<std::string>& names, size_t document) {
+  return document < names.size() ? names[document] : absl::StrCat(document);
+}
+
+}  // namespace
+
+std::vector<std::string> DocumentNames(const v1::GenerateRequest& request, const v1::Started& started) {
+  std::vector<std::string> names;
+  for (const v1::Document& document : request.contexts().documents().documents()) names.push_back(document.id());
+  for (const v1::Window& window : started.windows()) {
+    names.push_back(absl::StrCat("bytes ", window.first_byte(), " to ", window.first_byte() + window.bytes()));
+  }
+  return names;
+}
+
+CitedAnswer::CitedAnswer() : colours_(IsColourTerminal()) {}
+
+void CitedAnswer::Print(const v1::Chunk& chunk) {
+  const std::string& text = chunk.text();
+  if (text.empty()) return;
+  if (chunk.has_citation() && current_ != chunk.citation().document()) {
+    current_ = chunk.citation().document();
+    if (colours_) {
+      std::printf("%s", Colour(*current_).c_str());
+    } else {
+      std::printf("[%s]%s", NameOf(names_, *current_).c_str(), text.front() == ' ' ? "" : " ");
+    }
+  }
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+void CitedAnswer::End() {
+  std::printf("%s\n", colours_ && current_.has_value() ? "\033[0m" : "");
+  std::fflush(stdout);
+}
+
+void PrintDocuments(const std::vector<std::string>& names, const v1::Finished& finished) {
+  const auto& documents = finished.documents();
+  std::vector<int> order(static_cast<size_t>(documents.size()));
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return documents.Get(a).tokens() > documents.Get(b).tokens(); });
+  uint64_t tokens = 0;
+  for (const v1::DocumentUse& document : documents) tokens += document.tokens();
+  const bool colours = isatty(STDERR_FILENO) != 0 && IsColourTerminal();
+  int silent = 0;
+  for (int i : order) {
+    const v1::DocumentUse& document = documents.Get(i);
+    if (document.tokens() == 0) {
+      ++silent;
+      continue;
+    }
+    std::fprintf(stderr, "%s%5.1f %%  entropy %.3f  %s%s\n", colours ? Colour(static_cast<uint32_t>(i)).c_str() : "",
+                 100 * static_cast<double>(document.tokens()) / static_cast<double>(tokens), document.mean_entropy(),
+                 NameOf(names, static_cast<size_t>(i)).c_str(), colours ? "\033[0m" : "");
+  }
+  if (silent > 0) std::fprintf(stderr, "%d other documents: no token\n", silent);
+}
+
+}  // namespace longhaul

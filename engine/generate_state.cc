@@ -1,0 +1,159 @@
+#include "engine/generate_state.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <utility>
+
+namespace longhaul {
+
+GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
+                             Started started, PromptRows rows, const Tokenizer& tokenizer, BlockPool& pool)
+    : RequestState(std::move(request), std::move(stream), submitted, started, std::move(rows), pool),
+      tokenizer_(tokenizer),
+      max_tokens_(started.max_tokens) {
+  sampler_.params = params().sampling;
+  sampler_.params.seed = started.seed;
+  sampler_.top_logprobs = params().output.logprobs.value_or(-1);
+  counts_tokens_ = sampler_.params.repetition_penalty != 1 || sampler_.params.presence_penalty != 0 ||
+                   sampler_.params.frequency_penalty != 0;
+  Group& group = groups_.front();
+  // With contexts the penalties count the answer alone.
+  if (counts_tokens_ && !has_contexts()) {
+    for (TokenId id : group.rows.front().tokens) ++sampler_.prompt_counts[id];
+  }
+  if (has_contexts()) documents_.resize(group.rows.size() - 1);
+  AddAnswer(group);
+}
+
+void GenerateState::AddAnswer(Group& group) {
+  Answer& answer = answers_.emplace_back(tokenizer_, params().stopping.stop);
+  answer.sampler = sampler_;
+  answer.sampler.sample = params().first_sample + group.sample;
+  answer.pending.sample = group.sample;
+  group.max_new_tokens = max_tokens_;
+  if (max_tokens_ == 0) return;
+  group.sampler = &answer.sampler;
+  if (!has_contexts()) return;
+  answer.nbce.params = params().contexts->nbce;
+  group.nbce = &answer.nbce;
+}
+
+std::vector<Group*> GenerateState::MakeFurtherGroups() {
+  std::vector<Group*> further;
+  if (std::ssize(groups_) >= n_samples() || !groups_.front().prompt_read || finished()) return further;
+  while (std::ssize(groups_) < n_samples()) {
+    further.push_back(&AddGroup());
+    AddAnswer(*further.back());
+  }
+  return further;
+}
+
+void GenerateState::PrepareSampler(Group& group) {
+  Answer& answer = answers_[group.sample];
+  const StoppingParams& stopping = params().stopping;
+  answer.sampler.index = static_cast<uint64_t>(answer.n_tokens);
+  answer.sampler.forbidden.clear();
+  const bool too_early = answer.n_tokens < stopping.min_tokens;
+  if (too_early || stopping.ignore_eos) answer.sampler.forbidden = tokenizer_.end_tokens();
+  if (too_early) {
+    answer.sampler.forbidden.insert(answer.sampler.forbidden.end(), stopping.stop_token_ids.begin(),
+                                    stopping.stop_token_ids.end());
+  }
+}
+
+bool GenerateState::OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
+                              Clock::time_point now) {
+  Answer& answer = answers_[group.sample];
+  if (sampled.id < 0) {
+    Finish(FinishReason::kError, NothingToDraw(), now);
+    return true;
+  }
+  const auto& stop_ids = params().stopping.stop_token_ids;
+  if (std::find(stop_ids.begin(), stop_ids.end(), sampled.id) != stop_ids.end()) {
+    End(answer, FinishReason::kStop, now);
+    return true;
+  }
+  if (tokenizer_.IsEnd(sampled.id)) {
+    End(answer, FinishReason::kEos, now);
+    return true;
+  }
+  CountToken(answer.n_tokens > 0 ? std::optional(now - answer.last_token) : std::nullopt, now);
+  if (has_contexts()) Cite(answer, choice);
+  ++answer.n_tokens;
+  answer.last_token = now;
+  for (Sequence& row : group.rows) row.tokens.push_back(sampled.id);
+  if (counts_tokens_) ++answer.sampler.answer_counts[sampled.id];
+  if (params().output.token_ids || answer.sampler.top_logprobs >= 0) {
+    ChunkToken token;
+    token.id = sampled.id;
+    if (answer.sampler.top_logprobs >= 0) token.logprob = sampled.logprob;
+    token.top = sampled.top;
+    answer.pending.tokens.push_back(std::move(token));
+  }
+  AppendText(answer, answer.detokenizer.Append(sampled.id));
+  if (answer.stop_matcher.stopped()) {
+    End(answer, FinishReason::kStop, now);
+  } else if (answer.n_tokens == max_tokens_) {
+    End(answer, FinishReason::kLength, now);
+  } else {
+    EmitPending(answer);
+  }
+  return answer.ended;
+}
+
+void GenerateState::Cite(Answer& answer, const NbceChoice& choice) {
+  CountChoice(choice, answer.nbce.previous);
+  answer.nbce.previous = choice.row;
+  const size_t document = static_cast<size_t>(choice.row) - 1;
+  for (size_t i = 0; i < documents_.size(); ++i) {
+    const float entropy = choice.entropies[i + 1];
+    if (!std::isnan(entropy)) documents_[i].mean_entropy += static_cast<double>(entropy);
+  }
+  ++documents_[document].tokens;
+  Citation citation{document, document < document_ids_.size() ? document_ids_[document] : "", choice.fell_back};
+  if (answer.pending.citation.has_value() && *answer.pending.citation != citation) EmitPending(answer);
+  answer.pending.citation = std::move(citation);
+  if (params().output.entropies) answer.pending.entropies.push_back(choice.entropies);
+}
+
+void GenerateState::End(Answer& answer, FinishReason reason, Clock::time_point now) {
+  AppendRest(answer);
+  answer.ended = true;
+  if (n_samples() > 1) answer.pending.ended = reason;
+  if (answer.pending.sample == 0) first_reason_ = reason;
+  EmitPending(answer);
+  if (++n_ended_ == n_samples()) Finish(first_reason_, absl::OkStatus(), now);
+}
+
+void GenerateState::AppendText(Answer& answer, const std::string& text) {
+  // Before min_tokens nothing ends the answer, so the stop strings do not see its text.
+  answer.pending.text += answer.n_tokens < params().stopping.min_tokens ? text : answer.stop_matcher.Append(text);
+}
+
+void GenerateState::AppendRest(Answer& answer) {
+  if (answer.stop_matcher.stopped()) return;
+  AppendText(answer, answer.detokenizer.Finish());
+  answer.pending.text += answer.stop_matcher.Finish();
+}
+
+void GenerateState::EmitPending(Answer& answer) {
+  Chunk& pending = answer.pending;
+  if (pending.text.empty() && pending.tokens.empty() && !pending.ended.has_value()) return;
+  const size_t sample = pending.sample;
+  Emit(std::exchange(pending, Chunk{.sample = sample}));
+}
+
+void GenerateState::OnFinish(Finished& finished) {
+  for (Answer& answer : answers_) {
+    if (answer.ended) continue;
+    AppendRest(answer);
+    EmitPending(answer);
+  }
+  finished.documents = documents_;
+  for (DocumentUse& document : finished.documents) {
+    if (completion_tokens_ > 0) document.mean_entropy /= static_cast<double>(completion_tokens_);
+  }
+}
+
+}  // namespace longhaul
