@@ -34,7 +34,7 @@ struct ChatPrompt {
 using Prompt = std::variant<TextPrompt, TokenPrompt, ChatPrompt>;
 
 struct Document {
-  std::string id;                                         // names it in citations
+  std::string id;                                           // names it in citations
   std::variant<std::string, std::vector<TokenId>> content;  // special tokens in a text are plain text
 };
 struct LongDocument {
