@@ -39,6 +39,9 @@ class RequestState {
   // Counts in `telemetry` what becomes of it; not owned. Before EmitStarted.
   void set_telemetry(Telemetry& telemetry);
 
+  // Adds its stream to `ready`, not owned, where a reader is to be told, instead of telling it. Before EmitStarted.
+  void set_ready_streams(std::vector<std::shared_ptr<EventStream>>& ready) { ready_ = &ready; }
+
   // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
   void EmitStarted(int64_t cached_tokens);
 
@@ -71,7 +74,7 @@ class RequestState {
   // The last words before Finished.
   virtual void OnFinish() {}
 
-  void Emit(Event event) { stream_->Push(std::move(event)); }
+  void Emit(Event event);
   void CountToken(Clock::time_point now);
 
   Request request_;
@@ -85,6 +88,7 @@ class RequestState {
   Started started_;
   std::chrono::milliseconds progress_interval_{500};
   RequestTelemetry* telemetry_ = nullptr;
+  std::vector<std::shared_ptr<EventStream>>* ready_ = nullptr;
   Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_token_{}, last_progress_;
   bool was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
 };
