@@ -15,6 +15,7 @@
 #include "engine/base/overload.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/this_thread.h"
 #include "engine/base/work_queue.h"
 #include "engine/cache/block_pool.h"
 #include "engine/model/model_file.h"
@@ -54,7 +55,7 @@ class EngineImpl : public Engine {
              std::unique_ptr<ModelRunner> runner, PositionResolver positions);
   ~EngineImpl() override;
 
-  std::shared_ptr<EventStream> Submit(Request request, std::function<void()> on_ready) override;
+  std::shared_ptr<EventStream> Submit(Request request, EventStream::OnReady on_ready) override;
   void Cancel(EventStream& stream) override;
   std::vector<RequestInfo> ListRequests() const override { return registry_.List(Clock::now()); }
   int64_t CancelRequest(const std::string& id) override;
@@ -94,6 +95,8 @@ class EngineImpl : public Engine {
   void Queue(Group& group, RequestState& state);
   // Takes a request that has finished out of everything.
   void End(RequestState& state);
+  // One after the other, so that one wake-up serves all: it costs more than all the rest.
+  void TellReaders();
   std::optional<Clock::time_point> NextDeadline() const;
 
   const EngineOptions options_;
@@ -111,6 +114,7 @@ class EngineImpl : public Engine {
   std::unordered_map<RequestState*, StatePtr> active_;
   std::unordered_map<Group*, RequestState*> owners_;  // of the scheduler's groups
   StepRates rates_;
+  std::vector<std::shared_ptr<EventStream>> ready_;  // whose readers are to be told
 
   std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
   mutable Mutex mutex_;
@@ -149,8 +153,9 @@ EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::uniqu
                   .reserve_after = std::chrono::duration<double>(options.reserve_after).count(),
                   .prefix_cache = options.prefix_cache},
                  pool_),
-      preparer_(*encoder_, positions_, pool_, telemetry_, {options.max_request_tokens, options.max_rows, info_.engine_fingerprint}),
-      text_pool_(std::make_unique<WorkQueue>(kTextThreads)),
+      preparer_(*encoder_, positions_, pool_, telemetry_,
+                {options.max_request_tokens, options.max_rows, info_.engine_fingerprint}),
+      text_pool_(std::make_unique<WorkQueue>(kTextThreads, "text")),
       thread_([this] { Loop(); }) {}
 
 EngineImpl::~EngineImpl() {
@@ -195,7 +200,7 @@ EngineStats EngineImpl::Stats() const {
 
 // --- Any thread ---
 
-std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<void()> on_ready) {
+std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::OnReady on_ready) {
   const Clock::time_point submitted = Clock::now();
   if (!request.deadline.has_value() && options_.max_request_time.count() > 0) {
     request.max_time = options_.max_request_time;
@@ -250,6 +255,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, std::function<v
     }
     (*state)->set_progress_interval(options_.progress_interval);
     (*state)->set_telemetry(telemetry_);
+    (*state)->set_ready_streams(ready_);
     {
       MutexLock lock(mutex_);
       arrivals_.push_back(*std::move(state));
@@ -294,6 +300,7 @@ bool EngineImpl::Drain(std::chrono::milliseconds timeout) {
 // --- The engine thread ---
 
 void EngineImpl::Loop() {
+  NameThisThread("engine");
   while (TakeArrivals()) {
     const Clock::time_point begin = Clock::now();
     DropEnded(begin);
@@ -319,8 +326,10 @@ void EngineImpl::Loop() {
       // After a step the loop looks again at once.
       attention_ = attention_ || dropped || !batch.rows.empty();
     }
+    TellReaders();
     if (!dropped && !batch.rows.empty()) RunStep(batch, begin);
   }
+  TellReaders();
 }
 
 bool EngineImpl::TakeArrivals() {
@@ -485,10 +494,13 @@ void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
       state.Finish(FinishReason::kError, absl::InternalError(result.status().message()), end);
       failed.push_back(&state);
     }
+    TellReaders();
     for (RequestState* state : failed) End(*state);
     return;
   }
+  const std::chrono::nanoseconds cpu = ThreadCpuTime();
   DistributeResults(*std::move(result), seconds, end);
+  telemetry_.emit_cpu.Add((ThreadCpuTime() - cpu).count());
   telemetry_.step_time[StepPhase::kEmit].Observe(Clock::now() - end);
 }
 
@@ -516,6 +528,7 @@ void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock
     if (state.AfterStep(group, sampled, result.choices[g], scores, now)) ended.push_back(&group);
     for (Group* made : state.MakeFurtherGroups()) further.emplace_back(made, &state);
   }
+  TellReaders();
   // Only now: both change the scheduler's batch.
   for (const auto& [group, state] : further) Queue(*group, *state);
   for (Group* group : ended) {
@@ -528,6 +541,11 @@ void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock
       scheduler_.Remove(*group);
     }
   }
+}
+
+void EngineImpl::TellReaders() {
+  for (size_t i = 0; i < ready_.size(); ++i) ready_[i]->TellReader(/*more=*/i + 1 < ready_.size());
+  ready_.clear();
 }
 
 }  // namespace

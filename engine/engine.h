@@ -70,7 +70,7 @@ class Engine {
   // Returns at once. Everything that happens, also a refusal (INVALID_ARGUMENT naming the field, an Overload when
   // the queue is full or its client has too much in it, UNAVAILABLE while draining), arrives as an event; Finished is
   // always the last. `on_ready`: see EventStream.
-  virtual std::shared_ptr<EventStream> Submit(Request request, std::function<void()> on_ready) = 0;
+  virtual std::shared_ptr<EventStream> Submit(Request request, EventStream::OnReady on_ready) = 0;
 
   // EventStream::Cancel, and wakes the engine to see it.
   virtual void Cancel(EventStream& stream) = 0;

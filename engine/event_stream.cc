@@ -4,7 +4,7 @@
 
 namespace longhaul {
 
-EventStream::EventStream(size_t capacity, std::function<void()> on_ready)
+EventStream::EventStream(size_t capacity, OnReady on_ready)
     : capacity_(capacity < kEventsPerStep ? kEventsPerStep : capacity), on_ready_(std::move(on_ready)) {}
 
 std::optional<Event> EventStream::TryNext() {
@@ -32,7 +32,7 @@ std::optional<Clock::time_point> EventStream::FullSince() const {
   return full_since_;
 }
 
-void EventStream::Push(Event event) {
+bool EventStream::PushQuietly(Event event) {
   bool was_empty = false;
   {
     MutexLock lock(mutex_);
@@ -42,7 +42,7 @@ void EventStream::Push(Event event) {
     events_.push_back(std::move(event));
   }
   pushed_.NotifyOne();
-  if (was_empty && on_ready_) on_ready_();
+  return was_empty;
 }
 
 void EventStream::SetOnRoom(std::function<void()> on_room) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "engine/base/mutex.h"
 #include "engine/request.h"
@@ -16,9 +17,13 @@ namespace longhaul {
 // does not schedule the request's rows, so no event is dropped and nobody waits. Thread-safe.
 class EventStream {
  public:
+  // `more`: the same thread will tell of further streams at once, so that whoever is to be woken may be woken after the
+  // last one.
+  using OnReady = std::function<void(bool more)>;
+
   // `on_ready` is called, on the thread that pushes, whenever events appear in an empty queue: it must be short and
   // must not call back into the stream; it may be empty.
-  explicit EventStream(size_t capacity, std::function<void()> on_ready);
+  explicit EventStream(size_t capacity, OnReady on_ready);
 
   // --- The reader's side ---
 
@@ -42,7 +47,15 @@ class EventStream {
   std::optional<Clock::time_point> FullSince() const;
 
   // Never blocks; events beyond the capacity are kept too (HasRoom is asked before a step, not within).
-  void Push(Event event);
+  void Push(Event event) {
+    if (PushQuietly(std::move(event))) TellReader(/*more=*/false);
+  }
+
+  // As Push, for who has many streams to push to: returns whether the reader is to be told, by TellReader.
+  bool PushQuietly(Event event);
+  void TellReader(bool more) {
+    if (on_ready_) on_ready_(more);
+  }
 
   // Called, under the stream's lock, when the reader makes room in a queue that had none, so that the engine looks
   // again. Once another (or none) is set, the former one is never called again.
@@ -53,7 +66,7 @@ class EventStream {
   static constexpr size_t kEventsPerStep = 4;
 
   const size_t capacity_;
-  const std::function<void()> on_ready_;
+  const OnReady on_ready_;
   std::atomic<bool> cancelled_{false};
   mutable Mutex mutex_;
   CondVar pushed_;

@@ -72,7 +72,15 @@ Group& RequestState::AddGroup() {
 
 void RequestState::EmitStarted(int64_t cached_tokens) {
   started_.cached_tokens = cached_tokens;
-  stream_->Push(started_);
+  Emit(started_);
+}
+
+void RequestState::Emit(Event event) {
+  if (ready_ == nullptr) {
+    stream_->Push(std::move(event));
+  } else if (stream_->PushQuietly(std::move(event))) {
+    ready_->push_back(stream_);
+  }
 }
 
 void RequestState::set_telemetry(Telemetry& telemetry) {

@@ -63,6 +63,9 @@ class RequestState {
   // Counts in `telemetry` what becomes of it; not owned. Before EmitStarted.
   void set_telemetry(Telemetry& telemetry);
 
+  // Adds its stream to `ready`, not owned, where a reader is to be told, instead of telling it. Before EmitStarted.
+  void set_ready_streams(std::vector<std::shared_ptr<EventStream>>& ready) { ready_ = &ready; }
+
   // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
   void EmitStarted(int64_t cached_tokens);
 
@@ -98,7 +101,7 @@ class RequestState {
   // Answers that the request makes.
   virtual int64_t n_samples() const { return 1; }
 
-  void Emit(Event event) { stream_->Push(std::move(event)); }
+  void Emit(Event event);
   // A token joins an answer, `gap` after the one before it. The first token of an answer has none.
   void CountToken(std::optional<Clock::duration> gap, Clock::time_point now);
   // Counts a step of NBCE; `previous`: the row that was chosen before.
@@ -126,6 +129,7 @@ class RequestState {
   Telemetry* telemetry_ = nullptr;
   RequestTelemetry* of_mode_ = nullptr;  // of telemetry_
   Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_progress_;
+  std::vector<std::shared_ptr<EventStream>>* ready_ = nullptr;
   bool was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
 };
 

@@ -140,6 +140,8 @@ class EngineCollection {
          telemetry_.step_tokens, kAsTheyAre);
     Fill(Histograms("longhaul_step_rows", "Rows of an engine step."), "kind", kStepKindNames, telemetry_.step_rows,
          kAsTheyAre);
+    Counters("longhaul_emit_cpu_seconds_total", "CPU time of the engine's thread for handing tokens over.")
+        .Counter({}, static_cast<double>(telemetry_.emit_cpu.value()) / kNanosecondsPerSecond);
     Gauges("longhaul_last_step_timestamp_seconds", "When the last engine step ended, in seconds since 1970.")
         .Gauge({}, static_cast<double>(telemetry_.last_step.load()) / kNanosecondsPerSecond);
   }

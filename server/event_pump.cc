@@ -2,30 +2,32 @@
 
 #include <utility>
 
+#include "engine/base/this_thread.h"
+
 namespace longhaul {
 
 EventPump::EventPump() : thread_([this] { Run(); }) {}
 
-EventPump::~EventPump() {
+void EventPump::Stop() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
   }
   noted_.NotifyOne();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
-void EventPump::Note(std::weak_ptr<EventWriter> writer) {
-  bool was_empty = false;
+void EventPump::Note(std::weak_ptr<EventWriter> writer, bool more) {
   {
     MutexLock lock(mutex_);
-    was_empty = notes_.empty();
+    if (stopping_) return;
     notes_.push_back(std::move(writer));
   }
-  if (was_empty) noted_.NotifyOne();
+  if (!more) noted_.NotifyOne();  // a system call only where the thread sleeps
 }
 
 void EventPump::Run() {
+  NameThisThread("event pump");
   std::deque<std::weak_ptr<EventWriter>> notes;
   for (;;) {
     {

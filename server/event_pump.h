@@ -21,13 +21,16 @@ class EventWriter {
 class EventPump {
  public:
   EventPump();
-  // Forgets what was noted and joins the thread.
-  ~EventPump();
+  ~EventPump() { Stop(); }
   EventPump(const EventPump&) = delete;
   EventPump& operator=(const EventPump&) = delete;
 
-  // Has `writer`'s Pull called soon, unless it is gone by then. Any thread; short.
-  void Note(std::weak_ptr<EventWriter> writer);
+  // Forgets what was noted and joins the thread; what is noted later is forgotten too. Not from that thread.
+  void Stop();
+
+  // Has `writer`'s Pull called soon, unless it is gone by then; where `more` notes follow at once from the same thread,
+  // after them. Any thread; short.
+  void Note(std::weak_ptr<EventWriter> writer, bool more);
 
  private:
   void Run();

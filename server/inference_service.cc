@@ -82,10 +82,10 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   StreamReactor(Engine& engine, std::string id, std::shared_ptr<void> share)
       : engine_(engine), id_(std::move(id)), share_(std::move(share)) {}
 
-  void Start(Request request, EventPump& pump) {
+  void Start(Request request, std::shared_ptr<EventPump> pump) {
     self_ = this->shared_from_this();
     const std::weak_ptr<EventWriter> weak = self_;
-    auto stream = engine_.Submit(std::move(request), [&pump, weak] { pump.Note(weak); });
+    auto stream = engine_.Submit(std::move(request), [pump = std::move(pump), weak](bool more) { pump->Note(weak, more); });
     {
       MutexLock lock(mutex_);
       stream_ = std::move(stream);

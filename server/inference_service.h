@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <memory>
 
 #include "engine/engine.h"
 #include "longhaul/v1/inference.grpc.pb.h"
@@ -20,6 +21,7 @@ class InferenceService
  public:
   // `max_waiting_bytes`: of the messages of requests that wait.
   explicit InferenceService(int64_t max_waiting_bytes) : budget_(max_waiting_bytes) {}
+  ~InferenceService() override { pump_->Stop(); }
 
   // Answers UNAVAILABLE until it has an engine. The engine is not owned; it outlives every RPC.
   void SetEngine(Engine* engine) { engine_.store(engine); }
@@ -50,7 +52,8 @@ class InferenceService
 
   std::atomic<Engine*> engine_{nullptr};
   RequestBudget budget_;
-  EventPump pump_;
+  // Shared with who leaves notes: the engine may tell of an answer whose RPC is over already.
+  const std::shared_ptr<EventPump> pump_ = std::make_shared<EventPump>();
 };
 
 }  // namespace longhaul

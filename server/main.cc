@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
+#include "engine/base/this_thread.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
 #include "server/server.h"
@@ -29,6 +30,7 @@ class Signals {
     sigaddset(&set_, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     std::thread([this] {
+      NameThisThread("signals");
       int number = 0;
       sigwait(&set_, &number);
       {

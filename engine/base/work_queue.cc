@@ -2,10 +2,17 @@
 
 #include <utility>
 
+#include "engine/base/this_thread.h"
+
 namespace longhaul {
 
-WorkQueue::WorkQueue(size_t threads) {
-  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+WorkQueue::WorkQueue(size_t threads, const char* name) {
+  for (size_t i = 0; i < threads; ++i) {
+    threads_.emplace_back([this, name] {
+      NameThisThread(name);
+      Run();
+    });
+  }
 }
 
 WorkQueue::~WorkQueue() {

@@ -13,7 +13,8 @@ namespace longhaul {
 // A few threads that run functions in the order in which they were added. Thread-safe.
 class WorkQueue {
  public:
-  explicit WorkQueue(size_t threads);
+  // `name`: of its threads, at most 15 characters.
+  WorkQueue(size_t threads, const char* name);
   // Runs what was added, then joins the threads.
   ~WorkQueue();
   WorkQueue(const WorkQueue&) = delete;

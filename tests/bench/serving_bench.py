@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import pathlib
+import socket
 import statistics
 import subprocess
 import sys
@@ -34,6 +35,12 @@ class Bench:
         while subprocess.run([build / "client" / "longhaul", "info", "--target", self.target],
                              capture_output=True).returncode != 0:
             time.sleep(0.05)
+
+    @staticmethod
+    def free_port():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return free.getsockname()[1]
 
     def start(self, *flags):
         """A load that runs; finish() gives its run."""

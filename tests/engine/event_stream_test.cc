@@ -26,7 +26,10 @@ TEST(EventStream, GivesEventsInOrderAndEndsAfterFinished) {
 
 TEST(EventStream, SaysReadyOnlyWhenEventsAppearInAnEmptyQueue) {
   int ready = 0;
-  EventStream stream(8, [&] { ++ready; });
+  EventStream stream(8, [&](bool more) {
+    EXPECT_FALSE(more);
+    ++ready;
+  });
   stream.Push(Text("a"));
   stream.Push(Text("b"));
   EXPECT_EQ(ready, 1);
@@ -34,6 +37,19 @@ TEST(EventStream, SaysReadyOnlyWhenEventsAppearInAnEmptyQueue) {
   stream.TryNext();
   stream.Push(Text("c"));
   EXPECT_EQ(ready, 2);
+}
+
+TEST(EventStream, APushThatIsQuietLeavesTheTellingToThePusher) {
+  int ready = 0;
+  EventStream stream(8, [&](bool more) {
+    EXPECT_TRUE(more);
+    ++ready;
+  });
+  EXPECT_TRUE(stream.PushQuietly(Text("a")));
+  EXPECT_FALSE(stream.PushQuietly(Text("b")));
+  EXPECT_EQ(ready, 0);
+  stream.TellReader(/*more=*/true);
+  EXPECT_EQ(ready, 1);
 }
 
 TEST(EventStream, HasNoRoomWhileFullAndSaysWhenThereIsAgain) {

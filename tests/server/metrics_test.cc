@@ -88,6 +88,7 @@ const std::vector<Row> kRows = {
     {"longhaul_step_seconds", "histogram", {{"phase", Split("schedule forward sample emit")}}, kT2},
     {"longhaul_step_tokens", "histogram", {kKind}, kN},
     {"longhaul_step_rows", "histogram", {kKind}, kR},
+    {"longhaul_emit_cpu_seconds_total", "counter", {}, ""},
     {"longhaul_last_step_timestamp_seconds", "gauge", {}, ""},
     {"longhaul_context_switches_total", "counter", {}, ""},
     {"longhaul_nbce_fallbacks_total", "counter", {}, ""},

@@ -1,5 +1,6 @@
 #include "engine/backend/cpu/worker_pool.h"
 
+#include "engine/base/this_thread.h"
 #include "hwy/cache_control.h"
 
 namespace longhaul::cpu {
@@ -69,6 +70,7 @@ void WorkerPool::Work(int thread) {
 }
 
 void WorkerPool::Run(int thread) {
+  NameThisThread("cpu worker");
   while (!stopping_.load(std::memory_order_relaxed)) {
     for (int spin = 0; spin < spins_ && !HasWork(); ++spin) hwy::Pause();
     if (!HasWork()) {

@@ -12,7 +12,7 @@ namespace {
 TEST(WorkQueue, OneThreadRunsTheWorkInItsOrder) {
   std::vector<int> ran;
   {
-    WorkQueue queue(1);
+    WorkQueue queue(1, "test");
     for (int i = 0; i < 1000; ++i) queue.Add([&ran, i] { ran.push_back(i); });
   }
   ASSERT_EQ(ran.size(), 1000u);
@@ -22,7 +22,7 @@ TEST(WorkQueue, OneThreadRunsTheWorkInItsOrder) {
 TEST(WorkQueue, RunsEverythingThatManyThreadsAddBeforeItEnds) {
   std::atomic<int> ran = 0;
   {
-    WorkQueue queue(3);
+    WorkQueue queue(3, "test");
     std::vector<std::thread> adders;
     for (int t = 0; t < 4; ++t) {
       adders.emplace_back([&] {
@@ -37,7 +37,7 @@ TEST(WorkQueue, RunsEverythingThatManyThreadsAddBeforeItEnds) {
 TEST(WorkQueue, WorkMayAddWork) {
   std::atomic<int> ran = 0;
   {
-    WorkQueue queue(1);
+    WorkQueue queue(1, "test");
     queue.Add([&] {
       ++ran;
       queue.Add([&] { ++ran; });
@@ -48,7 +48,7 @@ TEST(WorkQueue, WorkMayAddWork) {
 
 TEST(WorkQueue, ThreadsWorkSideBySide) {
   std::atomic<int> waiting = 0;
-  WorkQueue queue(2);
+  WorkQueue queue(2, "test");
   for (int i = 0; i < 2; ++i) {
     queue.Add([&] {
       ++waiting;
