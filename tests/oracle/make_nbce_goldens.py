@@ -1,6 +1,6 @@
 """Writes goldens/nbce.json: NBCE over eight documents on the default model, greedy, as its author's script does it.
 
-    python tests/oracle/make_nbce_goldens.py MODEL.gguf      # needs gguf, numpy, tokenizers, jinja2; 80 s on one core
+    python tests/oracle/make_nbce_goldens.py MODEL.gguf      # gguf, numpy, tokenizers, jinja2; 80 s on one core
 
 The steps are those of bojone/NBCE's test.py (commit 2362c6c), with the largest logit instead of a draw at tau = 0.01. All
 in float32; every row is read anew at every step. Each step is given its margins: where they are small, another order of

@@ -206,6 +206,7 @@ class RandomNbce {
     const auto vocabulary = OneOf<size_t>({1, 6, 40, 257, 1000, 5000});
     const auto spread = OneOf<float>({0.05f, 1, 4, 15});
     const bool ties = Chance(0.5), infinite = Chance(0.3);
+    const double broken = Chance(0.1) ? 0.9 : 0.03;  // of the rows; now and then most of them
     // Documents say something in common, so that the mean is not always empty.
     std::normal_distribution<float> normal(0, spread);
     std::vector<float> common(vocabulary);
@@ -217,7 +218,7 @@ class RandomNbce {
         if (ties) x = std::round(x * 4) / 4;
         if (infinite && Chance(0.05)) x = -kInfinity;
       }
-      if (Chance(0.03)) row[random_() % vocabulary] = Chance(0.5) ? kNan : kInfinity;
+      if (Chance(broken)) row[random_() % vocabulary] = Chance(0.5) ? kNan : kInfinity;
       if (i > 1 && Chance(0.05)) row = rows[1];
       rows.push_back(row);
     }
