@@ -138,7 +138,7 @@ const char* Name(FinishReason reason);
 struct Citation {
   size_t document = 0;     // its index
   std::string id{};        // its id; empty for a window
-  bool fell_back = false;  // every token was cut in some row, so that the surest row spoke alone
+  bool fell_back = false;  // no token was left that may be drawn, so that the surest row spoke alone
   bool operator==(const Citation&) const = default;
 };
 

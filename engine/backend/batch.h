@@ -62,7 +62,7 @@ struct NbceInput {
 struct NbceChoice {
   int32_t row = -1;              // the chosen one, from 1 on; -1: none was usable
   std::vector<float> entropies;  // of all rows
-  bool fell_back = false;        // see NbceResult
+  bool fell_back = false;        // no token was left that may be drawn: the chosen row spoke alone
 };
 
 // Rows that decode in lock-step and share their next token (a plain request: one row).

@@ -122,7 +122,7 @@ std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits, float log_s
   Ranking ranking(logits);
   if (!ranking.numbers()) return top;
   const size_t size = std::min(static_cast<size_t>(n), logits.size());
-  for (size_t rank = 0; rank < size; ++rank) {
+  for (size_t rank = 0; rank < size && std::isfinite(ranking[rank].value); ++rank) {
     top.push_back({ranking[rank].id, LogProbability(ranking[rank].value, log_sum_exp)});
   }
   return top;

@@ -52,7 +52,7 @@ struct SamplerResult {
 // are.
 SamplerResult Sample(std::span<const float> logits, const SamplerInput& input);
 
-// The `n` most probable tokens with their log-probabilities, fewer where the vocabulary is smaller, none where a logit
+// The `n` most probable tokens with their log-probabilities, fewer where fewer have a probability, none where a logit
 // is NaN; `log_sum_exp` is that of the same logits.
 std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits, float log_sum_exp, int n);
 

@@ -251,6 +251,17 @@ TEST_F(NbceEngineTest, WhereTheMeanLeavesNothingTheSurestRowSpeaks) {
   EXPECT_EQ(engine->telemetry().contexts.Read().sum, 4);
 }
 
+TEST_F(NbceEngineTest, AnAnswerThatMayNotEndGoesOnWhereItsEndAloneIsLeft) {
+  GenerateParams params = AskFacts("What is the dog called? Answer in one word.", kFacts, 120);
+  params.contexts->nbce.top_p = 0.3f;
+  ASSERT_EQ(AskDocuments(*engine_, params).outcome.finished.reason, FinishReason::kEos);
+  params.stopping.ignore_eos = true;
+  const int64_t before = engine_->telemetry().nbce_fallbacks.value();
+  const Cited cited = AskDocuments(*engine_, params);
+  EXPECT_EQ(cited.outcome.finished.reason, FinishReason::kLength) << cited.outcome.finished.status;
+  EXPECT_GT(engine_->telemetry().nbce_fallbacks.value(), before);
+}
+
 TEST_F(NbceEngineTest, SamplesOverDocumentsAreEachTheOneOfItsNumber) {
   GenerateParams params = AskFacts("Tell me about the village.", kFacts, 12);
   params.sampling.temperature = 1;

@@ -30,6 +30,8 @@ void LogitDecoder::Decode(const Batch& batch, const float* logits, int64_t width
     const float* logits;
     const SamplerInput* input;
     SamplerResult* result;
+    NbceChoice* choice = nullptr;        // where `logits` are combined
+    const float* group_rows = nullptr;  // of what
   };
   std::vector<Sampling> samplings;
   std::vector<Combination> combinations;
@@ -62,6 +64,8 @@ void LogitDecoder::Decode(const Batch& batch, const float* logits, int64_t width
         return s.result == &result.groups[combination.group];
       });
       sampling->logits = combination.combined;
+      sampling->choice = &result.choices[combination.group];
+      sampling->group_rows = combination.logits.data;
     }
   }
 
@@ -76,6 +80,11 @@ void LogitDecoder::Decode(const Batch& batch, const float* logits, int64_t width
     if (task < samplings.size()) {
       const Sampling& sampling = samplings[task];
       *sampling.result = Sample({sampling.logits, vocabulary}, *sampling.input);
+      if (sampling.result->id >= 0 || sampling.choice == nullptr || sampling.choice->row < 0) return;
+      // All that was kept is forbidden, as where the end alone is left and may not be drawn: the surest row speaks.
+      sampling.choice->fell_back = true;
+      const float* const row = sampling.group_rows + static_cast<size_t>(sampling.choice->row) * vocabulary;
+      *sampling.result = Sample({row, vocabulary}, *sampling.input);
       return;
     }
     const size_t row = scored[task - samplings.size()];
