@@ -29,7 +29,8 @@ class CitedAnswer {
   std::optional<uint32_t> current_;
 };
 
-// A table on standard error: the documents that spoke, their share of the answer's tokens, and how sure their rows were.
+// A table on standard error: the documents that spoke, their share of the answer's tokens, and how sure their rows
+// were.
 void PrintDocuments(const std::vector<std::string>& names, const v1::Finished& finished);
 
 }  // namespace longhaul

@@ -17,11 +17,13 @@ void AddContexts(CLI::App& command, ContextFlags& flags) {
   long_document->excludes(documents);
   command.add_option("--window", flags.window, "tokens of a window; 0: half of the trained length")
       ->needs(long_document);
-  command.add_option("--overlap", flags.overlap, "tokens that a window shares with the one before; by default an eighth")
+  command
+      .add_option("--overlap", flags.overlap, "tokens that a window shares with the one before; by default an eighth")
       ->needs(long_document)
       ->check(CLI::Range(int64_t{0}, int64_t{UINT32_MAX}));
-  command.add_option("--document-template", flags.document_template,
-                     "the text of a row, with {document} and after it {question}; by default that of the model's chats");
+  command.add_option(
+      "--document-template", flags.document_template,
+      "the text of a row, with {document} and after it {question}; by default that of the model's chats");
 }
 
 absl::Status FillContexts(const ContextFlags& flags, v1::GenerateRequest& request) {

@@ -143,11 +143,11 @@ struct Citation {
 };
 
 struct Chunk {
-  std::string text{};                // whole UTF-8 characters; may be empty
-  std::vector<ChunkToken> tokens{};  // those that joined the answer since the last chunk
-  size_t sample = 0;               // which answer, from 0
-  std::optional<FinishReason> ended{};  // of several answers: the last chunk of this one, and why it ended
-  std::optional<Citation> citation{};   // with contexts: of all its tokens
+  std::string text{};                           // whole UTF-8 characters; may be empty
+  std::vector<ChunkToken> tokens{};             // those that joined the answer since the last chunk
+  size_t sample = 0;                            // which answer, from 0
+  std::optional<FinishReason> ended{};          // of several answers: the last chunk of this one, and why it ended
+  std::optional<Citation> citation{};           // with contexts: of all its tokens
   std::vector<std::vector<float>> entropies{};  // if asked for: of all rows, for each of its tokens
 };
 

@@ -191,20 +191,24 @@ RequestPreparer::Growth RequestPreparer::MostGrowth(const Planned& planned) cons
     if (mode.allow_beyond_reach || !reach.has_value()) continue;
     const int64_t left = *reach - std::ssize(rows[r].tokens);
     if (left >= growth.tokens) continue;
-    growth = {left, r,
-              {*reach, absl::StrCat("what position mode ", Name(mode), " reaches here (trained for ",
-                                    mode.trained_length, " tokens)"),
+    growth = {left,
+              r,
+              {*reach,
+               absl::StrCat("what position mode ", Name(mode), " reaches here (trained for ", mode.trained_length,
+                            " tokens)"),
                Rejection::kTooLong}};
   }
   const int64_t n_rows = std::ssize(rows), tokens = planned.rows.n_tokens();
   const int64_t cached = GrowthWithin(pool_.total(), planned.rows, std::min(growth.tokens, cache_tokens()));
   if (cached < growth.tokens) {
-    growth = {cached, std::nullopt,
+    growth = {cached,
+              std::nullopt,
               {n_rows == 1 && cached >= 0 ? tokens + cached : cache_tokens(),
                "what the KV cache holds (--kv-cache-memory)", Rejection::kNoBlocks}};
   }
   if (limits_.max_request_tokens > 0 && (limits_.max_request_tokens - tokens) / n_rows < growth.tokens) {
-    growth = {(limits_.max_request_tokens - tokens) / n_rows, std::nullopt,
+    growth = {(limits_.max_request_tokens - tokens) / n_rows,
+              std::nullopt,
               {limits_.max_request_tokens, "the server's bound (--max-request-tokens)", Rejection::kTooLong}};
   }
   return growth;
@@ -226,10 +230,10 @@ std::string RequestPreparer::TooLongMessage(const Planned& planned, const Growth
   for (size_t r = 0; r < rows.size(); ++r) {
     if (rows[r].tokens.size() > rows[longest].tokens.size()) longest = r;
   }
-  return absl::StrCat(exceed(absl::StrCat("contexts: the ", planned.rows.n_tokens(), " tokens of ", rows.size(),
-                                          " rows")),
-                      " (in each row; the longest is ", RowName(planned.rows, longest), ", of ",
-                      rows[longest].tokens.size(), " tokens)");
+  return absl::StrCat(
+      exceed(absl::StrCat("contexts: the ", planned.rows.n_tokens(), " tokens of ", rows.size(), " rows")),
+      " (in each row; the longest is ", RowName(planned.rows, longest), ", of ", rows[longest].tokens.size(),
+      " tokens)");
 }
 
 absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::Prepare(Request request,

@@ -100,8 +100,7 @@ class RequestPreparer {
   absl::Status CheckWanted(const Request& request, const EventStream& stream) const;
   // Counts it.
   absl::Status TooLong(const Room& room, const std::string& message) const;
-  std::string TooLongMessage(const Planned& planned, const Growth& growth, const char* field,
-                             int64_t new_tokens) const;
+  std::string TooLongMessage(const Planned& planned, const Growth& growth, const char* field, int64_t new_tokens) const;
   // Before the mode is resolved: a bound for every one.
   Room MostTokensInAnyMode() const;
   int64_t cache_tokens() const { return pool_.total() * kBlockTokens; }

@@ -161,7 +161,7 @@ void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_
   if (of_mode_ != nullptr) {
     const bool scores = std::holds_alternative<ScoreParams>(request_.params);
     of_mode_->OnFinished(scores ? RequestMethod::kScore : RequestMethod::kGenerate, finished, now - submitted_,
-                           now - first_token_, n_samples());
+                         now - first_token_, n_samples());
   }
   Emit(std::move(finished));
 }

@@ -72,9 +72,9 @@ class RequestState {
   // Before a step that the group takes part in: brings its sampler up to date.
   void BeforeStep(Group& group, Clock::time_point now);
 
-  // After a step: `sampled` is null when the group was not due, `choice` says how its rows became one, `scores` holds its
-  // scored positions in order. Emits events; returns whether the group has ended. With the last group the request has
-  // finished.
+  // After a step: `sampled` is null when the group was not due, `choice` says how its rows became one, `scores` holds
+  // its scored positions in order. Emits events; returns whether the group has ended. With the last group the request
+  // has finished.
   bool AfterStep(Group& group, const SamplerResult* sampled, const NbceChoice& choice, std::span<TokenScore> scores,
                  Clock::time_point now);
 

@@ -123,7 +123,7 @@ struct Telemetry {
   // Of each step; a step without rows of a kind is not observed for it.
   HistogramsBy<StepPhase, kStepPhaseNames.size()> step_time{ShortTimeBuckets()};
   HistogramsBy<StepKind, kStepKindNames.size()> step_tokens{TokenBuckets()}, step_rows{RowBuckets()};
-  Counter emit_cpu;                  // nanoseconds of the engine thread; less than kEmit's where it lost its core
+  Counter emit_cpu;                   // nanoseconds of the engine thread; less than kEmit's where it lost its core
   std::atomic<int64_t> last_step{0};  // when it ended, nanoseconds since 1970; 0: none yet
 
   // Of whoever shares blocks and takes them back.

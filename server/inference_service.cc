@@ -85,7 +85,8 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Start(Request request, std::shared_ptr<EventPump> pump) {
     self_ = this->shared_from_this();
     const std::weak_ptr<EventWriter> weak = self_;
-    auto stream = engine_.Submit(std::move(request), [pump = std::move(pump), weak](bool more) { pump->Note(weak, more); });
+    auto stream =
+        engine_.Submit(std::move(request), [pump = std::move(pump), weak](bool more) { pump->Note(weak, more); });
     {
       MutexLock lock(mutex_);
       stream_ = std::move(stream);

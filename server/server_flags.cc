@@ -98,7 +98,8 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
   uint64_t cache_bytes = 0, message_bytes = 64 << 20;
   constexpr double kMostMessage = 2047 << 20, kMostCache = 0x1p50;
-  Add(app, "--kv-cache-memory", cache_bytes, "memory of the KV cache, as in 4GiB; 0: a quarter of the machine's or container's")
+  Add(app, "--kv-cache-memory", cache_bytes,
+      "memory of the KV cache, as in 4GiB; 0: a quarter of the machine's or container's")
       ->transform(bytes)
       ->check(Within(0, kMostCache, "at most 1024TiB"));
   Add(app, "--max-queue", flags.engine.max_queue, "requests that may wait")->check(CLI::Range(1, 1000000));

@@ -11,7 +11,18 @@ namespace longhaul::loadgen {
 class Random {
  public:
   // One for each thing that is drawn.
-  enum class Purpose : uint64_t { kArrivals, kLengths, kPosition, kPrefix, kCancel, kTokens, kSharedTokens, kRun, kNbce, kDocument };
+  enum class Purpose : uint64_t {
+    kArrivals,
+    kLengths,
+    kPosition,
+    kPrefix,
+    kCancel,
+    kTokens,
+    kSharedTokens,
+    kRun,
+    kNbce,
+    kDocument
+  };
 
   Random(uint64_t seed, Purpose purpose, uint64_t index = 0)
       : state_(Mix(Mix(Mix(seed) + static_cast<uint64_t>(purpose)) + index)) {}

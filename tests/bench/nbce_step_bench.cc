@@ -1,7 +1,7 @@
 // What NBCE costs a decode step on the default model: 16 documents and the empty row as one group, beside 17 plain
 // requests of the same lengths in one batch. The two take turns, step by step, so that whatever else the machine does
-// falls on both. Printed: the ratio of the steps (wanted: at most 1.05), and the combine's share of the group's step, all
-// that makes its token of its logits (wanted: at most 5 %).
+// falls on both. Printed: the ratio of the steps (wanted: at most 1.05), and the combine's share of the group's step,
+// all that makes its token of its logits (wanted: at most 5 %).
 //   nbce_step_bench [STEPS [LENGTH [COMPUTE_TYPE [CACHE_TYPE]]]]     default: 200 300 int8 bf16
 
 #include <algorithm>
@@ -122,10 +122,11 @@ int Main(int argc, char** argv) {
   std::printf("%s products, %s cache, %s; %zu rows of %ld tokens, %d pairs of steps\n",
               std::string(Name(options.compute_type)).c_str(), std::string(Name(options.cache_type)).c_str(),
               runner->info().instruction_set.c_str(), kRows, static_cast<long>(length), steps);
-  std::printf("a group's step %.2f ms; / that of plain requests %.3f (at most 1.05: %s); combine and sample %.2f %% of it "
-              "(at most 5: %s)\n",
-              1e3 * Median(group_steps), Median(ratios), Median(ratios) <= 1.05 ? "yes" : "NO", 100 * Median(shares),
-              Median(shares) <= 0.05 ? "yes" : "NO");
+  std::printf(
+      "a group's step %.2f ms; / that of plain requests %.3f (at most 1.05: %s); combine and sample %.2f %% of it "
+      "(at most 5: %s)\n",
+      1e3 * Median(group_steps), Median(ratios), Median(ratios) <= 1.05 ? "yes" : "NO", 100 * Median(shares),
+      Median(shares) <= 0.05 ? "yes" : "NO");
   return 0;
 }
 

@@ -112,9 +112,9 @@ class Load {
 };
 
 void Print(const char* what, const std::vector<double>& times, double decoding, double reading) {
-  std::printf("%-44s median %6.1f us, p99 %6.1f us, mean %6.1f us a step (%.0f rows decode, %.0f prompt tokens)\n", what,
-              At(times, 0.5), At(times, 0.99), std::accumulate(times.begin(), times.end(), 0.0) / static_cast<double>(times.size()),
-              decoding, reading);
+  std::printf("%-44s median %6.1f us, p99 %6.1f us, mean %6.1f us a step (%.0f rows decode, %.0f prompt tokens)\n",
+              what, At(times, 0.5), At(times, 0.99),
+              std::accumulate(times.begin(), times.end(), 0.0) / static_cast<double>(times.size()), decoding, reading);
 }
 
 // `waiting`: so many prompts are read or wait beside the rows that decode, always.
@@ -206,8 +206,10 @@ int Main(int argc, char** argv) {
   for (int i = 0; i < 1000; ++i) cache_times.push_back(CacheTime(cache, pool, random));
   for (int i = 0; i < 9; ++i) step_times.push_back(StepTime(*runner, positions.plain_plan()));
   const double cache_time = At(cache_times, 0.5), step_time = 1e6 * At(step_times, 0.5);
-  std::printf("prefix cache, nothing found: %.1f us (p99 %.1f us) of a step of %ld prompt tokens that takes %.0f us: %.4f %% (bound 1)\n",
-              cache_time, At(cache_times, 0.99), static_cast<long>(kChunk), step_time, 100 * cache_time / step_time);
+  std::printf(
+      "prefix cache, nothing found: %.1f us (p99 %.1f us) of a step of %ld prompt tokens that takes %.0f us: %.4f %% "
+      "(bound 1)\n",
+      cache_time, At(cache_times, 0.99), static_cast<long>(kChunk), step_time, 100 * cache_time / step_time);
   return 0;
 }
 

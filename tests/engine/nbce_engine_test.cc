@@ -100,9 +100,9 @@ TEST_F(NbceEngineTest, AnswersFromTheDocumentThatHoldsTheAnswer) {
   EXPECT_THAT(cited.outcome.text, HasSubstr("1911"));
   const std::vector<DocumentUse>& uses = cited.outcome.finished.documents;
   ASSERT_EQ(uses.size(), kFacts.size());
-  EXPECT_EQ(std::max_element(uses.begin(), uses.end(),
-                             [](const auto& a, const auto& b) { return a.tokens < b.tokens; }),
-            uses.begin());
+  EXPECT_EQ(
+      std::max_element(uses.begin(), uses.end(), [](const auto& a, const auto& b) { return a.tokens < b.tokens; }),
+      uses.begin());
   const auto tokens = std::accumulate(uses.begin(), uses.end(), int64_t{0},
                                       [](int64_t sum, const DocumentUse& use) { return sum + use.tokens; });
   EXPECT_EQ(tokens, cited.outcome.finished.usage.completion_tokens);
@@ -236,8 +236,8 @@ TEST_F(NbceEngineTest, ScoringAnAnswerGivesWhatGeneratingItGave) {
 
 TEST_F(NbceEngineTest, WhereTheMeanLeavesNothingTheSurestRowSpeaks) {
   const auto engine = MakeEngine();
-  GenerateParams params = AskIds({SomeIds(40, 3), SomeIds(40, 911), SomeIds(40, 2222), SomeIds(40, 4321)},
-                                 SomeIds(3, 8), 40);
+  GenerateParams params =
+      AskIds({SomeIds(40, 3), SomeIds(40, 911), SomeIds(40, 2222), SomeIds(40, 4321)}, SomeIds(3, 8), 40);
   params.contexts->nbce.pooling = NbcePooling::kMean;
   params.contexts->nbce.top_p = 0.05f;
   const auto stream = Start(*engine, params);

@@ -30,7 +30,7 @@ void LogitDecoder::Decode(const Batch& batch, const float* logits, int64_t width
     const float* logits;
     const SamplerInput* input;
     SamplerResult* result;
-    NbceChoice* choice = nullptr;        // where `logits` are combined
+    NbceChoice* choice = nullptr;       // where `logits` are combined
     const float* group_rows = nullptr;  // of what
   };
   std::vector<Sampling> samplings;

@@ -19,18 +19,18 @@ class LogitDecoder {
   // `pool` is not owned and outlives it.
   explicit LogitDecoder(WorkerPool& pool) : pool_(pool) {}
 
-  // logits: [batch.n_logit_rows(), width], in the order of the batch's rows. Fills groups, choices and scores of `result`.
-  // REQUIRES: CheckBatch accepted the batch; result.groups and choices are as many as its groups.
+  // logits: [batch.n_logit_rows(), width], in the order of the batch's rows. Fills groups, choices and scores of
+  // `result`. REQUIRES: CheckBatch accepted the batch; result.groups and choices are as many as its groups.
   void Decode(const Batch& batch, const float* logits, int64_t width, StepResult& result);
 
  private:
   // A group of several rows that wants a token.
   struct Combination {
-    size_t group;                 // of the batch
-    NbceLogits logits;            // its rows
+    size_t group;       // of the batch
+    NbceLogits logits;  // its rows
     const NbceInput* input;
-    size_t first_row;             // of rows_
-    float* combined;              // [width]
+    size_t first_row;  // of rows_
+    float* combined;   // [width]
     bool all_dropped = false;
   };
 

@@ -91,9 +91,9 @@ TEST_F(BatchCheckTest, SeveralRowsThatAreSampledAreCombined) {
   EXPECT_EQ(but([](Batch& b) { b.groups[0].nbce = nullptr; }), kInvalid);
   EXPECT_EQ(but([](Batch& b) { b.rows[0].first_logit = 1; }), kInvalid) << "two tokens' logits";
   EXPECT_EQ(but([](Batch& b) { b.rows[0].first_logit = 3; }), kInvalid) << "none's";
-  for (NbceInput bad : {NbceInput{.params = {.beta = -2}}, NbceInput{.params = {.beta = std::nanf("")}},
-                        NbceInput{.params = {.top_p = 0}}, NbceInput{.params = {.top_p = 2}},
-                        NbceInput{.previous = 2}}) {
+  for (NbceInput bad :
+       {NbceInput{.params = {.beta = -2}}, NbceInput{.params = {.beta = std::nanf("")}},
+        NbceInput{.params = {.top_p = 0}}, NbceInput{.params = {.top_p = 2}}, NbceInput{.previous = 2}}) {
     EXPECT_EQ(but([&](Batch& b) { b.groups[0].nbce = &bad; }), kInvalid);
   }
   SamplerInput forced;

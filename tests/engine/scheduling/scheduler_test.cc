@@ -435,8 +435,9 @@ TEST_F(SchedulerTest, RandomTrafficLosesNoBlockKeepsTheLimitsAndServesEveryone) 
     }
     for (auto at = live.begin(); at != live.end();) {
       Group& group = *at->first;
-      const bool done = group.score_from > 0 ? group.Remaining() == 0
-                                             : static_cast<int64_t>(group.rows[0].tokens.size()) >= group.Capacity(group.rows[0]);
+      const bool done = group.score_from > 0
+                            ? group.Remaining() == 0
+                            : static_cast<int64_t>(group.rows[0].tokens.size()) >= group.Capacity(group.rows[0]);
       if (!done && pick(0, 4999) != 0) {
         ++at;
         continue;
