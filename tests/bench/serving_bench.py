@@ -4,7 +4,8 @@
 
 1. Throughput of 1 and of 16 streams (wanted: 16 streams at least 3x of one).
 2. p99 inter-token latency of 8 running streams, without and while long prompts are read, always one of them (wanted: at
-   most 3x), and the time to first token of such a prompt alone and beside them (wanted: at most 3x).
+   most 3x), the time to first token of such a prompt alone and beside them (wanted: at most 3x), and the tokens of it
+   that a step reads at its beginning, in its middle and at its end.
 Every prompt is new to the server's cache.
 """
 
@@ -17,7 +18,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -62,6 +65,42 @@ class Bench:
         return self.finish(self.start(*flags))
 
 
+class ChunkSizes:
+    """Watches how many tokens of a long prompt a step reads, by how many were read before."""
+
+    def __init__(self, bench, metrics_url, prompt_tokens):
+        self.bench, self.url, self.prompt_tokens = bench, metrics_url, prompt_tokens
+        self.seen, self.stopped = [], threading.Event()
+        self.thread = threading.Thread(target=self.watch)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        self.thread.join()
+
+    def watch(self):
+        while not self.stopped.wait(0.25):
+            listed = subprocess.run([self.bench.program.parent / "longhaul", "ps", "--json", "--target",
+                                     self.bench.target], capture_output=True, text=True)
+            metrics = urllib.request.urlopen(self.url).read().decode()
+            steps = next(int(line.split()[-1]) for line in metrics.splitlines()
+                         if line.startswith("longhaul_step_rows_count") and 'kind="prefill"' in line)
+            for request in json.loads(listed.stdout or "{}").get("requests", []):
+                if int(request["prompt_tokens"]) == self.prompt_tokens:
+                    self.seen.append((request["id"], int(request["tokens_read"]), steps))
+
+    def at(self, depth):
+        """The mean over the 1,000 tokens around a depth; none where nothing was seen there."""
+        tokens = steps = 0
+        for (name, read, step), (next_name, next_read, next_step) in zip(self.seen, self.seen[1:]):
+            if name == next_name and read < next_read and abs((read + next_read) / 2 - depth) < 500:
+                tokens, steps = tokens + next_read - read, steps + next_step - step
+        return tokens / steps if steps else None
+
+
 def within(name, value, unit, ratio, least=None, most=None):
     kept = ratio >= least if least else ratio <= most
     bound = f"at least {least}" if least else f"at most {most}"
@@ -81,7 +120,9 @@ def main():
 
     kept = []
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(args.build, args.model, args.flags or ["--kv-cache-memory", "1GiB"], folder)
+        metrics = f"127.0.0.1:{Bench.free_port()}"
+        bench = Bench(args.build, args.model,
+                      [*(args.flags or ["--kv-cache-memory", "1GiB"]), "--metrics-listen", metrics], folder)
         try:
             bench.load("--concurrency", 1, "--requests", 2, "--prompts", 64, "--output-tokens", 32)
             rounds = [{streams: bench.load("--concurrency", streams, "--requests", 3 * streams, "--prompts", 16,
@@ -100,8 +141,12 @@ def main():
             # is read would hide what one costs.
             seconds = f"{max(10, round(2 * alone))}s"
             quiet = bench.load(*running, "--duration", seconds)["latency"]["inter_token_latency"]
-            both = bench.start(*long_prompts, "--duration", seconds)
-            busy = bench.load(*running, "--duration", seconds)["latency"]["inter_token_latency"]
+            with ChunkSizes(bench, f"http://{metrics}/metrics", args.long_prompt) as chunks:
+                both = bench.start(*long_prompts, "--duration", seconds)
+                busy = bench.load(*running, "--duration", seconds)["latency"]["inter_token_latency"]
+            sizes = {depth: chunks.at(depth) for depth in (500, args.long_prompt // 2, args.long_prompt - 500)}
+            print("tokens of the long prompt in a step:",
+                  ", ".join(f"{size:.0f} at {depth}" for depth, size in sizes.items() if size))
             beside = bench.finish(both)["latency"]["time_to_first_token"]["p50"]
             print(f"8 streams alone: p99 inter-token latency {1000 * quiet['p99']:.1f} ms, max {1000 * quiet['max']:.1f} ms")
             kept.append(within(f"8 streams beside prompts of {args.long_prompt} tokens", f"{1000 * busy['p99']:.1f}",

@@ -142,3 +142,14 @@ def test_wrong_flags_are_named(flags, words):
 
 def test_no_server_is_exit_code_4():
     assert run("127.0.0.1:1", "--rate", 1).returncode == 4
+
+
+def test_questions_over_documents(stub, server, tmp_path):
+    data, text = load(server.target, tmp_path / "out.json", "--concurrency", 2, "--requests", 8, "--warmup", "0s",
+                      "--prompts", 5, "--output-tokens", 12, "--nbce-share", 0.5, "--documents", "uniform:min=2,max=5",
+                      "--document-tokens", 40, "--document-pool", 6, "--seed", 1)
+    (measured,) = data["runs"]
+    # Answers that may not end have their length also where the end is all that the documents would say.
+    assert measured["requests"]["answered"] == 8 and measured["requests"]["wrong_length"] == 0
+    assert measured["load"]["nbce_share"] == 0.5 and measured["load"]["document_pool"] == 6
+    assert "50 % ask over uniform:min=2,max=5 documents of 40 tokens, of 6" in text
