@@ -91,6 +91,10 @@ absl::Status DocumentEncoder::CheckDocuments(const std::vector<Document>& docume
 absl::Status DocumentEncoder::CheckLength(const Contexts& contexts, const Prompt& question, int64_t most,
                                           int64_t most_together, const std::string& limit) const {
   LH_RETURN_IF_ERROR(encoder_.CheckLength(question, most, limit));
+  if (const int64_t least = encoder_.LeastTokens(std::string_view(contexts.document_template)); least > most) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("contexts.document_template: at least ", least, " tokens exceed ", most, ", ", limit));
+  }
   const int64_t asked = encoder_.LeastTokens(question);
   int64_t together = 0;
   const auto add = [&](const std::string& name, int64_t tokens) {
@@ -120,6 +124,15 @@ absl::Status DocumentEncoder::CheckLength(const Contexts& contexts, const Prompt
   if (together <= most_together) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(name, ": all rows together are at least ", together,
                                                  " tokens, which exceed ", most_together, ", ", limit));
+}
+
+absl::Status DocumentEncoder::Room::Take(const std::string& field, int64_t tokens) {
+  if (tokens <= left) {
+    left -= tokens;
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": with it, all rows together exceed ", most, " tokens, ", limit));
 }
 
 absl::StatusOr<DocumentEncoder::Frame> DocumentEncoder::EncodeFrame(const Contexts& contexts, const Prompt& prompt,
@@ -187,7 +200,7 @@ absl::StatusOr<std::vector<TokenId>> DocumentEncoder::EncodeDocument(const Docum
 }
 
 absl::Status DocumentEncoder::AddWindows(const LongDocument& document, const Frame& frame, const StopCondition& stopped,
-                                         ContextRows& rows) const {
+                                         Room& room, ContextRows& rows) const {
   const std::string field = "contexts.long_document";
   if (document.text.empty()) return absl::InvalidArgumentError(field + ".text: the document is empty");
   const int64_t window =
@@ -206,6 +219,8 @@ absl::Status DocumentEncoder::AddWindows(const LongDocument& document, const Fra
       field, NumWindows(std::ssize(ids), window, overlap),
       absl::StrCat("windows (", ids.size(), " tokens in windows of ", window, ", of which ", overlap, " overlap)")));
   for (const TextWindow& cut : CutIntoWindows(encoder_.tokenizer(), document.text, ids, window, overlap)) {
+    LH_RETURN_IF_ERROR(
+        room.Take(absl::StrCat(field, ": window ", rows.windows.size()), frame.n_tokens() + cut.n_tokens));
     rows.windows.push_back({cut.first_byte, cut.n_bytes});
     rows.rows.push_back(Join(
         frame.before, std::span(ids).subspan(static_cast<size_t>(cut.first_token), static_cast<size_t>(cut.n_tokens)),
@@ -215,7 +230,9 @@ absl::Status DocumentEncoder::AddWindows(const LongDocument& document, const Fra
 }
 
 absl::StatusOr<ContextRows> DocumentEncoder::Encode(const Contexts& contexts, const Prompt& question,
-                                                    const StopCondition& stopped) const {
+                                                    const StopCondition& stopped, int64_t most_together,
+                                                    const std::string& limit) const {
+  Room room{most_together, most_together, limit};
   const auto* documents = std::get_if<std::vector<Document>>(&contexts.source);
   if (documents != nullptr) LH_RETURN_IF_ERROR(CheckDocuments(*documents));
   LH_ASSIGN_OR_RETURN(const Frame frame, EncodeFrame(contexts, question, stopped));
@@ -225,20 +242,23 @@ absl::StatusOr<ContextRows> DocumentEncoder::Encode(const Contexts& contexts, co
   if (contexts.baseline.has_value()) {
     LH_ASSIGN_OR_RETURN(std::vector<TokenId> baseline,
                         encoder_.Encode(*contexts.baseline, /*parse_special=*/false, stopped, "contexts.baseline"));
+    LH_RETURN_IF_ERROR(room.Take("contexts.baseline", std::ssize(baseline)));
     rows.rows.push_back(std::move(baseline));
   } else {
+    LH_RETURN_IF_ERROR(room.Take("contexts.document_template", frame.n_tokens()));
     rows.rows.push_back(Join(frame.before, {}, frame.after));
   }
   if (rows.rows[0].empty()) {
     return absl::InvalidArgumentError("contexts.baseline: the row without a document has no token");
   }
   if (documents == nullptr) {
-    LH_RETURN_IF_ERROR(AddWindows(std::get<LongDocument>(contexts.source), frame, stopped, rows));
+    LH_RETURN_IF_ERROR(AddWindows(std::get<LongDocument>(contexts.source), frame, stopped, room, rows));
     return rows;
   }
   for (size_t i = 0; i < documents->size(); ++i) {
     LH_ASSIGN_OR_RETURN(const std::vector<TokenId> document,
                         EncodeDocument((*documents)[i], NameOf(*documents, i), stopped));
+    LH_RETURN_IF_ERROR(room.Take(NameOf(*documents, i), frame.n_tokens() + std::ssize(document)));
     rows.rows.push_back(Join(frame.before, document, frame.after));
   }
   return rows;

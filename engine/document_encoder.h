@@ -45,13 +45,25 @@ class DocumentEncoder {
   // one, an id that stands twice), contexts.long_document (its text, window_tokens, overlap_tokens, too many windows),
   // contexts.document_template, contexts.baseline, prompt, or a row without any token. FAILED_PRECONDITION for a system
   // message, or a chat as baseline, when the model's template is unknown. CANCELLED soon after `stopped` holds.
+  // Rows that together are more than `most_together` tokens are refused, naming `limit`, before they are made.
   absl::StatusOr<ContextRows> Encode(const Contexts& contexts, const Prompt& question,
-                                     const StopCondition& stopped = {}) const;
+                                     const StopCondition& stopped = {}, int64_t most_together = INT64_MAX,
+                                     const std::string& limit = "") const;
 
  private:
   // The pieces of a row that are the same in all.
   struct Frame {
     std::vector<TokenId> before, after;  // of the document; `after` holds the question
+
+    int64_t n_tokens() const { return static_cast<int64_t>(before.size() + after.size()); }
+  };
+  // What all rows together may still hold.
+  struct Room {
+    int64_t most, left;
+    const std::string& limit;
+
+    // Takes a row of so many tokens; INVALID_ARGUMENT naming `field` where there is no room.
+    absl::Status Take(const std::string& field, int64_t tokens);
   };
 
   absl::Status CheckDocuments(const std::vector<Document>& documents) const;
@@ -62,7 +74,7 @@ class DocumentEncoder {
                                                   const StopCondition& stopped) const;
   absl::StatusOr<std::vector<TokenId>> EncodeDocument(const Document& document, const std::string& name,
                                                       const StopCondition& stopped) const;
-  absl::Status AddWindows(const LongDocument& document, const Frame& frame, const StopCondition& stopped,
+  absl::Status AddWindows(const LongDocument& document, const Frame& frame, const StopCondition& stopped, Room& room,
                           ContextRows& rows) const;
 
   const PromptEncoder& encoder_;

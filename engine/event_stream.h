@@ -18,7 +18,7 @@ namespace longhaul {
 class EventStream {
  public:
   // `more`: the same thread will tell of further streams at once, so that whoever is to be woken may be woken after the
-  // last one.
+  // last one. All streams of an engine that are told so must have one and the same to wake.
   using OnReady = std::function<void(bool more)>;
 
   // `on_ready` is called, on the thread that pushes, whenever events appear in an empty queue: it must be short and

@@ -20,7 +20,9 @@ GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> strea
   Group& group = groups_.front();
   // With contexts the penalties count the answer alone.
   if (counts_tokens_ && !has_contexts()) {
-    for (TokenId id : group.rows.front().tokens) ++sampler_.prompt_counts[id];
+    auto counts = std::make_shared<TokenCounts>();
+    for (TokenId id : group.rows.front().tokens) ++(*counts)[id];
+    sampler_.prompt_counts = std::move(counts);
   }
   if (has_contexts()) documents_.resize(group.rows.size() - 1);
   AddAnswer(group);
@@ -42,7 +44,11 @@ void GenerateState::AddAnswer(Group& group) {
 std::vector<Group*> GenerateState::MakeFurtherGroups() {
   std::vector<Group*> further;
   if (std::ssize(groups_) >= n_samples() || !groups_.front().prompt_read || finished()) return further;
-  while (std::ssize(groups_) < n_samples()) {
+  // Each copies the prompt: no more than a few wait for their first step.
+  constexpr int64_t kMostWaiting = 8;
+  int64_t waiting = std::count_if(groups_.begin(), groups_.end(),
+                                  [](const Group& group) { return !group.cached_tokens.has_value(); });
+  for (; waiting < kMostWaiting && std::ssize(groups_) < n_samples(); ++waiting) {
     further.push_back(&AddGroup());
     AddAnswer(*further.back());
   }
@@ -113,7 +119,7 @@ void GenerateState::Cite(Answer& answer, const NbceChoice& choice) {
   ++documents_[document].tokens;
   Citation citation{document, document < document_ids_.size() ? document_ids_[document] : "", choice.fell_back};
   if (answer.pending.citation.has_value() && *answer.pending.citation != citation) EmitPending(answer);
-  answer.pending.citation = std::move(citation);
+  answer.pending.citation = answer.cited = std::move(citation);
   if (params().output.entropies) answer.pending.entropies.push_back(choice.entropies);
 }
 
@@ -139,7 +145,9 @@ void GenerateState::AppendRest(Answer& answer) {
 
 void GenerateState::EmitPending(Answer& answer) {
   Chunk& pending = answer.pending;
-  if (pending.text.empty() && pending.tokens.empty() && !pending.ended.has_value()) return;
+  if (pending.text.empty() && pending.tokens.empty() && pending.entropies.empty() && !pending.ended.has_value()) return;
+  // Text that was held back comes after its tokens.
+  if (!pending.text.empty() && !pending.citation.has_value()) pending.citation = answer.cited;
   const size_t sample = pending.sample;
   Emit(std::exchange(pending, Chunk{.sample = sample}));
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ class GenerateState : public RequestState {
     Detokenizer detokenizer;
     StopMatcher stop_matcher;
     Chunk pending;
+    std::optional<Citation> cited;  // of its last token
     int64_t n_tokens = 0;
     Clock::time_point last_token{};
     bool ended = false;

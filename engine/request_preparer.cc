@@ -97,6 +97,10 @@ absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodePrompt(const Prompt&
 // It follows a text, so it has no beginning of its own.
 absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodeAnswer(const Prompt& answer,
                                                                    const StopCondition& stopped) const {
+  const Room room = MostTokensInAnyMode();
+  if (const absl::Status status = encoder_.CheckLength(answer, room.tokens, room.limit, "answer"); !status.ok()) {
+    return TooLong(room, std::string(status.message()));
+  }
   if (const auto* ids = std::get_if<TokenPrompt>(&answer)) {
     for (size_t i = 0; i < ids->ids.size(); ++i) {
       LH_RETURN_IF_ERROR(encoder_.CheckId(absl::StrCat("answer.token_ids.ids[", i, "]"), ids->ids[i]));
@@ -138,7 +142,7 @@ absl::Status RequestPreparer::EncodeContexts(const Contexts& contexts, const Pro
       !status.ok()) {
     return TooLong(room, std::string(status.message()));
   }
-  LH_ASSIGN_OR_RETURN(ContextRows rows, documents_.Encode(contexts, question, stopped));
+  LH_ASSIGN_OR_RETURN(ContextRows rows, documents_.Encode(contexts, question, stopped, room.tokens, room.limit));
   texts.rows = std::move(rows.rows);
   texts.windows = std::move(rows.windows);
   if (const auto* documents = std::get_if<std::vector<Document>>(&contexts.source)) {
@@ -152,7 +156,7 @@ absl::Status RequestPreparer::CheckRows(int64_t documents, int64_t samples) cons
     return absl::InvalidArgumentError(absl::StrCat("samples: ", samples, " is not allowed; it must be at most ",
                                                    limits_.max_rows, ", the rows that can run at a time (--max-rows)"));
   }
-  if ((documents + 1) <= limits_.max_rows / samples) return absl::OkStatus();
+  if ((documents + 1) <= limits_.max_rows / std::max<int64_t>(samples, 1)) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("contexts: ", documents, " documents and the row without one",
                                                  samples > 1 ? absl::StrCat(", ", samples, " samples each,") : "",
                                                  " are more than the ", limits_.max_rows,
@@ -206,8 +210,10 @@ RequestPreparer::Growth RequestPreparer::MostGrowth(const Planned& planned) cons
               {n_rows == 1 && cached >= 0 ? tokens + cached : cache_tokens(),
                "what the KV cache holds (--kv-cache-memory)", Rejection::kNoBlocks}};
   }
-  if (limits_.max_request_tokens > 0 && (limits_.max_request_tokens - tokens) / n_rows < growth.tokens) {
-    growth = {(limits_.max_request_tokens - tokens) / n_rows,
+  const int64_t spare = limits_.max_request_tokens - tokens;
+  if (const int64_t allowed = spare < 0 ? -1 : spare / n_rows;
+      limits_.max_request_tokens > 0 && allowed < growth.tokens) {
+    growth = {allowed,
               std::nullopt,
               {limits_.max_request_tokens, "the server's bound (--max-request-tokens)", Rejection::kTooLong}};
   }

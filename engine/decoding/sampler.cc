@@ -40,11 +40,13 @@ void Adjust(const SamplerInput& input, std::span<float> logits) {
   };
   if (params.repetition_penalty != 1) {
     const auto repeat = [&](float x) { return x > 0 ? x / params.repetition_penalty : x * params.repetition_penalty; };
-    for (const auto& [id, count] : input.prompt_counts) {
+    static const TokenCounts kNone;
+    const TokenCounts& prompt_counts = input.prompt_counts != nullptr ? *input.prompt_counts : kNone;
+    for (const auto& [id, count] : prompt_counts) {
       if (count > 0) change(id, repeat);
     }
     for (const auto& [id, count] : input.answer_counts) {
-      if (count > 0 && !input.prompt_counts.contains(id)) change(id, repeat);
+      if (count > 0 && !prompt_counts.contains(id)) change(id, repeat);
     }
   }
   if (params.presence_penalty != 0 || params.frequency_penalty != 0) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -24,12 +25,16 @@ struct SamplingParams {
   uint64_t seed = 0;
 };
 
+// Occurrences of each token.
+using TokenCounts = std::unordered_map<TokenId, int32_t>;
+
 // One group's question to the sampler at one step; all but `params` changes from step to step.
 struct SamplerInput {
   SamplingParams params;
-  // Occurrences of each token in the prompt and in the answer: the repetition penalty counts both, the two others the
-  // answer alone. Filled only when a penalty is on.
-  std::unordered_map<TokenId, int32_t> prompt_counts, answer_counts;
+  // Of the prompt and of the answer: the repetition penalty counts both, the two others the answer alone. Filled only
+  // when a penalty is on; the prompt's are shared by all its answers, null: none.
+  std::shared_ptr<const TokenCounts> prompt_counts;
+  TokenCounts answer_counts;
   std::vector<TokenId> forbidden;  // never drawn at this step (end tokens before min_tokens, or with ignore_eos)
   uint64_t sample = 0;             // which of the request's answers
   uint64_t index = 0;              // of the token in the answer: with seed and sample it keys the random number

@@ -34,7 +34,7 @@ Cited AskDocuments(Engine& engine, const GenerateParams& params) {
     auto* chunk = std::get_if<Chunk>(&*event);
     if (chunk == nullptr) continue;
     cited.outcome.text += chunk->text;
-    EXPECT_EQ(chunk->citation.has_value(), !chunk->tokens.empty());
+    EXPECT_TRUE(chunk->citation.has_value() || (chunk->text.empty() && chunk->tokens.empty()));
     for (const ChunkToken& token : chunk->tokens) {
       cited.outcome.ids.push_back(token.id);
       cited.outcome.logprobs.push_back(token.logprob.value_or(1));
@@ -288,6 +288,7 @@ TEST_F(NbceEngineTest, CancelledExpiredAndPreemptedGroupsGiveEveryBlockBack) {
   GenerateParams params = AskIds(documents, SomeIds(5, 9), 24);
   const Cited alone = AskDocuments(*engine, params);
   ASSERT_EQ(alone.outcome.ids.size(), 24u) << alone.outcome.finished.status;
+  int expired = 0;
   std::vector<std::shared_ptr<EventStream>> streams;
   for (int i = 0; i < 12; ++i) {
     GenerateParams other = params;
@@ -306,13 +307,63 @@ TEST_F(NbceEngineTest, CancelledExpiredAndPreemptedGroupsGiveEveryBlockBack) {
   }
   for (size_t i = 0; i < streams.size(); ++i) {
     const Outcome outcome = Collect(*streams[i]);
+    if (i % 4 == 1) {
+      EXPECT_EQ(outcome.finished.reason, FinishReason::kCancelled);
+    }
+    if (i % 4 == 3) expired += outcome.finished.reason == FinishReason::kDeadline ? 1 : 0;
     if (i % 4 == 0) {
       EXPECT_EQ(outcome.ids, alone.outcome.ids) << outcome.finished.status;
       EXPECT_EQ(outcome.logprobs, alone.outcome.logprobs);
     }
   }
   EXPECT_GT(engine->telemetry().preemptions.value(), 0);
+  EXPECT_GT(expired, 0);
   EXPECT_TRUE(AllBlocksComeBack(*engine));
+}
+
+TEST_F(NbceEngineTest, TextThatWasHeldBackAndEntropiesOfTheLastTokensAreTold) {
+  GenerateParams params = AskFacts("When was the bridge over the Arn opened?", kFacts, 24);
+  params.output.token_ids = false;
+  params.output.logprobs.reset();
+  const std::string whole = AskDocuments(*engine_, params).outcome.text;
+  ASSERT_GT(whole.size(), 12u);
+  for (const std::string& stop :
+       {whole.substr(whole.size() - 6), whole.substr(6, 5) + "never said", whole.substr(0, 4)}) {
+    params.stopping.stop = {stop};
+    int64_t entropies = 0, completion_tokens = 0;
+    const auto stream = Start(*engine_, params);
+    while (std::optional<Event> event = stream->Next()) {
+      if (const auto* finished = std::get_if<Finished>(&*event)) completion_tokens = finished->usage.completion_tokens;
+      const auto* chunk = std::get_if<Chunk>(&*event);
+      if (chunk == nullptr) continue;
+      EXPECT_TRUE(chunk->text.empty() || chunk->citation.has_value()) << chunk->text;
+      entropies += std::ssize(chunk->entropies);
+    }
+    EXPECT_EQ(entropies, completion_tokens) << stop;
+  }
+}
+
+TEST_F(NbceEngineTest, WhatWouldMultiplyIsRefusedBeforeItIsMade) {
+  EngineOptions options;
+  options.kv_cache_bytes = int64_t{64} << 20;
+  const auto engine = MakeEngine(options);
+  const auto message = [&](const std::variant<GenerateParams, ScoreParams>& params) {
+    return std::string(AnswerTo(*engine, params).finished.status.message());
+  };
+  GenerateParams params = AskFacts("?", std::vector<std::string>(256, "a"), 1);
+  params.contexts->document_template = std::string(100'000, 'x') + "{document}{question}";
+  EXPECT_THAT(message(params), HasSubstr("all rows together"));
+  params.contexts->document_template = std::string(10'000'000, 'x') + "{document}{question}";
+  EXPECT_THAT(message(params), HasSubstr("contexts.document_template: at least"));
+  params = Ask(std::string(600, 'y'), 1);
+  params.contexts.emplace();
+  params.contexts->source = LongDocument{std::string(2'000, 'z'), 100, 95};
+  EXPECT_THAT(message(params), ::testing::AllOf(HasSubstr("contexts.long_document"), HasSubstr("together")));
+  ScoreParams score;
+  score.prompt = TextPrompt{"?"};
+  score.contexts = AskFacts("?", kFacts, 1).contexts;
+  score.answer = TextPrompt{std::string(8'000'000, 'a')};
+  EXPECT_THAT(message(score), HasSubstr("answer.text: 8000000 bytes"));
 }
 
 TEST_F(NbceEngineTest, AnswersFromWindowsOfALongText) {

@@ -14,7 +14,8 @@ float AdjustedLogit(float logit, TokenId id, const SamplerInput& input) {
   const SamplingParams& params = input.params;
   const auto count = [id](const auto& counts) { return counts.contains(id) ? counts.at(id) : 0; };
   const int in_answer = count(input.answer_counts);
-  if (in_answer + count(input.prompt_counts) > 0) {
+  const int in_prompt = input.prompt_counts != nullptr ? count(*input.prompt_counts) : 0;
+  if (in_answer + in_prompt > 0) {
     logit = logit > 0 ? logit / params.repetition_penalty : logit * params.repetition_penalty;
   }
   if (in_answer > 0) logit -= params.presence_penalty + params.frequency_penalty * static_cast<float>(in_answer);

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "engine/decoding/log_softmax.h"
@@ -55,10 +57,12 @@ class RandomCase {
     if (Chance(0.4)) params.repetition_penalty = OneOf<float>({0.7f, 1.3f});
     if (Chance(0.3)) params.presence_penalty = OneOf<float>({-0.5f, 1.5f});
     if (Chance(0.3)) params.frequency_penalty = OneOf<float>({-0.25f, 0.5f});
+    TokenCounts prompt_counts;
     for (int i = 0; i < 20; ++i) {
-      input.prompt_counts[AnyId()] += 1;
+      prompt_counts[AnyId()] += 1;
       input.answer_counts[AnyId()] += 1;
     }
+    input.prompt_counts = std::make_shared<const TokenCounts>(std::move(prompt_counts));
     if (Chance(0.3)) {
       params.logit_bias = {{0, 3.5f}, {static_cast<TokenId>(n) + 7, 100.0f}};
       if (n > 2) params.logit_bias.insert(params.logit_bias.begin() + 1, {2, -100.0f});
@@ -181,7 +185,7 @@ TEST(Sample, ForbiddenTokensAreNeverDrawn) {
 TEST(Sample, RepetitionCountsPromptAndAnswerTheOtherPenaltiesTheAnswer) {
   const std::vector<float> logits = {4, 3.9f, 3};
   SamplerInput input;
-  input.prompt_counts = {{0, 1}};
+  input.prompt_counts = std::make_shared<const TokenCounts>(TokenCounts{{0, 1}});
   input.answer_counts = {{1, 2}};
   EXPECT_EQ(Draw(logits, input), 0);
   input.params.repetition_penalty = 1.2f;  // 3.33, 3.25, 3
