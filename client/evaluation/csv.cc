@@ -22,8 +22,8 @@ std::string Number(const std::optional<double>& x) {
 
 std::string CsvText(const Identity& identity, const std::vector<Cell>& cells, const std::vector<Refused>& refused) {
   std::string text =
-      "task,position,resolved,length,depth,n,mean,standard_error,difference,difference_standard_error,first_copy,reach,"
-      "past_recommended,seconds,refused\n";
+      "task,position,resolved,length,depth,n,mean,standard_error,difference,difference_standard_error,first_copy,cited,"
+      "reach,past_recommended,seconds,refused\n";
   const bool by_depth = identity.task == "passkey";
   const auto line = [&](const std::vector<std::string>& fields) {
     absl::StrAppend(&text, absl::StrJoin(fields, ",", [](std::string* out, const std::string& f) { *out += Field(f); }),
@@ -34,11 +34,12 @@ std::string CsvText(const Identity& identity, const std::vector<Cell>& cells, co
     line({identity.task, c.position, c.resolved, absl::StrCat(c.length), by_depth ? absl::StrCat(c.depth) : "",
           absl::StrCat(c.value.n), Number(c.value.mean), Number(c.value.standard_error),
           has_difference ? Number(c.difference->mean) : "", has_difference ? Number(c.difference->standard_error) : "",
-          Number(c.first_copy), absl::StrCat(c.reach), c.past_recommended ? "true" : "false",
+          Number(c.first_copy), Number(c.cited), absl::StrCat(c.reach), c.past_recommended ? "true" : "false",
           absl::StrFormat("%.3f", c.seconds), ""});
   }
   for (const Refused& r : refused) {
-    line({identity.task, r.position, "", absl::StrCat(r.length), "", "0", "", "", "", "", "", "", "", "", r.message});
+    line({identity.task, r.position, "", absl::StrCat(r.length), "", "0", "", "", "", "", "", "", "", "", "",
+          r.message});
   }
   return text;
 }

@@ -20,7 +20,29 @@ namespace {
 struct Flags {
   EvaluationOptions options;
   std::string positions = "none,ntk,ntk-fixed,beta-mixed,yarn,rerope,leaky-rerope,self-extend,linear";
+  std::vector<int64_t> documents = {0, 1, 4, 16, 64};
+  std::string nbce = "default";
+  int64_t seed = 0;
 };
+
+// What one task reads and another does not.
+absl::Status CompleteTask(const CLI::App& command, Flags& flags) {
+  EvaluationOptions& o = flags.options;
+  o.passkey.seed = o.documents.seed = flags.seed;
+  if (o.task == "documents") {
+    if (!o.text.empty()) return absl::InvalidArgumentError("--text: --task documents writes its own");
+    if (!o.lengths.empty()) return absl::InvalidArgumentError("--lengths: --task documents has --documents");
+    o.lengths = flags.documents;
+    if (command.count("--positions") == 0) flags.positions = "none,auto";
+    LH_ASSIGN_OR_RETURN(o.documents.nbce, ParseNbceSettings(flags.nbce));
+    return absl::OkStatus();
+  }
+  if (o.lengths.empty()) return absl::InvalidArgumentError("--lengths: not given");
+  if (o.text.empty() && o.task != "passkey") {
+    return absl::InvalidArgumentError(absl::StrCat("--text: not given; --task ", o.task, " reads a text"));
+  }
+  return absl::OkStatus();
+}
 
 // What the user typed, word by word.
 std::vector<std::string> OwnCommandLine() {
@@ -32,10 +54,12 @@ std::vector<std::string> OwnCommandLine() {
 
 absl::Status Complete(const CLI::App& command, Flags& flags) {
   EvaluationOptions& o = flags.options;
-  LH_ASSIGN_OR_RETURN(o.positions, ParsePositions(flags.positions));
-  if (o.positions.empty()) return absl::InvalidArgumentError("--positions: there is none");
-  if (o.text.empty() && o.task != "passkey") {
-    return absl::InvalidArgumentError(absl::StrCat("--text: not given; --task ", o.task, " reads a text"));
+  LH_RETURN_IF_ERROR(CompleteTask(command, flags));
+  if (!flags.positions.empty()) {
+    LH_ASSIGN_OR_RETURN(o.positions, ParsePositions(flags.positions));
+  }
+  if (o.positions.empty() && o.documents.nbce.empty()) {
+    return absl::InvalidArgumentError("--positions: there is none");
   }
   if (o.model.empty() && !o.server_flags.empty()) {
     return absl::InvalidArgumentError(
@@ -89,6 +113,7 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
       "  longhaul evaluate --model M.gguf --text book.txt --lengths 4096,8192,16384 --output result.json \\\n"
       "    -- --compute-type bf16 --kv-cache-type f16\n"
       "  longhaul evaluate --task passkey --lengths 4096,16384 --positions none,rerope\n"
+      "  longhaul evaluate --task documents --documents 0,1,4,16,64 --positions none,auto --nbce default,beta=0\n"
       "Asks the server at --target, or starts one of its own with --model and the server flags after --. Each "
       "request's\n"
       "result is written at once: after Ctrl-C the same command goes on. Runs with the same text, model, types and "
@@ -97,20 +122,22 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
       "tail-loss: the last --score-tokens of N tokens, the same ones at every N. repeated: next-token accuracy on a\n"
       "passage that repeats. passkey: greedy answers to a plain-text question about a five-digit key in N tokens of\n"
       "filler (--text, else the classic sentences); small models fail within their trained length already: look there\n"
-      "first.");
+      "first. documents: questions over invented documents, one of which holds the answer: all in one chat prompt by\n"
+      "position mode (0 documents: the floor, 1: the right one, the ceiling) or each in a row of its own (nbce).");
   const auto flags = std::make_shared<Flags>();
   EvaluationOptions& o = flags->options;
   const CLI::Range tokens(int64_t{2}, int64_t{1} << 30);
-  command->add_option("--task", o.task, "tail-loss, repeated or passkey")
-      ->check(CLI::IsMember({"tail-loss", "repeated", "passkey"}))
+  command->add_option("--task", o.task, "tail-loss, repeated, passkey or documents")
+      ->check(CLI::IsMember({"tail-loss", "repeated", "passkey", "documents"}))
       ->capture_default_str();
   command->add_option("--text", o.text, "a plain text file, UTF-8");
   command->add_option("--lengths", o.lengths, "tokens to read, as in 8192,16384")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->required()
       ->check(tokens);
-  command->add_option("--positions", flags->positions, "modes, as in none,rerope:window=1024,ntk:factor=4")
+  command
+      ->add_option("--positions", flags->positions,
+                   "modes, as in none,rerope:window=1024,ntk:factor=4; documents: by default none,auto, '' for none")
       ->capture_default_str();
   command
       ->add_option("--spans", o.spans,
@@ -135,7 +162,21 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
   command->add_option("--trials", o.passkey.trials, "passkey: keys for each depth")
       ->check(CLI::Range(int64_t{1}, int64_t{100000}))
       ->capture_default_str();
-  command->add_option("--seed", o.passkey.seed, "passkey: of the keys")->capture_default_str();
+  command->add_option("--seed", flags->seed, "passkey: of the keys; documents: of the documents")
+      ->capture_default_str();
+  command->add_option("--documents", flags->documents, "documents: how many are read for a question")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(int64_t{0}, kMostShelfDocuments))
+      ->capture_default_str();
+  command->add_option("--questions", o.documents.questions, "documents: each about a document of its own")
+      ->check(CLI::Range(int64_t{1}, kMostShelfDocuments))
+      ->capture_default_str();
+  command
+      ->add_option("--nbce", flags->nbce,
+                   "documents: settings of NBCE, each default or parameters joined by ':', as in\n"
+                   "default,beta=0,eta=0.3,keep=0.8,pooling=mean,beta=0:keep=1; '' for none")
+      ->capture_default_str();
   command
       ->add_option("--trained-length", o.trained_length,
                    "L of every mode, and the length of the control (mode none at L); by default the model's")

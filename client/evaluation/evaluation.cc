@@ -64,6 +64,12 @@ absl::Status MakeTask(Client& client, const EvaluationOptions& options, Setup& s
         options.period > 0 ? options.period : std::max<int64_t>(2, std::min(*shortest, setup.trained_length) / 2);
     LH_ASSIGN_OR_RETURN(setup.spans, ChooseSpans(n_tokens, options.spans, setup.identity.period));
     setup.task = std::make_unique<RepeatedText>(setup.text, setup.spans, setup.identity.period);
+  } else if (options.task == "documents") {
+    setup.identity.seed = options.documents.seed;
+    setup.has_control = false;
+    auto task = std::make_unique<Documents>(options.documents, options.lengths);
+    setup.identity.text_sha256 = task->Sha256();
+    setup.task = std::move(task);
   } else {
     setup.identity.seed = options.passkey.seed;
     const Text* const filler = options.text.empty() ? nullptr : &setup.text;
@@ -88,11 +94,11 @@ absl::Status Prepare(Client& client, const EvaluationOptions& options, Setup& se
   if (!options.text.empty()) {
     LH_ASSIGN_OR_RETURN(setup.text, ReadText(client, options.text));
   }
+  setup.identity.text_sha256 = setup.text.sha256;
   LH_RETURN_IF_ERROR(MakeTask(client, options, setup));
   setup.has_control = setup.has_control && setup.task->CheckLength(setup.trained_length).ok();
   setup.identity.task = options.task;
   setup.identity.engine_fingerprint = setup.model.engine_fingerprint();
-  setup.identity.text_sha256 = setup.text.sha256;
   setup.identity.text_tokens = setup.text.size();
   setup.identity.trained_length = setup.trained_length;
   return absl::OkStatus();
@@ -132,6 +138,8 @@ std::vector<Planned> Plan(const EvaluationOptions& options, const Setup& setup) 
   };
   if (setup.has_control) add_mode(plain);
   for (const v1::PositionMode& mode : options.positions) add_mode(mode);
+  const auto& settings = options.documents.nbce;
+  for (const auto& [name, nbce] : settings) modes.emplace_back(name, v1::PositionMode());
   const std::set<int64_t> lengths(options.lengths.begin(), options.lengths.end());
   const bool wants_plain = std::any_of(options.positions.begin(), options.positions.end(),
                                        [](const v1::PositionMode& m) { return PositionName(m) == kControl; });
@@ -142,7 +150,9 @@ std::vector<Planned> Plan(const EvaluationOptions& options, const Setup& setup) 
     for (const Sample& sample : setup.task->Samples()) {
       for (const auto& [name, mode] : modes) {
         const bool is_control = name == kControl && length == setup.trained_length;
-        const bool asked_for = lengths.contains(length) && (name != kControl || wants_plain);
+        const bool has_rows = length > 0 || std::none_of(settings.begin(), settings.end(),
+                                                         [&](const NbceSetting& s) { return s.first == name; });
+        const bool asked_for = lengths.contains(length) && has_rows && (name != kControl || wants_plain);
         if (is_control || asked_for) plan.push_back({mode, name, length, sample});
       }
     }
@@ -152,6 +162,9 @@ std::vector<Planned> Plan(const EvaluationOptions& options, const Setup& setup) 
 
 std::string Describe(const std::string& task, const Planned& planned) {
   const Sample& s = planned.sample;
+  if (task == "documents") {
+    return absl::StrCat(planned.name, ", ", planned.length, " documents, question ", s.trial);
+  }
   return absl::StrCat(planned.name, " ", planned.length,
                       task == "passkey" ? absl::StrCat(" depth ", s.depth, " trial ", s.trial)
                                         : absl::StrCat(" span ending at ", s.span_end));
@@ -250,7 +263,7 @@ class Run {
 
 absl::Status Report(const EvaluationOptions& options, const ResultFile& file) {
   const Identity& identity = file.identity();
-  const std::vector<Cell> cells = Summarize(file.measurements(), identity.trained_length);
+  const std::vector<Cell> cells = Summarize(file.measurements(), identity.control_length());
   std::fputs(TableText(identity, cells, file.refused()).c_str(), stdout);
   std::fflush(stdout);
   if (!options.csv.empty()) {
@@ -266,7 +279,7 @@ absl::Status Report(const EvaluationOptions& options, const ResultFile& file) {
 absl::Status EvaluateAt(Client& client, const EvaluationOptions& options, const Interrupt& interrupt) {
   Setup setup;
   LH_RETURN_IF_ERROR(Prepare(client, options, setup));
-  if (!setup.has_control) {
+  if (!setup.has_control && options.task != "documents") {
     Warn(absl::StrCat("no control: ", setup.trained_length,
                       " tokens, the trained length, cannot be read in each span with these flags"));
   }

@@ -11,8 +11,8 @@ namespace longhaul {
 
 // One finished request of an evaluation.
 struct Measurement {
-  std::string position;  // as it was asked for
-  int64_t length = 0;    // N, tokens
+  std::string position;  // as it was asked for; documents: or an NBCE setting
+  int64_t length = 0;    // N, tokens; documents: how many
   Sample sample;
 
   // What the server made of it.
@@ -21,12 +21,14 @@ struct Measurement {
   bool past_recommended = false, refit = false;
   std::string engine_fingerprint;  // not in the file: the same for all of it
   double seconds = 0;
+  int64_t tokens = 0;  // of the prompt, of all rows together; in the file of documents only
 
-  double value = 0;                  // tail loss: nat per token; repeated: share of right tokens; passkey: 1 or 0
+  double value = 0;                  // tail loss: nat per token; repeated: share of right tokens; else 1 or 0
   std::vector<double> losses;        // of each scored token, nat, to 5 digits after the point
   std::string hits;                  // repeated: of each scored token, '1' where the most probable token is the text's
   std::optional<double> first_copy;  // repeated: share of right tokens in the first copy
-  std::string key, answer;           // passkey
+  std::string key, answer;           // passkey, documents
+  std::optional<double> cited;       // NBCE: 1 where most tokens came from the right document, else 0
 };
 
 // A mode that the server refused at a length, in its words.

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "client/evaluation/position_name.h"
@@ -21,6 +22,7 @@ void TakeStarted(const v1::Started& started, Measurement& measurement) {
   measurement.past_recommended = started.past_recommended();
   measurement.refit = started.refit();
   measurement.engine_fingerprint = started.engine_fingerprint();
+  measurement.tokens = static_cast<int64_t>(started.prompt_tokens());
 }
 
 template <typename Request>
@@ -64,23 +66,30 @@ absl::StatusOr<ScoredText> Score(Client& client, const std::vector<int32_t>& tok
   return scored;
 }
 
-absl::StatusOr<std::string> Continue(Client& client, const std::vector<int32_t>& tokens,
-                                     const v1::PositionMode& position, uint32_t max_tokens,
-                                     const OnProgress& on_progress, Measurement& measurement) {
-  v1::GenerateRequest request;
-  FillPrompt(tokens, position, request);
-  request.mutable_stopping()->set_max_tokens(max_tokens);
+absl::StatusOr<std::string> Generate(Client& client, v1::GenerateRequest request, const OnProgress& on_progress,
+                                     Measurement& measurement, v1::Finished& finished) {
   request.mutable_output()->set_progress(true);
   std::string answer;
   const auto begin = Clock::now();
   const absl::Status status = client.Generate(request, {}, [&](const v1::GenerateResponse& message) {
     if (message.has_started()) TakeStarted(message.started(), measurement);
+    if (message.has_finished()) finished = message.finished();
     answer += message.chunk().text();
     return on_progress(message.has_progress() ? static_cast<int64_t>(message.progress().prefilled_tokens()) : 0);
   });
   if (!status.ok()) return status;
   measurement.seconds = SecondsSince(begin);
   return answer;
+}
+
+absl::StatusOr<std::string> Continue(Client& client, const std::vector<int32_t>& tokens,
+                                     const v1::PositionMode& position, uint32_t max_tokens,
+                                     const OnProgress& on_progress, Measurement& measurement) {
+  v1::GenerateRequest request;
+  FillPrompt(tokens, position, request);
+  request.mutable_stopping()->set_max_tokens(max_tokens);
+  v1::Finished finished;
+  return Generate(client, std::move(request), on_progress, measurement, finished);
 }
 
 }  // namespace longhaul

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,10 +20,14 @@ struct ScoredText {
   std::vector<int32_t> likeliest;  // the most probable token at each place, if asked for
 };
 
-// Both fill what Started tells and the seconds into `measurement`.
+// All fill what Started tells and the seconds into `measurement`.
 absl::StatusOr<ScoredText> Score(Client& client, const std::vector<int32_t>& tokens, const v1::PositionMode& position,
                                  int64_t from_token, bool likeliest, const OnProgress& on_progress,
                                  Measurement& measurement);
+
+// The greedy answer to `request`, of which `finished` tells the rest.
+absl::StatusOr<std::string> Generate(Client& client, v1::GenerateRequest request, const OnProgress& on_progress,
+                                     Measurement& measurement, v1::Finished& finished);
 
 // The greedy continuation, at most `max_tokens`.
 absl::StatusOr<std::string> Continue(Client& client, const std::vector<int32_t>& tokens,

@@ -36,7 +36,7 @@ Json IdentityJson(const Identity& i) {
                {"trained_length", i.trained_length}};
   if (i.score_tokens > 0) json["score_tokens"] = i.score_tokens;
   if (i.period > 0) json["period"] = i.period;
-  if (i.task == "passkey") json["seed"] = i.seed;
+  if (i.task == "passkey" || i.task == "documents") json["seed"] = i.seed;
   return json;
 }
 
@@ -60,6 +60,7 @@ Json RunJson(const RunInfo& r) {
 
 Json SampleJson(const Identity& identity, const Sample& sample) {
   if (identity.task == "passkey") return {{"depth", sample.depth}, {"trial", sample.trial}};
+  if (identity.task == "documents") return {{"question", sample.trial}};
   return {{"span_end", sample.span_end}};
 }
 
@@ -73,6 +74,8 @@ Json MeasurementJson(const Identity& identity, const Measurement& m) {
                    {"seconds", m.seconds},
                    {"value", m.value}});
   if (m.first_copy.has_value()) json["first_copy"] = *m.first_copy;
+  if (identity.task == "documents") json["tokens"] = m.tokens;
+  if (m.cited.has_value()) json["cited"] = *m.cited;
   if (!m.key.empty()) json.update(Json{{"key", m.key}, {"answer", m.answer}});
   if (!m.hits.empty()) json["hits"] = m.hits;
   if (!m.losses.empty()) json["losses"] = m.losses;
@@ -85,7 +88,7 @@ Measurement MeasurementOf(const Json& json) {
   json.at("length").get_to(m.length);
   m.sample = {.span_end = json.value("span_end", int64_t{0}),
               .depth = json.value("depth", int64_t{0}),
-              .trial = json.value("trial", int64_t{0})};
+              .trial = json.value("trial", json.value("question", int64_t{0}))};
   json.at("resolved").get_to(m.resolved);
   json.at("reach").get_to(m.reach);
   json.at("past_recommended").get_to(m.past_recommended);
@@ -93,6 +96,8 @@ Measurement MeasurementOf(const Json& json) {
   json.at("seconds").get_to(m.seconds);
   json.at("value").get_to(m.value);
   if (json.contains("first_copy")) m.first_copy = json.at("first_copy").get<double>();
+  if (json.contains("cited")) m.cited = json.at("cited").get<double>();
+  m.tokens = json.value("tokens", int64_t{0});
   m.key = json.value("key", "");
   m.answer = json.value("answer", "");
   m.hits = json.value("hits", "");
@@ -113,6 +118,7 @@ Json CellJson(const Identity& identity, const Cell& c) {
                      {"difference_standard_error", error_of(*c.difference)}});
   }
   if (c.first_copy.has_value()) json["first_copy"] = Rounded(*c.first_copy);
+  if (c.cited.has_value()) json["cited"] = Rounded(*c.cited);
   json.update(Json{
       {"reach", c.reach}, {"past_recommended", c.past_recommended}, {"seconds", std::round(c.seconds * 1e3) / 1e3}});
   return json;
@@ -193,7 +199,7 @@ bool ResultFile::Has(const std::string& position, int64_t length, const Sample& 
 
 absl::Status ResultFile::Add(Measurement done) {
   for (const Measurement& m : measurements_) {
-    if (m.position != done.position || m.length != done.length) continue;
+    if (identity_.task == "documents" || m.position != done.position || m.length != done.length) continue;
     if (m.resolved != done.resolved || m.reach != done.reach) {
       return absl::FailedPreconditionError(absl::StrCat("--output: ", path_, " holds ", m.position, " at ", m.length,
                                                         " tokens as ", m.resolved, ", now the server takes it as ",
@@ -217,7 +223,7 @@ absl::Status ResultFile::Write() const {
                    ",\n  \"model\": ", model_, ",\n  \"text\": ", text_, ",\n");
   absl::StrAppend(&text, "  \"spans\": ", Dump(spans_), ",\n  \"runs\": ", runs_, ",\n");
   absl::StrAppend(&text,
-                  Lines("summary", Summarize(measurements_, identity_.trained_length),
+                  Lines("summary", Summarize(measurements_, identity_.control_length()),
                         [&](const Cell& cell) { return CellJson(identity_, cell); }),
                   ",\n");
   absl::StrAppend(&text, Lines("refused", refused_, [](const Refused& r) {

@@ -13,12 +13,15 @@ namespace longhaul {
 
 // What must be equal for measurements to stand in one table.
 struct Identity {
-  std::string task;  // "tail-loss", "repeated", "passkey"
+  std::string task;  // "tail-loss", "repeated", "passkey", "documents"
   std::string engine_fingerprint, text_sha256;
   int64_t text_tokens = 0, trained_length = 0;
   int64_t score_tokens = 0;  // tail loss
   int64_t period = 0;        // repeated
-  int64_t seed = 0;          // passkey
+  int64_t seed = 0;          // passkey, documents
+
+  // Of the control, mode none: the trained length, or the right document alone.
+  int64_t control_length() const { return task == "documents" ? 1 : trained_length; }
 
   bool operator==(const Identity&) const = default;
 };
@@ -49,7 +52,7 @@ class ResultFile {
   bool Has(const std::string& position, int64_t length, const Sample& sample) const;
 
   // Takes a measurement and writes the file. FAILED_PRECONDITION when its mode resolved to another plan than the file's
-  // measurements of the same mode and length.
+  // measurements of the same mode and length. (Documents: each question has a prompt of its own length, so a plan.)
   absl::Status Add(Measurement done);
 
   // Notes that the server refused a cell; a later Add of that cell takes the note away.

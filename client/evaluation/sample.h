@@ -10,7 +10,7 @@ namespace longhaul {
 struct Sample {
   int64_t span_end = 0;  // tail loss, repeated text: the token after the span's last
   int64_t depth = 0;     // passkey: where the key stands, percent of the filler
-  int64_t trial = 0;     // passkey: which key
+  int64_t trial = 0;     // passkey: which key; documents: which question
 
   auto operator<=>(const Sample&) const = default;
 };

@@ -9,7 +9,7 @@ namespace {
 struct Group {
   const Measurement* first = nullptr;
   int64_t depth = 0;
-  Values values, first_copies, seconds;
+  Values values, first_copies, citations, seconds;
 };
 
 }  // namespace
@@ -28,6 +28,7 @@ std::vector<Cell> Summarize(const std::vector<Measurement>& measurements, int64_
     group.values[m.sample] = m.value;
     group.seconds[m.sample] = m.seconds;
     if (m.first_copy.has_value()) group.first_copies[m.sample] = *m.first_copy;
+    if (m.cited.has_value()) group.citations[m.sample] = *m.cited;
     if (m.position == kControl && m.length == control_length) control[m.sample] = m.value;
   }
   std::vector<Cell> cells;
@@ -41,11 +42,13 @@ std::vector<Cell> Summarize(const std::vector<Measurement>& measurements, int64_
               .value = MeanOf(group.values),
               .difference = std::nullopt,
               .first_copy = std::nullopt,
+              .cited = std::nullopt,
               .seconds = MeanOf(group.seconds).mean};
     if (const Estimate difference = PairedDifference(group.values, control); difference.n > 0) {
       cell.difference = difference;
     }
     if (!group.first_copies.empty()) cell.first_copy = MeanOf(group.first_copies).mean;
+    if (!group.citations.empty()) cell.cited = MeanOf(group.citations).mean;
     cells.push_back(std::move(cell));
   }
   return cells;

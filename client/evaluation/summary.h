@@ -9,19 +9,20 @@
 
 namespace longhaul {
 
-// One cell: a mode at a length (passkey: and a depth), over its samples.
+// One cell: a mode at a length (passkey: and a depth; documents: their number), over its samples.
 struct Cell {
   std::string position, resolved;
   int64_t length = 0, depth = 0, reach = 0;
   bool past_recommended = false;
   Estimate value;
   std::optional<Estimate>
-      difference;                    // to the control: mode none at the trained length; none where no sample is shared
+      difference;                    // to the control: mode none at the control length; none where no sample is shared
   std::optional<double> first_copy;  // repeated
+  std::optional<double> cited;       // documents, NBCE: share of right citations
   double seconds = 0;                // mean
 };
 
-// Modes in the order of their first measurement, lengths ascending. `control_length`: the trained length.
+// Modes in the order of their first measurement, lengths ascending.
 std::vector<Cell> Summarize(const std::vector<Measurement>& measurements, int64_t control_length);
 
 // The control's mode.

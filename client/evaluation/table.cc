@@ -29,6 +29,13 @@ std::string Heading(const Identity& identity, int64_t most_samples) {
         " tokens on, mean of ", most_samples,
         most_samples == 1 ? " span" : " spans +- its standard error.\nBelow it that of the first copy.\n");
   }
+  if (identity.task == "documents") {
+    return absl::StrCat(
+        "Documents: share of ", most_samples,
+        " questions that were answered, mean +- its standard error, by the number of documents.\n",
+        "A mode reads all of them in one prompt (0: the floor, 1: the ceiling), nbce each in a row of its "
+        "own;\nbelow it the share that cited the right document.\n");
+  }
   return absl::StrCat("Passkey: share of ", most_samples, " keys that were found, by depth (percent of the filler).\n");
 }
 
@@ -93,6 +100,8 @@ std::string TableText(const Identity& identity, const std::vector<Cell>& cells, 
         first.push_back(EstimateText(cell.value, false) + notes);
         if (cell.first_copy.has_value()) {
           second.push_back(absl::StrFormat("%.4f", *cell.first_copy));
+        } else if (identity.task == "documents") {
+          second.push_back(cell.cited.has_value() ? absl::StrFormat("%.4f", *cell.cited) : "");
         } else if (cell.position == kControl && cell.length == identity.trained_length) {
           second.push_back("control");
         } else {
@@ -109,7 +118,8 @@ std::string TableText(const Identity& identity, const std::vector<Cell>& cells, 
   if (any_past) text += "\n* longer than what the server recommends for the mode\n";
   const bool some_have_fewer =
       std::any_of(cells.begin(), cells.end(), [&](const Cell& c) { return c.value.n < most_samples; });
-  if (some_have_fewer) text += absl::StrCat("\n(n) of so many ", by_depth ? "keys" : "spans", " only\n");
+  const char* const samples = by_depth ? "keys" : identity.task == "documents" ? "questions" : "spans";
+  if (some_have_fewer) text += absl::StrCat("\n(n) of so many ", samples, " only\n");
   for (size_t i = 0; i < footnotes.messages.size(); ++i) {
     absl::StrAppend(&text, i == 0 ? "\n" : "", "[", i + 1, "] ", footnotes.messages[i], "\n");
   }

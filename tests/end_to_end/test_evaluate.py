@@ -231,6 +231,39 @@ def test_passkeys_are_asked_for_at_each_depth(tmp_path):
     assert sum(cell["value"] for cell in cells) >= 3  # within a few hundred tokens the default model finds most
 
 
+def test_documents_are_asked_about_in_one_prompt_and_row_by_row(tmp_path):
+    output = tmp_path / "documents.json"
+    flags = ("--task", "documents", "--documents", "0,1,3", "--questions", 2, "--positions", "none", "--nbce",
+             "default,beta=0:pooling=mean")
+    done = evaluate(output, *flags)
+    assert done.returncode == 0, done.stderr
+    assert "cited the right document" in done.stdout and "[14/14]" in done.stderr
+    result = json.loads(output.read_text())
+    cells = {(c["position"], c["length"], c["question"]): c for c in result["cells"]}
+    assert set(cells) == {(p, n, q) for p in ("none", "nbce", "nbce:beta=0:pooling=mean") for n in (0, 1, 3)
+                          for q in (0, 1) if n > 0 or p == "none"}
+    for (position, n, question), cell in cells.items():
+        assert cell["key"] == cells["none", 0, question]["key"]
+        assert cell["value"] == float(cell["key"].lower() in cell["answer"].lower())
+        assert ("cited" in cell) == position.startswith("nbce")
+        if n == 1 and position.startswith("nbce"):
+            assert cell["cited"] == 1
+        if position == "none" and n > 0:  # the model's own tokens of the documents
+            assert 150 * n <= cell["tokens"] - cells["none", 0, question]["tokens"] <= 252 * n
+    assert all(cells["none", 0, question]["value"] == 0 for question in (0, 1))
+    by_name = {(c["position"], c["length"]): c for c in result["summary"]}
+    assert by_name["none", 1]["difference"] == 0 and "cited" in by_name["nbce", 3]
+    rows = list(csv.DictReader(output.with_suffix(".csv").open()))
+    assert [r["cited"] != "" for r in rows] == [r["position"] != "none" for r in rows]
+
+    # Settings are added to the same file, and only these documents.
+    more = evaluate(output, *flags[:-1], "default,eta=0")
+    assert more.returncode == 0 and "10 of 14 requests are finished" in more.stderr
+    assert len(json.loads(output.read_text())["cells"]) == 14 + 4
+    other = evaluate(output, *flags, "--seed", 1)
+    assert other.returncode == 3 and "another text_sha256" in other.stderr
+
+
 @pytest.mark.parametrize("flags,types,code,words", [
     (("--lengths", "32,64", "--score-tokens", 32), TYPES, 2, "--lengths: 32 is not allowed with --score-tokens 32"),
     (("--lengths", "64", "--spans", 99), TYPES, 2, "--spans: 99 spans of 64 tokens"),
@@ -240,6 +273,7 @@ def test_passkeys_are_asked_for_at_each_depth(tmp_path):
     (("--lengths", "64", "--output", "/no/such/folder/x.json"), TYPES, 2, "/no/such/folder"),
     (("--lengths", "64", "--task", "repeated", "--period", 64), TYPES, 2, "--period 64"),
     (("--lengths", "64", "128"), (), 2, "'128': no such argument; lists have commas"),
+    (("--lengths", "64", "--task", "documents"), TYPES, 2, "--text: --task documents writes its own"),
     (("--lengths", "64", "--server", "/no/such/server"), TYPES, 1, "was not found"),
     (("--lengths", "64"), ("--", "--no-such-flag"), 2, "no-such-flag"),
     (("--lengths", "64"), ("--", "--listen", "0.0.0.0:1"), 2, "--listen: not allowed after --"),

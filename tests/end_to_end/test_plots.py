@@ -53,6 +53,15 @@ def passkey():
     return result("passkey", cells, seed=0)
 
 
+def documents():
+    cells = [dict(position=mode, length=length, n=20 if length == 64 else 50, mean=0.9 - 0.01 * length,
+                  standard_error=0.05, cited=0.8 if mode.startswith("nbce") else None)
+             for mode, lengths in (("none", (0, 1, 4, 16, 64)), ("auto", (64,)), ("nbce", (1, 4, 16, 64)),
+                                   ("nbce:beta=0", (16,)), ("nbce:pooling=mean", (16,)))
+             for length in lengths]
+    return result("documents", cells, seed=0)
+
+
 def sweep(load="rate", failed=0):
     def run(number, value):
         latency = {"count": 50, **{name: 0.01 * factor * 2 ** number for name, factor in
@@ -81,6 +90,7 @@ def draw(task, file, *outputs):
 
 
 @pytest.mark.parametrize("task,data", [("tail-loss", tail_loss()), ("repeated", repeated()), ("passkey", passkey()),
+                                       ("documents", documents()),
                                        ("sweep", sweep(failed=2)), ("sweep", sweep("concurrency"))])
 def test_draws_png_and_svg(tmp_path, task, data):
     file, png, svg = tmp_path / "result.json", tmp_path / "p.png", tmp_path / "p.svg"

@@ -3,11 +3,11 @@
 import argparse
 import sys
 
-from longhaul_plots import passkey, repeated, sweep, tail_loss
+from longhaul_plots import documents, passkey, repeated, sweep, tail_loss
 from longhaul_plots.load import Sweep
 from longhaul_plots.result import Result, ResultError
 
-DRAW = {"tail-loss": tail_loss.draw, "repeated": repeated.draw, "passkey": passkey.draw}
+DRAW = {"tail-loss": tail_loss.draw, "repeated": repeated.draw, "passkey": passkey.draw, "documents": documents.draw}
 SWEEP = "sweep"
 
 

@@ -10,7 +10,7 @@ class ResultError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A mode at a length (passkey: and a depth), over n samples."""
+    """A mode at a length (passkey: and a depth; documents: their number), over n samples."""
 
     position: str
     length: int
@@ -21,6 +21,7 @@ class Cell:
     difference: float | None
     difference_standard_error: float | None
     first_copy: float | None
+    cited: float | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,12 +64,24 @@ TEST(Table, ShowsDepthsOfAPasskey) {
   EXPECT_THAT(text, HasSubstr("none      100    0.2000 +-0.0500\n"));
 }
 
+TEST(Table, ShowsCitationsOfDocuments) {
+  Identity identity;
+  identity.task = "documents";
+  Cell floor = CellOf("none", 0, 0, 0), few = CellOf("nbce", 16, 0.5, -0.25);
+  few.cited = 0.75;
+  few.value.n = 2;
+  const std::string text = TableText(identity, {floor, few}, {});
+  EXPECT_THAT(text, HasSubstr("share of 3 questions"));
+  EXPECT_THAT(text, HasSubstr("nbce      -                0.5000 +-0.0500 (2)\n                           0.7500\n"));
+  EXPECT_THAT(text, HasSubstr("(n) of so many questions only\n"));
+}
+
 TEST(Csv, HasALineForEachCell) {
   EXPECT_EQ(CsvText(TailLossIdentity(), {Cells()[2]}, {{"yarn", 128, "no, \"never\""}}),
             "task,position,resolved,length,depth,n,mean,standard_error,difference,difference_standard_error,first_copy,"
-            "reach,past_recommended,seconds,refused\n"
-            "tail-loss,ntk,\"ntk:factor=2,x=1\",128,,3,2.900000,0.050000,-0.100000,0.004000,,0,true,0.000,\n"
-            "tail-loss,yarn,,128,,0,,,,,,,,,\"no, \"\"never\"\"\"\n");
+            "cited,reach,past_recommended,seconds,refused\n"
+            "tail-loss,ntk,\"ntk:factor=2,x=1\",128,,3,2.900000,0.050000,-0.100000,0.004000,,,0,true,0.000,\n"
+            "tail-loss,yarn,,128,,0,,,,,,,,,,\"no, \"\"never\"\"\"\n");
 }
 
 }  // namespace
