@@ -10,6 +10,7 @@ from matplotlib.figure import Figure  # noqa: E402
 from longhaul_plots.result import Cell, Result  # noqa: E402
 
 NAMES = {"nbce": "nbce, a row each", "none": "one prompt, plain", "auto": "one prompt, server's default mode"}
+STYLES = {"auto": "--"}  # within the trained length it is the plain mode, whose line must stay visible
 COLORS = {"nbce": "tab:blue", "none": "black", "auto": "tab:orange"}
 
 
@@ -25,7 +26,8 @@ def _draw_numbers(axes: Axes, result: Result, positions: list[str]) -> None:
         places, color = [lengths.index(cell.length) for cell in cells], COLORS.get(position)
         line = axes.errorbar(places, [100 * cell.mean for cell in cells],
                              yerr=[100 * (cell.standard_error or 0) for cell in cells], color=color, marker="o",
-                             markersize=5, linewidth=1.4, capsize=2, label=NAMES.get(position, position))
+                             markersize=5, linewidth=1.4, linestyle=STYLES.get(position, "-"), capsize=2,
+                             label=NAMES.get(position, position))
         for place, cell in zip(places, cells):
             if cell.n < result.samples:
                 axes.plot(place, 100 * cell.mean, marker="o", markersize=5, color=line[0].get_color(),
