@@ -89,8 +89,6 @@ def test_the_image_says_the_version_that_it_holds():
 
 
 def test_the_image_holds_every_library_that_its_programs_load():
-    if not shutil.which("dpkg-query"):
-        pytest.skip("asks Debian's package database")
     programs = [program(name) for name in ("longhaul-server", "longhaul")]
     programs += [path for path in BUILD.rglob("longhaul-bench") if path.is_file()]
     dump = subprocess.run(["objdump", "--private-headers", *programs], text=True, stdout=subprocess.PIPE, check=True)

@@ -83,6 +83,17 @@ def stub(server, stubs):
         yield made
 
 
+@pytest.fixture
+def longhaul(server, stub):
+    """Runs a subcommand of the command line against the server of the module."""
+
+    def run(*arguments, stdin=""):
+        return subprocess.run([BUILD / "client" / "longhaul", arguments[0], "--target", server.target, *arguments[1:]],
+                              input=stdin, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def admin_stubs(stubs):
     """The modules (admin_pb2, admin_pb2_grpc)."""

@@ -12,15 +12,6 @@ from conftest import BUILD
 
 
 @pytest.fixture
-def longhaul(server, stub):
-    def run(*arguments, stdin=""):
-        return subprocess.run([BUILD / "client" / "longhaul", arguments[0], "--target", server.target, *arguments[1:]],
-                              input=stdin, capture_output=True, text=True, timeout=60)
-
-    return run
-
-
-@pytest.fixture
 def admin(server, stub, admin_stubs):
     with grpc.insecure_channel(server.target) as channel:
         yield admin_stubs[1].AdminServiceStub(channel)

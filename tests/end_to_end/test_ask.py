@@ -2,12 +2,9 @@
 
 import json
 import math
-import subprocess
 
 import grpc
 import pytest
-
-from conftest import BUILD
 
 FACTS = {
     "bridge.txt": "The bridge over the river Arn was opened in 1911. It was paid for by the widow Tamsin Grey.",
@@ -22,15 +19,6 @@ def notes(tmp_path):
     for name, text in FACTS.items():
         (tmp_path / name).write_text(text)
     return [str(tmp_path / name) for name in FACTS]
-
-
-@pytest.fixture
-def longhaul(server, stub):
-    def run(*arguments, stdin=""):
-        return subprocess.run([BUILD / "client" / "longhaul", arguments[0], "--target", server.target, *arguments[1:]],
-                              input=stdin, capture_output=True, text=True, timeout=60)
-
-    return run
 
 
 def ask_request(pb, texts, question=QUESTION, **more):

@@ -10,15 +10,6 @@ import pytest
 from conftest import BUILD, MODEL
 
 
-@pytest.fixture
-def longhaul(server, stub):
-    def run(*arguments, stdin=""):
-        return subprocess.run([BUILD / "client" / "longhaul", arguments[0], "--target", server.target, *arguments[1:]],
-                              input=stdin, capture_output=True, text=True, timeout=60)
-
-    return run
-
-
 def test_generates_from_an_argument_a_file_and_standard_input(longhaul, tmp_path):
     prompt = "The capital of France is"
     by_argument = longhaul("generate", prompt, "--max-tokens", "6")
