@@ -56,7 +56,7 @@ void Product(benchmark::State& state, Shape shape, ComputeType compute, int64_t 
   do {
     matrices.push_back(Pack({&tensor, 1}, compute, pool).value());
     packed += Bytes(*matrices.back());
-  } while (rows == 1 && packed < 80 << 20);
+  } while (rows < 100 && packed < 80 << 20);
 
   std::vector<float> in(static_cast<size_t>(rows * shape.columns)), out(static_cast<size_t>(rows * shape.outputs));
   std::mt19937 random(2);
@@ -104,7 +104,7 @@ int main(int argc, char** argv) {
   using namespace longhaul;
   using namespace longhaul::cpu;
   for (ComputeType compute : {ComputeType::kInt8, ComputeType::kBf16, ComputeType::kF32}) {
-    for (int64_t rows : {1, 8, 512}) {
+    for (int64_t rows : {1, 2, 4, 8, 12, 16, 512}) {
       for (int threads : {1, 2}) {
         for (const Shape& shape : kShapes) Register(shape, compute, rows, threads);
         for (const Shape& shape : kTypeShapes) Register(shape, compute, rows, threads);

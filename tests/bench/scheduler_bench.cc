@@ -53,7 +53,7 @@ class Load {
     for (TokenId& token : text) token = static_cast<TokenId>(random_() % 49152);
     std::fill(text.begin(), text.begin() + shared, 1);
     group->rows.emplace_back(std::move(text), plan_, pool_);
-    group->capacity = prompt + answer;
+    group->max_new_tokens = answer;
     group->sampler = &sampler_;
     group->client = "client " + std::to_string(groups_.size() % 8);
     scheduler_.Add(*group, now_);
@@ -79,7 +79,7 @@ class Load {
       if (batch.groups[g].sampler == nullptr) continue;
       Sequence& sequence = group.rows.front();
       sequence.tokens.push_back(static_cast<TokenId>(random_() % 49152));
-      if (std::ssize(sequence.tokens) < group.capacity) continue;
+      if (std::ssize(sequence.tokens) < group.Capacity(sequence)) continue;
       ended_.push_back(&group);
     }
     for (Group* group : std::exchange(ended_, {})) {
@@ -175,7 +175,7 @@ double StepTime(ModelRunner& runner, const RotaryPlan& plan) {
   Scheduler scheduler({}, pool);
   Group group;
   group.rows.emplace_back(std::vector<TokenId>(kChunk + 1, 1000), plan, pool);
-  group.capacity = kChunk + 1;
+  group.max_new_tokens = 1;
   scheduler.Add(group, 0);
   const Batch& batch = scheduler.NextBatch(0);
   const auto begin = std::chrono::steady_clock::now();

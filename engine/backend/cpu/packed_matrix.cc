@@ -234,7 +234,7 @@ int64_t Int8RowsAtOnce(int64_t columns) {
 }
 
 // Multiply-adds of a piece, about.
-constexpr int64_t kPieceWork = 256 << 10;
+constexpr int64_t kPieceWork = 128 << 10;
 
 // Depends on the shape alone.
 void CutIntoPieces(const PackedMatrix& matrix, int64_t rows, std::vector<Piece>& pieces) {

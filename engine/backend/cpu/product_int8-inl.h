@@ -30,8 +30,8 @@ LH_INLINE Lanes::I StartSum(const int32_t* minus_8_sum) {
   return start;
 }
 
-// Few rows wait for memory, and the CPU's own prefetching stops at the end of a page: asks for what is read some
-// microseconds later, in this panel or, past its end, in the next ones.
+// The first tile of a panel waits for memory, and the CPU's own prefetching stops at the end of a page: asks for what
+// is read some microseconds later, in this panel or, past its end, in the next ones.
 template <PanelFormat kFormat>
 LH_INLINE void PrefetchRun(const uint8_t* panel, int64_t run) {
   constexpr int64_t kAhead = 8192;
@@ -40,7 +40,7 @@ LH_INLINE void PrefetchRun(const uint8_t* panel, int64_t run) {
   for (int64_t line = 0; line < (kRunBytes + 63) / 64; ++line) __builtin_prefetch(at + line * 64, 0, 2);
 }
 
-template <class Dot, PanelFormat kFormat, int kRows>
+template <class Dot, PanelFormat kFormat, int kRows, bool kPrefetch>
 void Int8Tile(const PanelLayout& layout, const uint8_t* panel, int64_t runs, const int8_t* x, const RunSums* sums,
               float* out, int64_t stride, int64_t outputs, Epilogue epilogue) {
   constexpr int kMax = MaxCode(kFormat);
@@ -48,7 +48,7 @@ void Int8Tile(const PanelLayout& layout, const uint8_t* panel, int64_t runs, con
   for (int r = 0; r < kRows; ++r) sum[r] = Lanes::Zero();
   for (int64_t run = 0; run < runs; ++run) {
     Lanes::I codes[8];
-    if constexpr (kRows <= 4) PrefetchRun<kFormat>(panel, run);
+    if constexpr (kPrefetch) PrefetchRun<kFormat>(panel, run);
     LoadCodes<kFormat>(panel + run * RunCodeBytes(kFormat), codes);
     const RunScales scales = LoadScales<kFormat>(layout, panel, run);
 #pragma GCC unroll 12
@@ -79,27 +79,29 @@ void Int8Panels(const PanelRange& panels, const Int8Rows& rows, const Output& ou
     const int64_t outputs = std::min(kPanelOutputs, out.outputs - first_output);
     for (int64_t r = rows.first_row; r < rows.first_row + rows.rows;) {
       const int tile = TileRows(rows.first_row + rows.rows - r, Lanes::kInt8Tile);
-      const int8_t* x = rows.codes + r * rows.runs * 32;
-      const RunSums* sums = rows.sums + r * rows.runs;
-      float* to = out.data + r * out.stride + first_output;
-      const auto run_tile = [&](auto tile_function) {
-        tile_function(*panels.layout, panel, rows.runs, x, sums, to, out.stride, outputs, out.epilogue);
+      const auto run_tile = [&]<int kRows>() {
+        constexpr int kTile = std::min(kRows, Lanes::kInt8Tile);
+        // The first tile that reads a panel brings it into the cache.
+        const auto kernel =
+            r == rows.first_row ? Int8Tile<Dot, kFormat, kTile, true> : Int8Tile<Dot, kFormat, kTile, false>;
+        kernel(*panels.layout, panel, rows.runs, rows.codes + r * rows.runs * 32, rows.sums + r * rows.runs,
+               out.data + r * out.stride + first_output, out.stride, outputs, out.epilogue);
       };
       switch (tile) {
         case 1:
-          run_tile(Int8Tile<Dot, kFormat, 1>);
+          run_tile.template operator()<1>();
           break;
         case 2:
-          run_tile(Int8Tile<Dot, kFormat, std::min(2, Lanes::kInt8Tile)>);
+          run_tile.template operator()<2>();
           break;
         case 4:
-          run_tile(Int8Tile<Dot, kFormat, std::min(4, Lanes::kInt8Tile)>);
+          run_tile.template operator()<4>();
           break;
         case 8:
-          run_tile(Int8Tile<Dot, kFormat, std::min(8, Lanes::kInt8Tile)>);
+          run_tile.template operator()<8>();
           break;
         default:
-          run_tile(Int8Tile<Dot, kFormat, std::min(12, Lanes::kInt8Tile)>);
+          run_tile.template operator()<12>();
           break;
       }
       r += tile;

@@ -9,13 +9,31 @@ namespace {
 // Some tens of microseconds: longer than the serial stretches of a step, shorter than what a core costs.
 constexpr int kSpins = 2000;
 
-bool IsExhausted(uint64_t pieces) {
-  return (pieces & 0xffffffffu) >= (pieces >> 32);
+constexpr uint64_t MakeShare(int64_t next, int64_t end) {
+  return static_cast<uint64_t>(end) << 32 | static_cast<uint64_t>(next);
+}
+constexpr uint32_t Next(uint64_t share) {
+  return static_cast<uint32_t>(share);
+}
+constexpr uint32_t End(uint64_t share) {
+  return static_cast<uint32_t>(share >> 32);
+}
+
+// Takes the first or the last piece of a share; -1 where none is left.
+int64_t TakePiece(std::atomic<uint64_t>& share, bool first) {
+  uint64_t now = share.load(std::memory_order_acquire);
+  while (Next(now) < End(now)) {
+    const uint64_t left = first ? MakeShare(Next(now) + 1, End(now)) : MakeShare(Next(now), End(now) - 1);
+    if (share.compare_exchange_weak(now, left, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      return first ? Next(now) : End(now) - 1;
+    }
+  }
+  return -1;
 }
 
 }  // namespace
 
-WorkerPool::WorkerPool(int threads) {
+WorkerPool::WorkerPool(int threads) : shares_(static_cast<size_t>(threads)) {
   // Spinning takes the core away from the thread that is waited for when there are not enough of them.
   if (threads <= static_cast<int>(std::thread::hardware_concurrency())) spins_ = kSpins;
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { Run(thread); });
@@ -37,14 +55,19 @@ void WorkerPool::ParallelFor(int64_t pieces, WorkRef work) {
   }
   work_ = &work;
   done_.store(0, std::memory_order_relaxed);
-  pieces_.store(static_cast<uint64_t>(pieces) << 32);
-  // Either this load sees the sleeper, or the sleeper's look at pieces_ comes later and sees the work.
+  const int64_t n_shares = threads(), each = pieces / n_shares, one_more = pieces % n_shares;
+  for (int64_t i = 0, next = 0; i < n_shares; ++i) {
+    const int64_t end = next + each + (i < one_more ? 1 : 0);
+    shares_[static_cast<size_t>(i)].pieces.store(MakeShare(next, end));
+    next = end;
+  }
+  // Either this load sees the sleeper, or the sleeper's look at its share comes later and sees the work.
   if (sleepers_.load() > 0) {
     MutexLock lock(mutex_);
     wake_.NotifyAll();
   }
-  Work(0);
-  for (int spin = 0; done_.load(std::memory_order_acquire) != pieces; ++spin) {
+  const int64_t of_workers = pieces - Work(0);
+  for (int spin = 0; done_.load(std::memory_order_acquire) != of_workers; ++spin) {
     if (spin < spins_) {
       hwy::Pause();
     } else {
@@ -53,33 +76,32 @@ void WorkerPool::ParallelFor(int64_t pieces, WorkRef work) {
   }
 }
 
-bool WorkerPool::HasWork() const {
-  return !IsExhausted(pieces_.load());
+bool WorkerPool::HasWork(int thread) const {
+  const uint64_t share = shares_[static_cast<size_t>(thread)].pieces.load();
+  return Next(share) < End(share);
 }
 
-void WorkerPool::Work(int thread) {
-  uint64_t pieces = pieces_.load(std::memory_order_acquire);
-  while (!IsExhausted(pieces)) {
-    if (!pieces_.compare_exchange_weak(pieces, pieces + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
-      continue;
-    }
-    (*work_)(static_cast<int64_t>(pieces & 0xffffffffu), thread);
-    done_.fetch_add(1, std::memory_order_release);
-    pieces = pieces_.load(std::memory_order_acquire);
+int64_t WorkerPool::Work(int thread) {
+  int64_t done = 0;
+  for (int i = 0; i < threads(); ++i) {
+    const int whose = (thread + i) % threads();
+    auto& share = shares_[static_cast<size_t>(whose)].pieces;
+    for (int64_t piece; (piece = TakePiece(share, whose == thread)) >= 0; ++done) (*work_)(piece, thread);
   }
+  return done;
 }
 
 void WorkerPool::Run(int thread) {
   NameThisThread("cpu worker");
   while (!stopping_.load(std::memory_order_relaxed)) {
-    for (int spin = 0; spin < spins_ && !HasWork(); ++spin) hwy::Pause();
-    if (!HasWork()) {
+    for (int spin = 0; spin < spins_ && !HasWork(thread); ++spin) hwy::Pause();
+    if (!HasWork(thread)) {
       MutexLock lock(mutex_);
       sleepers_.fetch_add(1);
-      while (!HasWork() && !stopping_.load(std::memory_order_relaxed)) wake_.Wait(mutex_);
+      while (!HasWork(thread) && !stopping_.load(std::memory_order_relaxed)) wake_.Wait(mutex_);
       sleepers_.fetch_sub(1);
     }
-    Work(thread);
+    done_.fetch_add(Work(thread), std::memory_order_release);
   }
 }
 

@@ -27,20 +27,26 @@ class WorkerPool {
   void ParallelFor(int64_t pieces, absl::FunctionRef<void(int64_t piece, int thread)> work);
 
  private:
-  void Run(int thread);
-  // Does pieces until none is left to take.
-  void Work(int thread);
-  bool HasWork() const;
-
   using WorkRef = absl::FunctionRef<void(int64_t, int)>;
+
+  // The pieces [next, end) that are left to one thread, as end << 32 | next, in a cache line of its own: a thread takes
+  // its own from the front, so that it reads memory in order and no other core hears of it, and from the back of
+  // another one's when it has none left. Whoever moves a border owns the piece, and ParallelFor does not return before
+  // that is done: so a worker that wakes late finds nothing or joins the present call, and nobody waits for it.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> pieces{0};
+  };
+
+  void Run(int thread);
+  // Does pieces until none is left to take; returns how many.
+  int64_t Work(int thread);
+  bool HasWork(int thread) const;
 
   std::vector<std::thread> workers_;
   int spins_ = 0;
   const WorkRef* work_ = nullptr;
-  // (number of pieces << 32 | next piece). Whoever moves it on owns that piece, and ParallelFor does not return before
-  // the piece is done: so a worker that wakes late finds nothing or joins the present call, and nobody waits for it.
-  alignas(64) std::atomic<uint64_t> pieces_{0};
-  alignas(64) std::atomic<int64_t> done_{0};
+  std::vector<Share> shares_;                 // [threads]
+  alignas(64) std::atomic<int64_t> done_{0};  // by the workers
   alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<bool> stopping_{false};
   Mutex mutex_;
