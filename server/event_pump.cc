@@ -36,8 +36,11 @@ void EventPump::Run() {
       if (stopping_) return;
       notes.swap(notes_);
     }
-    for (const auto& note : notes) {
-      if (const auto writer = note.lock()) writer->Pull();
+    {
+      MutexLock lock(pulling_);
+      for (const auto& note : notes) {
+        if (const auto writer = note.lock()) writer->Pull();
+      }
     }
     notes.clear();
   }

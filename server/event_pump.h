@@ -32,9 +32,15 @@ class EventPump {
   // after them. Any thread; short.
   void Note(std::weak_ptr<EventWriter> writer, bool more);
 
+  // Returns when the writers that are being called have all been called. For what gRPC calls when a write is done: that
+  // comes while the next write is being started, and a thread of gRPC that goes back to wait for the next one would be
+  // woken for each. Not from within Pull.
+  void AwaitPulls() { MutexLock lock(pulling_); }
+
  private:
   void Run();
 
+  Mutex pulling_;  // held while writers are called
   Mutex mutex_;
   CondVar noted_;
   std::deque<std::weak_ptr<EventWriter>> notes_ ABSL_GUARDED_BY(mutex_);

@@ -79,14 +79,13 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                       public std::enable_shared_from_this<StreamReactor<Response>> {
  public:
   // Holds `share` of the budget while the request waits.
-  StreamReactor(Engine& engine, std::string id, std::shared_ptr<void> share)
-      : engine_(engine), id_(std::move(id)), share_(std::move(share)) {}
+  StreamReactor(Engine& engine, std::shared_ptr<EventPump> pump, std::string id, std::shared_ptr<void> share)
+      : engine_(engine), pump_(std::move(pump)), id_(std::move(id)), share_(std::move(share)) {}
 
-  void Start(Request request, std::shared_ptr<EventPump> pump) {
+  void Start(Request request) {
     self_ = this->shared_from_this();
     const std::weak_ptr<EventWriter> weak = self_;
-    auto stream =
-        engine_.Submit(std::move(request), [pump = std::move(pump), weak](bool more) { pump->Note(weak, more); });
+    auto stream = engine_.Submit(std::move(request), [pump = pump_, weak](bool more) { pump->Note(weak, more); });
     {
       MutexLock lock(mutex_);
       stream_ = std::move(stream);
@@ -126,6 +125,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
   void OnWriteDone(bool ok) override {
+    pump_->AwaitPulls();
     {
       MutexLock lock(mutex_);
       writing_ = false;
@@ -144,6 +144,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
  private:
   Engine& engine_;
+  const std::shared_ptr<EventPump> pump_;
   const std::string id_;
   std::shared_ptr<StreamReactor> self_;
   Mutex mutex_;
@@ -177,8 +178,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
   auto params = FromWire(*std::move(message));
   if (!params.ok()) return new Refusal(params.status());
   request->params = *std::move(params);
-  auto reactor = std::make_shared<StreamReactor<Response>>(*engine, request->id, *std::move(share));
-  reactor->Start(*std::move(request), pump_);
+  auto reactor = std::make_shared<StreamReactor<Response>>(*engine, pump_, request->id, *std::move(share));
+  reactor->Start(*std::move(request));
   return reactor.get();
 }
 
