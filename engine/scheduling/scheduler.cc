@@ -1,6 +1,7 @@
 #include "engine/scheduling/scheduler.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace longhaul {
 namespace {
@@ -12,6 +13,9 @@ constexpr size_t kMostCandidates = 8;
 constexpr int64_t kGreedyVictim = 4;
 
 constexpr double kLeastStepTarget = 0.020;
+
+// A step in which nobody decodes may take so many times as long: only who comes meanwhile waits for its end.
+constexpr double kPromptsAlone = 10;
 
 bool GoesBefore(const Group* a, const Group* b) {
   return a->priority != b->priority ? a->priority > b->priority : a->order < b->order;
@@ -176,24 +180,48 @@ const Batch& Scheduler::NextBatch(double now) {
   for (Group* group : running_) {
     if (!group->paused && group->Decodes()) Schedule(*group, TokensLeft());
   }
-  // Prompts fill the time that is left; where nobody decodes nobody waits for the step to end.
-  double target = 0;
-  if (batch_.n_tokens() > 0) {
-    target = limits_.step_target > 0 ? limits_.step_target : std::max(kLeastStepTarget, 2 * cost_.Predict(work_));
-  }
-  for (Group* group : running_) {
-    if (group->paused || group->Decodes()) continue;
-    int64_t most = TokensLeft();
-    if (target > 0 && most > 0) {
-      if (cost_.Predict(work_) >= target && !scheduled_.empty() && !scheduled_.back()->Decodes()) break;
-      most = cost_.TokensWithin(target, work_, group->rows.front().n_computed, most);
-    }
-    Schedule(*group, most);
-  }
+  ReadPrompts();
   if (std::all_of(batch_.targets.begin(), batch_.targets.end(), [](TokenId id) { return id < 0; })) {
     batch_.targets.clear();
   }
   return batch_;
+}
+
+// The first of the prompts has what is left, but for what shorter ones need, up to half of it: so nobody waits for the
+// whole of a long prompt, and that comes to its end whoever else comes.
+void Scheduler::ReadPrompts() {
+  std::vector<Group*> prompts;
+  for (Group* group : running_) {
+    if (!group->paused && !group->Decodes()) prompts.push_back(group);
+  }
+  if (prompts.empty()) return;
+  const StepWork decoding = work_;
+  double target = limits_.step_target;
+  if (target == 0) {
+    target = std::max(kLeastStepTarget, 2 * cost_.Predict(decoding.tokens > 0 ? decoding : StepWork().With(1, 0)));
+  }
+  if (decoding.tokens == 0) target *= kPromptsAlone;
+  std::sort(prompts.begin() + 1, prompts.end(), [](const Group* a, const Group* b) {
+    return std::tuple(-a->priority, a->Remaining(), a->order) < std::tuple(-b->priority, b->Remaining(), b->order);
+  });
+  // What the shorter ones of its priority need, up to half of the tokens and of the time, is kept from the first.
+  int64_t kept_tokens = 0;
+  StepWork with_shorter = decoding;
+  for (const Group* group : prompts) {
+    if (group->priority < prompts.front()->priority || group->Remaining() >= prompts.front()->Remaining()) continue;
+    kept_tokens += group->Remaining();
+    with_shorter = with_shorter.With(group->Remaining(), group->rows.front().n_computed);
+  }
+  kept_tokens = std::min(kept_tokens, TokensLeft() / 2);
+  const double before = cost_.Predict(decoding);
+  const double kept_time = std::clamp(cost_.Predict(with_shorter) - before, 0.0, std::max(0.0, (target - before) / 2));
+  for (Group* group : prompts) {
+    const bool first = group == prompts.front();
+    const int64_t most = TokensLeft() - (first ? kept_tokens : 0);
+    if (most == 0 || (!first && cost_.Predict(work_) >= target)) return;
+    const double end = target - (first ? kept_time : 0);
+    Schedule(*group, cost_.TokensWithin(end, work_, group->rows.front().n_computed, most));
+  }
 }
 
 void Scheduler::Schedule(Group& group, int64_t most_tokens) {

@@ -17,7 +17,7 @@ struct SchedulerLimits {
   int64_t max_logit_rows = 512;  // of one step
   int64_t max_rows = 257;        // that run at a time; at most max_tokens and max_logit_rows
   // Seconds that a step in which rows decode should take at most, prompts included; 0: the larger of 20 ms and twice
-  // what the decoding alone takes.
+  // what the decoding alone takes. One in which none does may take ten times as long.
   double step_target = 0;
   double reserve_after = 5;  // seconds after which what becomes free is kept for the first of the queue
   bool prefix_cache = true;
@@ -51,8 +51,9 @@ class Scheduler {
   void Remove(Group& group);
 
   // Admits what fits and makes the batch of the next step: first the rows that decode, then, with what is left of the
-  // limits and of the time, prompts: larger priority first, then in the order of their admission. Empty when nothing
-  // can run. Valid until the next call of any method but the accessors.
+  // limits and of the time, prompts, larger priority first: at least half of it for the first that came, the rest for
+  // those that have the fewest tokens left. Empty when nothing can run. Valid until the next call of any method but the
+  // accessors.
   const Batch& NextBatch(double now);
 
   // The last batch, and its groups in its order.
@@ -80,6 +81,7 @@ class Scheduler {
   void Preempt(Group& group);
   void StopRunning(Group& group);
 
+  void ReadPrompts();
   // At most so many tokens of the group; its last ones all together or not at all.
   void Schedule(Group& group, int64_t most_tokens);
   void AppendRow(const Group& group, Sequence& row, int64_t n_new);

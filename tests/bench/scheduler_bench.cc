@@ -172,7 +172,7 @@ double CacheTime(PrefixCache& cache, BlockPool& pool, std::mt19937_64& random) {
 // Seconds of a step that reads kChunk tokens from position 0.
 double StepTime(ModelRunner& runner, const RotaryPlan& plan) {
   BlockPool pool(runner.n_blocks());
-  Scheduler scheduler({}, pool);
+  Scheduler scheduler({.step_target = 1e6}, pool);
   Group group;
   group.rows.emplace_back(std::vector<TokenId>(kChunk + 1, 1000), plan, pool);
   group.max_new_tokens = 1;

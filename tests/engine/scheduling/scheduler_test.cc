@@ -109,11 +109,47 @@ TEST_F(SchedulerTest, DecodesFirstAndFillsTheRestWithPrompts) {
   EXPECT_THAT(NextStep(), ElementsAre(1, 37));
 }
 
+TEST_F(SchedulerTest, ShortPromptsDoNotWaitForALongOne) {
+  Prompt(500);
+  EXPECT_THAT(NextStep(), ElementsAre(64));
+  Finish();
+  Prompt(90);
+  Prompt(6);
+  Prompt(8);
+  EXPECT_THAT(NextStep(), ElementsAre(32, 6, 8, 18));  // half for the first, then who needs least
+  Finish();
+  EXPECT_THAT(NextStep(), ElementsAre(1, 1, 31, 31));
+}
+
+TEST_F(SchedulerTest, OfEqualPromptsTheFirstIsReadFirst) {
+  for (int i = 0; i < 3; ++i) Prompt(100);
+  EXPECT_THAT(NextStep(), ElementsAre(64));
+  Finish();
+  EXPECT_THAT(NextStep(), ElementsAre(36, 28));
+}
+
+TEST_F(SchedulerTest, AShortPromptOfLowerPriorityWaits) {
+  PromptOf("a", 100);
+  PromptOf("a", 10, -1);
+  EXPECT_THAT(NextStep(), ElementsAre(64));
+}
+
+TEST_F(SchedulerTest, ALongPromptIsReadHoweverManyShortOnesCome) {
+  Group& first = Prompt(500);
+  for (int step = 0; step < 10; ++step) {
+    Group& shorter = Prompt(60);
+    NextStep();
+    Finish();
+    scheduler_.Remove(shorter);
+  }
+  EXPECT_EQ(first.rows[0].n_computed, 10 * 32);
+}
+
 TEST_F(SchedulerTest, AdmitsWhatHasRoomForItsPromptAndGrowsIt) {
   Group& first = Prompt(16 * 40, 16 * 20);
   PromptOf("b", 16 * 30);  // no room
   PromptOf("c", 16);       // may pass it
-  EXPECT_THAT(NextStep(), ElementsAre(64));
+  EXPECT_THAT(NextStep(), ElementsAre(48, 16));
   EXPECT_EQ(scheduler_.running(), 2);
   EXPECT_EQ(scheduler_.waiting(), 1);
   EXPECT_EQ(pool_.used(), 41);
@@ -453,7 +489,7 @@ TEST_F(SchedulerTest, RandomTrafficLosesNoBlockKeepsTheLimitsAndServesEveryone) 
   EXPECT_GT(scheduler.stats().preemptions, 100);
   EXPECT_GT(scheduler.stats().cached_prompt_tokens, 100000);
   EXPECT_GT(scheduler.cache().evictions(), 1000);
-  EXPECT_LT(longest, 200) << "somebody starves";
+  EXPECT_LT(longest, now / 4) << "somebody starves";
 }
 
 }  // namespace
