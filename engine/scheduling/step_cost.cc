@@ -7,9 +7,11 @@
 namespace longhaul {
 namespace {
 
-// A step counts half as much after 70 further ones.
-constexpr double kForgetting = 0.99;
-constexpr double kWeightOfGuess = 0.01;
+// A step counts half as much after 350 further ones, for the speed after 7.
+constexpr double kForgetting = 0.998;
+constexpr double kSpeedForgetting = 0.9;
+constexpr double kMostOutlier = 4;
+constexpr double kWeightOfGuess = 0.1;
 
 }  // namespace
 
@@ -19,11 +21,16 @@ StepCost::StepCost() {
 
 StepCost::Vector StepCost::GuessedTerms(const StepWork& work) {
   // Of a small model on a slow machine.
-  return {2e-3, 1e-3 * static_cast<double>(work.tokens), 1e-4 * static_cast<double>(work.rows), 1e-7 * work.keys};
+  return {2e-3, 1e-3 * static_cast<double>(work.tokens), 1e-4 * static_cast<double>(work.rows), 1e-7 * work.keys,
+          5e-7 * work.context};
 }
 
 void StepCost::Observe(const StepWork& work, double seconds) {
   if (!(seconds > 0) || !std::isfinite(seconds)) return;
+  if (const double expected = Terms(work); expected > 0) {
+    const double ratio = std::clamp(seconds / expected, 1 / kMostOutlier, kMostOutlier);
+    speed_ = kSpeedForgetting * speed_ + (1 - kSpeedForgetting) * ratio;
+  }
   Vector terms = GuessedTerms(work);
   for (double& term : terms) term /= seconds;  // relative errors: the outcome is 1
   for (size_t i = 0; i < kTerms; ++i) {
@@ -56,6 +63,10 @@ void StepCost::Solve() {
 }
 
 double StepCost::Predict(const StepWork& work) const {
+  return speed_ * Terms(work);
+}
+
+double StepCost::Terms(const StepWork& work) const {
   const Vector terms = GuessedTerms(work);
   double seconds = 0;
   for (size_t i = 0; i < kTerms; ++i) seconds += multiples_[i] * terms[i];

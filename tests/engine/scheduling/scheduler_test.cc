@@ -321,13 +321,14 @@ TEST_F(SchedulerTest, LargerPriorityGoesFirstAndWaitingRaisesIt) {
 TEST_F(SchedulerTest, APromptFillsTheTimeThatDecodingLeaves) {
   BlockPool pool(4096);
   Scheduler scheduler({.max_tokens = 512, .max_logit_rows = 32, .max_rows = 32, .step_target = 0.05}, pool);
-  // A machine that takes 5 ms a step, 1 ms a token and 1 ms for 10,000 keys.
+  // A machine that takes 5 ms a step, 1 ms a token, 1 ms for 10,000 keys and 1 ms to fetch 2,000 of them.
   const auto seconds = [](const Batch& batch) {
-    double keys = 0;
+    double keys = 0, context = 0;
     for (const BatchRow& row : batch.rows) {
+      context += static_cast<double>(row.length + row.n_new);
       for (int64_t i = 0; i < row.n_new; ++i) keys += static_cast<double>(row.length + i);
     }
-    return 5e-3 + 1e-3 * static_cast<double>(batch.n_tokens()) + 1e-7 * keys;
+    return 5e-3 + 1e-3 * static_cast<double>(batch.n_tokens()) + 1e-7 * keys + 5e-7 * context;
   };
   Group decoding, reading;
   decoding.rows.emplace_back(Text(10), plan_, pool);
