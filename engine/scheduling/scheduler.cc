@@ -15,7 +15,7 @@ constexpr int64_t kGreedyVictim = 4;
 constexpr double kLeastStepTarget = 0.020;
 
 // A step in which nobody decodes may take so many times as long: only who comes meanwhile waits for its end.
-constexpr double kPromptsAlone = 10;
+constexpr double kPromptsAlone = 5;
 
 bool GoesBefore(const Group* a, const Group* b) {
   return a->priority != b->priority ? a->priority > b->priority : a->order < b->order;

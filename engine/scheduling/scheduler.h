@@ -17,7 +17,7 @@ struct SchedulerLimits {
   int64_t max_logit_rows = 512;  // of one step
   int64_t max_rows = 257;        // that run at a time; at most max_tokens and max_logit_rows
   // Seconds that a step in which rows decode should take at most, prompts included; 0: the larger of 20 ms and twice
-  // what the decoding alone takes. One in which none does may take ten times as long.
+  // what the decoding alone takes. One in which none does may take five times as long.
   double step_target = 0;
   double reserve_after = 5;  // seconds after which what becomes free is kept for the first of the queue
   bool prefix_cache = true;
