@@ -114,7 +114,8 @@ class EngineImpl : public Engine {
   std::unordered_map<RequestState*, StatePtr> active_;
   std::unordered_map<Group*, RequestState*> owners_;  // of the scheduler's groups
   StepRates rates_;
-  std::vector<std::shared_ptr<EventStream>> ready_;  // whose readers are to be told
+  std::vector<RequestState*> stepped_;  // of each group of the step that runs
+  std::vector<EventStream*> ready_;     // whose readers are to be told; their requests are still active
 
   std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
   mutable Mutex mutex_;
@@ -427,6 +428,7 @@ void EngineImpl::Queue(Group& group, RequestState& state) {
 }
 
 void EngineImpl::End(RequestState& state) {
+  TellReaders();  // its own may be among them
   for (Group& group : state.groups()) {
     if (owners_.erase(&group) > 0) scheduler_.Remove(group);
   }
@@ -457,8 +459,10 @@ std::optional<Clock::time_point> EngineImpl::StallsAt(const RequestState& state)
 
 void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
   const Clock::time_point scheduled = Clock::now();
+  stepped_.clear();
   for (Group* group : scheduler_.scheduled()) {
     RequestState& state = *owners_.at(group);
+    stepped_.push_back(&state);
     if (!state.was_scheduled()) waiting_.fetch_sub(1);
     state.BeforeStep(*group, scheduled);
   }
@@ -488,13 +492,11 @@ void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
   if (!result.ok()) {
     LogError("a step failed: ", result.status().message());
     std::vector<RequestState*> failed;
-    for (Group* group : scheduler_.scheduled()) {
-      RequestState& state = *owners_.at(group);
-      if (state.finished()) continue;
-      state.Finish(FinishReason::kError, absl::InternalError(result.status().message()), end);
-      failed.push_back(&state);
+    for (RequestState* state : stepped_) {
+      if (state->finished()) continue;
+      state->Finish(FinishReason::kError, absl::InternalError(result.status().message()), end);
+      failed.push_back(state);
     }
-    TellReaders();
     for (RequestState* state : failed) End(*state);
     return;
   }
@@ -505,8 +507,13 @@ void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
 }
 
 void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock::time_point now) {
-  scheduler_.StepDone(step_seconds);
   const Batch& batch = scheduler_.batch();
+  for (size_t g = 0; g < batch.groups.size(); ++g) stepped_[g]->PrefetchSelf(*scheduler_.scheduled()[g]);
+  for (size_t g = 0; g < batch.groups.size(); ++g) {
+    const SamplerResult* sampled = batch.groups[g].sampler != nullptr ? &result.groups[g] : nullptr;
+    stepped_[g]->PrefetchReached(*scheduler_.scheduled()[g], sampled);
+  }
+  scheduler_.StepDone(step_seconds);
   size_t next_score = 0;
   std::vector<Group*> ended;
   std::vector<std::pair<Group*, RequestState*>> further;
@@ -523,7 +530,7 @@ void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock
     const std::span<TokenScore> scores(result.scores.data() + next_score, n_scores);
     next_score += n_scores;
     const SamplerResult* sampled = entry.sampler != nullptr ? &result.groups[g] : nullptr;
-    RequestState& state = *owners_.at(&group);
+    RequestState& state = *stepped_[g];
     if (state.finished()) continue;
     if (state.AfterStep(group, sampled, result.choices[g], scores, now)) ended.push_back(&group);
     for (Group* made : state.MakeFurtherGroups()) further.emplace_back(made, &state);

@@ -1,5 +1,6 @@
 #include "engine/event_stream.h"
 
+#include <cstddef>
 #include <utility>
 
 namespace longhaul {
@@ -9,40 +10,46 @@ EventStream::EventStream(size_t capacity, OnReady on_ready)
 
 std::optional<Event> EventStream::TryNext() {
   MutexLock lock(mutex_);
-  if (events_.empty()) return std::nullopt;
-  std::optional<Event> event = std::move(events_.front());
-  events_.pop_front();
+  const size_t size = size_.load(std::memory_order_relaxed);
+  if (size == 0) return std::nullopt;
+  std::optional<Event> event = std::move(events_[n_taken_]);
+  if (++n_taken_ * 2 >= events_.size()) {
+    events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(n_taken_));
+    n_taken_ = 0;
+  }
+  size_.store(size - 1, std::memory_order_release);
   full_since_ = Clock::now();
   // Under the lock, so that nobody is called after SetOnRoom took the function away.
-  if (events_.size() + kEventsPerStep == capacity_ && on_room_) on_room_();
+  if (size - 1 + kEventsPerStep == capacity_ && on_room_) on_room_();
   return event;
 }
 
 std::optional<Event> EventStream::Next() {
   {
     MutexLock lock(mutex_);
-    while (events_.empty() && !finished_) pushed_.Wait(mutex_);
+    ++n_waiting_;
+    while (size_.load(std::memory_order_relaxed) == 0 && !finished_) pushed_.Wait(mutex_);
+    --n_waiting_;
   }
   return TryNext();
 }
 
 std::optional<Clock::time_point> EventStream::FullSince() const {
+  if (HasRoom()) return std::nullopt;
   MutexLock lock(mutex_);
-  if (events_.size() + kEventsPerStep <= capacity_) return std::nullopt;
+  if (HasRoom()) return std::nullopt;
   return full_since_;
 }
 
-bool EventStream::PushQuietly(Event event) {
-  bool was_empty = false;
-  {
-    MutexLock lock(mutex_);
-    was_empty = events_.empty();
-    finished_ = finished_ || std::holds_alternative<Finished>(event);
-    if (events_.size() + kEventsPerStep == capacity_) full_since_ = Clock::now();
-    events_.push_back(std::move(event));
-  }
-  pushed_.NotifyOne();
-  return was_empty;
+bool EventStream::PushQuietly(Event&& event) {
+  MutexLock lock(mutex_);
+  const size_t size = size_.load(std::memory_order_relaxed);
+  if (std::holds_alternative<Finished>(event)) finished_ = true;
+  if (size + kEventsPerStep == capacity_) full_since_ = Clock::now();
+  events_.push_back(std::move(event));
+  size_.store(size + 1, std::memory_order_release);
+  if (n_waiting_ > 0) pushed_.NotifyOne();
+  return size == 0;
 }
 
 void EventStream::SetOnRoom(std::function<void()> on_room) {

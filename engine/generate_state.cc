@@ -5,13 +5,19 @@
 #include <iterator>
 #include <utility>
 
+#include "engine/base/prefetch.h"
+
 namespace longhaul {
 
 GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
                              Started started, PromptRows rows, const Tokenizer& tokenizer, BlockPool& pool)
     : RequestState(std::move(request), std::move(stream), submitted, started, std::move(rows), pool),
       tokenizer_(tokenizer),
-      max_tokens_(started.max_tokens) {
+      stop_ids_(params().stopping.stop_token_ids),
+      max_tokens_(started.max_tokens),
+      min_tokens_(params().stopping.min_tokens),
+      n_samples_(params().samples),
+      tells_tokens_(params().output.token_ids || params().output.logprobs.has_value()) {
   sampler_.params = params().sampling;
   sampler_.params.seed = started.seed;
   sampler_.top_logprobs = params().output.logprobs.value_or(-1);
@@ -43,12 +49,12 @@ void GenerateState::AddAnswer(Group& group) {
 
 std::vector<Group*> GenerateState::MakeFurtherGroups() {
   std::vector<Group*> further;
-  if (std::ssize(groups_) >= n_samples() || !groups_.front().prompt_read || finished()) return further;
+  if (std::ssize(answers_) >= n_samples_ || !groups_.front().prompt_read || finished()) return further;
   // Each copies the prompt: no more than a few wait for their first step.
   constexpr int64_t kMostWaiting = 8;
   int64_t waiting = std::count_if(groups_.begin(), groups_.end(),
                                   [](const Group& group) { return !group.cached_tokens.has_value(); });
-  for (; waiting < kMostWaiting && std::ssize(groups_) < n_samples(); ++waiting) {
+  for (; waiting < kMostWaiting && std::ssize(answers_) < n_samples_; ++waiting) {
     further.push_back(&AddGroup());
     AddAnswer(*further.back());
   }
@@ -68,6 +74,13 @@ void GenerateState::PrepareSampler(Group& group) {
   }
 }
 
+void GenerateState::PrefetchSampled(const Group& group, const SamplerResult& sampled) const {
+  Prefetch(&answers_, &n_ended_);
+  const Answer& answer = answers_[group.sample];
+  Prefetch(&answer, &answer.sampler);
+  if (sampled.id >= 0) tokenizer_.PrefetchToken(sampled.id);
+}
+
 bool GenerateState::OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
                               Clock::time_point now) {
   Answer& answer = answers_[group.sample];
@@ -75,8 +88,7 @@ bool GenerateState::OnSampled(Group& group, const SamplerResult& sampled, const 
     Finish(FinishReason::kError, NothingToDraw(), now);
     return true;
   }
-  const auto& stop_ids = params().stopping.stop_token_ids;
-  if (std::find(stop_ids.begin(), stop_ids.end(), sampled.id) != stop_ids.end()) {
+  if (std::find(stop_ids_.begin(), stop_ids_.end(), sampled.id) != stop_ids_.end()) {
     End(answer, FinishReason::kStop, now);
     return true;
   }
@@ -90,7 +102,7 @@ bool GenerateState::OnSampled(Group& group, const SamplerResult& sampled, const 
   answer.last_token = now;
   for (Sequence& row : group.rows) row.tokens.push_back(sampled.id);
   if (counts_tokens_) ++answer.sampler.answer_counts[sampled.id];
-  if (params().output.token_ids || answer.sampler.top_logprobs >= 0) {
+  if (tells_tokens_) {
     ChunkToken token;
     token.id = sampled.id;
     if (answer.sampler.top_logprobs >= 0) token.logprob = sampled.logprob;
@@ -134,7 +146,7 @@ void GenerateState::End(Answer& answer, FinishReason reason, Clock::time_point n
 
 void GenerateState::AppendText(Answer& answer, const std::string& text) {
   // Before min_tokens nothing ends the answer, so the stop strings do not see its text.
-  answer.pending.text += answer.n_tokens < params().stopping.min_tokens ? text : answer.stop_matcher.Append(text);
+  answer.pending.text += answer.n_tokens < min_tokens_ ? text : answer.stop_matcher.Append(text);
 }
 
 void GenerateState::AppendRest(Answer& answer) {
@@ -148,8 +160,8 @@ void GenerateState::EmitPending(Answer& answer) {
   if (pending.text.empty() && pending.tokens.empty() && pending.entropies.empty() && !pending.ended.has_value()) return;
   // Text that was held back comes after its tokens.
   if (!pending.text.empty() && !pending.citation.has_value()) pending.citation = answer.cited;
-  const size_t sample = pending.sample;
-  Emit(std::exchange(pending, Chunk{.sample = sample}));
+  Emit(std::move(pending));
+  pending = Chunk{.sample = pending.sample};
 }
 
 void GenerateState::OnFinish(Finished& finished) {

@@ -29,22 +29,24 @@ class GenerateState : public RequestState {
     Answer(const Tokenizer& tokenizer, const std::vector<std::string>& stops)
         : detokenizer(tokenizer), stop_matcher(stops) {}
 
-    SamplerInput sampler;
-    NbceInput nbce;
+    // What each token touches comes first and lies together.
+    int64_t n_tokens = 0;
+    Clock::time_point last_token{};
+    bool ended = false;
     Detokenizer detokenizer;
     StopMatcher stop_matcher;
     Chunk pending;
     std::optional<Citation> cited;  // of its last token
-    int64_t n_tokens = 0;
-    Clock::time_point last_token{};
-    bool ended = false;
+    SamplerInput sampler;
+    NbceInput nbce;
   };
 
   void PrepareSampler(Group& group) override;
+  void PrefetchSampled(const Group& group, const SamplerResult& sampled) const override;
   bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice, Clock::time_point now) override;
   void OnScores(std::span<TokenScore>, Clock::time_point) override {}
   void OnFinish(Finished& finished) override;
-  int64_t n_samples() const override { return params().samples; }
+  int64_t n_samples() const override { return n_samples_; }
 
   const GenerateParams& params() const { return std::get<GenerateParams>(request_.params); }
   // What becomes of the tokens of `group`.
@@ -59,14 +61,17 @@ class GenerateState : public RequestState {
   void AppendRest(Answer& answer);
   void EmitPending(Answer& answer);
 
-  const Tokenizer& tokenizer_;
-  const int64_t max_tokens_;
-  SamplerInput sampler_;  // as each answer begins
-  bool counts_tokens_;    // a penalty is on
+  // What each token touches comes first and lies together.
   std::deque<Answer> answers_;
+  const Tokenizer& tokenizer_;
+  const std::span<const TokenId> stop_ids_;
+  const int64_t max_tokens_, min_tokens_, n_samples_;
+  const bool tells_tokens_;  // chunks carry more than text
+  bool counts_tokens_;       // a penalty is on
   int64_t n_ended_ = 0;
   FinishReason first_reason_ = FinishReason::kError;  // of answer 0
   std::vector<DocumentUse> documents_;                // their mean entropies are sums until the end
+  SamplerInput sampler_;                              // as each answer begins
 };
 
 }  // namespace longhaul

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/prefetch.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
@@ -45,15 +46,15 @@ absl::Status DeadlineError(const Request& request) {
 
 RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
                            Started started, PromptRows rows, BlockPool& pool)
-    : request_(std::move(request)),
+    : n_rows_(rows.rows.size()),
+      stream_(std::move(stream)),
+      submitted_(submitted),
+      last_progress_(submitted),
+      pool_(pool),
+      started_(std::move(started)),
       plans_(std::move(rows.plans)),
       document_ids_(std::move(rows.document_ids)),
-      pool_(pool),
-      n_rows_(rows.rows.size()),
-      stream_(std::move(stream)),
-      started_(std::move(started)),
-      submitted_(submitted),
-      last_progress_(submitted) {
+      request_(std::move(request)) {
   Group& group = AddGroup();
   for (PromptRows::Row& row : rows.rows) group.rows.emplace_back(std::move(row.tokens), plans_[row.plan], pool_);
 }
@@ -72,14 +73,14 @@ Group& RequestState::AddGroup() {
 
 void RequestState::EmitStarted(int64_t cached_tokens) {
   started_.cached_tokens = cached_tokens;
-  Emit(started_);
+  Emit(Started(started_));
 }
 
-void RequestState::Emit(Event event) {
+void RequestState::Emit(Event&& event) {
   if (ready_ == nullptr) {
     stream_->Push(std::move(event));
   } else if (stream_->PushQuietly(std::move(event))) {
-    ready_->push_back(stream_);
+    ready_->push_back(stream_.get());
   }
 }
 
@@ -99,6 +100,20 @@ void RequestState::BeforeStep(Group& group, Clock::time_point now) {
   PrepareSampler(group);
 }
 
+void RequestState::PrefetchSelf(const Group& group) const {
+  Prefetch(this, &submitted_);
+  Prefetch(&group, &group.priority);
+}
+
+void RequestState::PrefetchReached(const Group& group, const SamplerResult* sampled) const {
+  for (const Sequence& row : group.rows) {
+    Prefetch(&row, &row.blocks);
+    Prefetch(row.tokens.data() + row.tokens.size());
+  }
+  stream_->PrefetchPush();
+  if (sampled != nullptr) PrefetchSampled(group, *sampled);
+}
+
 bool RequestState::AfterStep(Group& group, const SamplerResult* sampled, const NbceChoice& choice,
                              std::span<TokenScore> scores, Clock::time_point now) {
   const int64_t remaining = group.Remaining();
@@ -116,9 +131,10 @@ bool RequestState::AfterStep(Group& group, const SamplerResult* sampled, const N
     ended = true;
     Finish(FinishReason::kLength, absl::OkStatus(), now);
   }
+  if (is_prompt_read_ || finished_) return ended;
   const bool wants_progress =
       std::holds_alternative<ScoreParams>(request_.params) || std::get<GenerateParams>(request_.params).output.progress;
-  if (!finished_ && !is_prompt_read_ && wants_progress && now - last_progress_ >= progress_interval_) {
+  if (wants_progress && now - last_progress_ >= progress_interval_) {
     last_progress_ = now;
     Emit(Progress{started_.prompt_tokens - remaining, started_.prompt_tokens});
   }

@@ -63,8 +63,9 @@ class RequestState {
   // Counts in `telemetry` what becomes of it; not owned. Before EmitStarted.
   void set_telemetry(Telemetry& telemetry);
 
-  // Adds its stream to `ready`, not owned, where a reader is to be told, instead of telling it. Before EmitStarted.
-  void set_ready_streams(std::vector<std::shared_ptr<EventStream>>& ready) { ready_ = &ready; }
+  // Adds its stream to `ready`, not owned, where a reader is to be told, instead of telling it. Before EmitStarted. The
+  // streams there live as long as their requests.
+  void set_ready_streams(std::vector<EventStream*>& ready) { ready_ = &ready; }
 
   // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
   void EmitStarted(int64_t cached_tokens);
@@ -77,6 +78,12 @@ class RequestState {
   // has finished.
   bool AfterStep(Group& group, const SamplerResult* sampled, const NbceChoice& choice, std::span<TokenScore> scores,
                  Clock::time_point now);
+
+  // Ask for the memory that AfterStep of the group will touch, with the same `sampled`: a step has driven it out of the
+  // caches. For all groups of a step before AfterStep of the first, so that they wait for it side by side: first
+  // PrefetchSelf for all, then PrefetchReached, for what is found by what that has brought.
+  void PrefetchSelf(const Group& group) const;
+  void PrefetchReached(const Group& group, const SamplerResult* sampled) const;
 
   // Ends all groups and emits Finished. `status` may be OK.
   void Finish(FinishReason reason, absl::Status status, Clock::time_point now);
@@ -92,6 +99,8 @@ class RequestState {
 
  protected:
   virtual void PrepareSampler(Group&) {}
+  // What PrefetchReached asks for on behalf of OnSampled.
+  virtual void PrefetchSampled(const Group&, const SamplerResult&) const {}
   // Each returns whether the group has ended.
   virtual bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
                          Clock::time_point now) = 0;
@@ -101,7 +110,7 @@ class RequestState {
   // Answers that the request makes.
   virtual int64_t n_samples() const { return 1; }
 
-  void Emit(Event event);
+  void Emit(Event&& event);
   // A token joins an answer, `gap` after the one before it. The first token of an answer has none.
   void CountToken(std::optional<Clock::duration> gap, Clock::time_point now);
   // Counts a step of NBCE; `previous`: the row that was chosen before.
@@ -113,24 +122,27 @@ class RequestState {
   // INTERNAL, of a step that could not draw.
   static absl::Status NothingToDraw();
 
-  Request request_;
-  const std::vector<RotaryPlan> plans_;
-  const std::vector<std::string> document_ids_;
-  std::deque<Group> groups_;
+  const size_t n_rows_;            // of each group
   int64_t completion_tokens_ = 0;  // of all answers
 
  private:
-  BlockPool& pool_;
-  const size_t n_rows_;  // of each group
-  std::shared_ptr<EventStream> stream_;
-  std::shared_ptr<RequestRecord> record_;  // null once it has finished
-  Started started_;
-  std::chrono::milliseconds progress_interval_{500};
+  // What each token touches comes first and lies together.
+  bool was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
+  std::vector<EventStream*>* ready_ = nullptr;
   Telemetry* telemetry_ = nullptr;
   RequestTelemetry* of_mode_ = nullptr;  // of telemetry_
+  std::shared_ptr<EventStream> stream_;
+  std::shared_ptr<RequestRecord> record_;  // null once it has finished
   Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_progress_;
-  std::vector<std::shared_ptr<EventStream>>* ready_ = nullptr;
-  bool was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
+  std::chrono::milliseconds progress_interval_{500};
+  BlockPool& pool_;
+  Started started_;
+
+ protected:
+  const std::vector<RotaryPlan> plans_;
+  const std::vector<std::string> document_ids_;
+  std::deque<Group> groups_;
+  Request request_;
 };
 
 }  // namespace longhaul

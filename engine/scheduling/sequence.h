@@ -41,15 +41,16 @@ struct Sequence {
     n_computed = n_published = 0;
   }
 
+  // What each token touches comes first and lies together.
   std::vector<TokenId> tokens;  // prompt and answer so far
   int64_t prompt_tokens;        // of these
   const RotaryPlan* plan;       // fixed while the row lives; not owned
   int64_t n_computed = 0;       // tokens whose keys and values are in the cache
-  BlockTable blocks;
-  BlockTable ring;          // of near keys, where the plan has a far regime
-  bool ring_ready = false;  // see BatchRow
   // Of its leading blocks so many came out of the prefix cache or were offered to it; `prefix` is their hash.
   int64_t n_published = 0;
+  bool ring_ready = false;  // see BatchRow
+  BlockTable blocks;
+  BlockTable ring;  // of near keys, where the plan has a far regime
   PrefixHash prefix;
 };
 

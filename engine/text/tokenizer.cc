@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/prefetch.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -195,6 +196,11 @@ absl::StatusOr<std::vector<TokenId>> Tokenizer::EncodeSegments(std::span<const S
 
 std::string_view Tokenizer::TokenBytes(TokenId id) const {
   return impl_->bytes[static_cast<size_t>(id)];
+}
+
+void Tokenizer::PrefetchToken(TokenId id) const {
+  Prefetch(&impl_->bytes[static_cast<size_t>(id)]);
+  Prefetch(&impl_->roles[static_cast<size_t>(id)]);
 }
 
 bool Tokenizer::IsSpecial(TokenId id) const {

@@ -43,6 +43,8 @@ class Tokenizer {
 
   // The bytes that a token stands for; for special tokens their name. REQUIRES: 0 <= id < vocabulary_size().
   std::string_view TokenBytes(TokenId id) const;
+  // Asks for the memory that TokenBytes, IsSpecial and IsEnd read of a token. REQUIRES: as TokenBytes.
+  void PrefetchToken(TokenId id) const;
   // Control, unknown and unused tokens, and the marks of the known chat templates: no text of a user becomes one.
   bool IsSpecial(TokenId id) const;
 
