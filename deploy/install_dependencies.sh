@@ -12,7 +12,7 @@ packages=(
   python3 python3-pip python3-venv
 )
 if [ "${1:-}" = --tests ]; then
-  packages+=(libgtest-dev libgmock-dev prometheus)  # promtool
+  packages+=(libbenchmark-dev libgtest-dev libgmock-dev prometheus)  # promtool
 fi
 
 missing=()

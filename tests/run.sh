@@ -10,7 +10,7 @@ python_venv
 
 say "Building (build/release)"
 cd "$repo"
-cmake --preset release -DLONGHAUL_BUILD_TESTS=ON || fail "CMake could not configure: the lines above name what is missing"
+cmake --preset release -DLONGHAUL_BUILD_TESTS=ON -DLONGHAUL_BUILD_BENCHMARKS=ON || fail "CMake could not configure: the lines above name what is missing"
 cmake --build --preset release --parallel 2 || fail "the build failed: the first error above says where"
 
 say "Checking the wire and the arrows of the house"

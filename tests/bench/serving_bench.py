@@ -89,8 +89,8 @@ class ChunkSizes:
             steps = next(int(line.split()[-1]) for line in metrics.splitlines()
                          if line.startswith("longhaul_step_rows_count") and 'kind="prefill"' in line)
             for request in json.loads(listed.stdout or "{}").get("requests", []):
-                if int(request["prompt_tokens"]) == self.prompt_tokens:
-                    self.seen.append((request["id"], int(request["tokens_read"]), steps))
+                if int(request.get("prompt_tokens", 0)) == self.prompt_tokens:
+                    self.seen.append((request["id"], int(request.get("tokens_read", 0)), steps))
 
     def at(self, depth):
         """The mean over the 1,000 tokens around a depth; none where nothing was seen there."""
@@ -137,10 +137,10 @@ def main():
                             "--positions", "rerope")
             running = ("--concurrency", 8, "--prompts", 16, "--output-tokens", 128, "--drain", "10m")
             alone = bench.load(*long_prompts, "--requests", 1)["latency"]["time_to_first_token"]["max"]
+            quiet = bench.load(*running, "--duration", f"{max(10, round(alone))}s")["latency"]["inter_token_latency"]
             # One long prompt after the other as long as the streams are measured: percentiles over a time in which none
-            # is read would hide what one costs.
-            seconds = f"{max(10, round(2 * alone))}s"
-            quiet = bench.load(*running, "--duration", seconds)["latency"]["inter_token_latency"]
+            # is read would hide what one costs; and long enough to see the end of one.
+            seconds = f"{max(10, round(3 * alone))}s"
             with ChunkSizes(bench, f"http://{metrics}/metrics", args.long_prompt) as chunks:
                 both = bench.start(*long_prompts, "--duration", seconds)
                 busy = bench.load(*running, "--duration", seconds)["latency"]["inter_token_latency"]
