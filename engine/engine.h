@@ -34,7 +34,7 @@ struct EngineOptions {
   int64_t max_batch_tokens = 512;                 // of one step
   int64_t max_rows = 0;                           // that run at a time; 0: 257, or max_batch_tokens where that is less
   // What a step in which answers are made should take at most, the prompts that it reads included; 0: the larger of 20
-  // ms and twice what the answers alone take.
+  // ms and twice what the answers alone take. One in which none is made may take five times as long.
   std::chrono::milliseconds step_target{0};
   std::chrono::milliseconds reserve_after{5000};  // then what becomes free is kept for the first of the queue
   bool prefix_cache = true;                       // beginnings of texts that were read before are not computed again

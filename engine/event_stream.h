@@ -60,7 +60,7 @@ class EventStream {
   // Asks for the memory that PushQuietly and TellReader will touch. On the thread that pushes.
   void PrefetchPush() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
     Prefetch(this, &on_room_);
-    Prefetch(events_.data());  // who pushes is who moves the queue
+    Prefetch(events_.data());  // only pushing moves the queue elsewhere
   }
 
   // Called, under the stream's lock, when the reader makes room in a queue that had none, so that the engine looks

@@ -81,7 +81,7 @@ class RequestState {
 
   // Ask for the memory that AfterStep of the group will touch, with the same `sampled`: a step has driven it out of the
   // caches. For all groups of a step before AfterStep of the first, so that they wait for it side by side: first
-  // PrefetchSelf for all, then PrefetchReached, for what is found by what that has brought.
+  // PrefetchSelf for all, then PrefetchReached, which reads some of that to find the rest.
   void PrefetchSelf(const Group& group) const;
   void PrefetchReached(const Group& group, const SamplerResult* sampled) const;
 

@@ -110,7 +110,8 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       "that is less")
       ->check(CLI::Range(0, 512));
   Add(app, "--step-target", step_seconds,
-      "what a step in which answers are made should take at most, as in 30ms; 0s: 20ms or twice what the answers take")
+      "what a step in which answers are made should take at most, as in 30ms; 0s: 20ms or twice what the answers take; "
+      "one in which none is made may take five times as long")
       ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
       ->check(Within(0, 60, "0s to 60s"));
   Add(app, "--reserve-after", reserve_seconds,

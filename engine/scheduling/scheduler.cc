@@ -16,6 +16,8 @@ constexpr double kLeastStepTarget = 0.020;
 
 // A step in which nobody decodes may take so many times as long: only who comes meanwhile waits for its end.
 constexpr double kPromptsAlone = 5;
+// And it has at least so many tokens, which fetch the keys before them together.
+constexpr int64_t kLeastTokensAlone = 16;
 
 bool GoesBefore(const Group* a, const Group* b) {
   return a->priority != b->priority ? a->priority > b->priority : a->order < b->order;
@@ -187,8 +189,9 @@ const Batch& Scheduler::NextBatch(double now) {
   return batch_;
 }
 
-// The first of the prompts has what is left, but for what shorter ones need, up to half of it: so nobody waits for the
-// whole of a long prompt, and that comes to its end whoever else comes.
+// The first of the prompts has what is left, but for what shorter ones of its priority need, up to half of it: so the
+// shortest do not wait for the whole of a long prompt, and that comes to its end whoever else comes. A group of many
+// rows counts as one row here, as deep as its first.
 void Scheduler::ReadPrompts() {
   std::vector<Group*> prompts;
   for (Group* group : running_) {
@@ -196,11 +199,11 @@ void Scheduler::ReadPrompts() {
   }
   if (prompts.empty()) return;
   const StepWork decoding = work_;
-  double target = limits_.step_target;
-  if (target == 0) {
-    target = std::max(kLeastStepTarget, 2 * cost_.Predict(decoding.tokens > 0 ? decoding : StepWork().With(1, 0)));
-  }
-  if (decoding.tokens == 0) target *= kPromptsAlone;
+  double target =
+      limits_.step_target > 0 ? limits_.step_target : std::max(kLeastStepTarget, 2 * cost_.Predict(decoding));
+  const bool alone = decoding.tokens == 0;
+  // Not so short that fetching the weights takes most of it.
+  if (alone) target = kPromptsAlone * std::max(target, 2 * cost_.Predict(StepWork().With(1, 0)));
   std::sort(prompts.begin() + 1, prompts.end(), [](const Group* a, const Group* b) {
     return std::tuple(-a->priority, a->Remaining(), a->order) < std::tuple(-b->priority, b->Remaining(), b->order);
   });
@@ -220,7 +223,8 @@ void Scheduler::ReadPrompts() {
     const int64_t most = TokensLeft() - (first ? kept_tokens : 0);
     if (most == 0 || (!first && cost_.Predict(work_) >= target)) return;
     const double end = target - (first ? kept_time : 0);
-    Schedule(*group, cost_.TokensWithin(end, work_, group->rows.front().n_computed, most));
+    const int64_t least = alone && first ? std::min(kLeastTokensAlone, most) : 1;
+    Schedule(*group, std::max(least, cost_.TokensWithin(end, work_, group->rows.front().n_computed, most)));
   }
 }
 

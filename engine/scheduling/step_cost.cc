@@ -10,7 +10,7 @@ namespace {
 // A step counts half as much after 350 further ones, for the speed after 7.
 constexpr double kForgetting = 0.998;
 constexpr double kSpeedForgetting = 0.9;
-constexpr double kMostOutlier = 4;
+constexpr double kLargestRatio = 4;  // of a step that took longer, or shorter, than its terms say
 constexpr double kWeightOfGuess = 0.1;
 
 }  // namespace
@@ -28,7 +28,7 @@ StepCost::Vector StepCost::GuessedTerms(const StepWork& work) {
 void StepCost::Observe(const StepWork& work, double seconds) {
   if (!(seconds > 0) || !std::isfinite(seconds)) return;
   if (const double expected = Terms(work); expected > 0) {
-    const double ratio = std::clamp(seconds / expected, 1 / kMostOutlier, kMostOutlier);
+    const double ratio = std::clamp(seconds / expected, 1 / kLargestRatio, kLargestRatio);
     speed_ = kSpeedForgetting * speed_ + (1 - kSpeedForgetting) * ratio;
   }
   Vector terms = GuessedTerms(work);
@@ -40,26 +40,16 @@ void StepCost::Observe(const StepWork& work, double seconds) {
   Solve();
 }
 
-// Gaussian elimination; the guess's share of the diagonal keeps it regular.
+// Least squares without negative terms, by coordinate descent from where the last solution was.
 void StepCost::Solve() {
-  std::array<Vector, kTerms> a = squares_;
-  Vector b = products_;
-  for (size_t i = 0; i < kTerms; ++i) {
-    a[i][i] += kWeightOfGuess;
-    b[i] += kWeightOfGuess;
-  }
-  for (size_t i = 0; i < kTerms; ++i) {
-    for (size_t row = i + 1; row < kTerms; ++row) {
-      const double factor = a[row][i] / a[i][i];
-      for (size_t j = i; j < kTerms; ++j) a[row][j] -= factor * a[i][j];
-      b[row] -= factor * b[i];
+  constexpr int kSweeps = 5;
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    for (size_t i = 0; i < kTerms; ++i) {
+      double rest = products_[i] + kWeightOfGuess;
+      for (size_t j = 0; j < kTerms; ++j) rest -= j == i ? 0 : squares_[i][j] * multiples_[j];
+      multiples_[i] = std::max(0.0, rest / (squares_[i][i] + kWeightOfGuess));
     }
   }
-  for (size_t i = kTerms; i-- > 0;) {
-    for (size_t j = i + 1; j < kTerms; ++j) b[i] -= a[i][j] * multiples_[j];
-    multiples_[i] = b[i] / a[i][i];
-  }
-  for (double& multiple : multiples_) multiple = std::max(multiple, 0.0);
 }
 
 double StepCost::Predict(const StepWork& work) const {

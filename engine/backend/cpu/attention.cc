@@ -74,6 +74,7 @@ struct Attention::Impl {
   NearKeyRings near_keys;
   std::vector<StorePiece> stores;
   std::vector<TilePiece> tiles;
+  std::vector<TilePiece> dealt;   // scratch of PlanTiles
   std::vector<TilePiece> merges;  // tiles that are cut by ranges
   float* partial_out = nullptr;
   float* partial_stats = nullptr;
@@ -229,10 +230,17 @@ void Attention::Impl::PlanTiles() {
   }
   partial_out = partial_out_memory.AtLeast(partials * shape.padded_dim());
   partial_stats = partial_stats_memory.AtLeast(partials * 2);
-  // The longest first, so that no thread begins one when the others are done.
+  // The longest first, and dealt out so that each thread's share is long ones before short ones: none is left with a
+  // long one when the others are done. The order changes no bit.
   std::stable_sort(tiles.begin(), tiles.end(), [](const TilePiece& a, const TilePiece& b) {
     return a.n_ranges * a.n_tokens * a.n_heads > b.n_ranges * b.n_tokens * b.n_heads;
   });
+  const size_t shares = static_cast<size_t>(pool.threads());
+  dealt.clear();
+  for (size_t share = 0; share < shares; ++share) {
+    for (size_t i = share; i < tiles.size(); i += shares) dealt.push_back(tiles[i]);
+  }
+  tiles.swap(dealt);
 }
 
 AttentionTile Attention::Impl::TileOf(const TilePiece& piece, int64_t layer, const float* qkv, float* out) const {

@@ -22,8 +22,10 @@ class WorkerPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls work(piece, thread) once for each piece in 0..pieces-1, on any thread (0..threads()-1) in any order, and
-  // returns when all are done. The number of pieces must not depend on the number of threads, so that no result does.
-  // One caller at a time; `work` calls no ParallelFor of the same pool. REQUIRES: pieces < 2^32.
+  // returns when all are done. Each thread begins with the first pieces of a share of its own, one of threads() that
+  // follow each other and are equally large, the earlier ones by one piece larger where they must be. The number of
+  // pieces must not depend on the number of threads, so that no result does. One caller at a time; `work` calls no
+  // ParallelFor of the same pool. REQUIRES: pieces < 2^32.
   void ParallelFor(int64_t pieces, absl::FunctionRef<void(int64_t piece, int thread)> work);
 
  private:

@@ -32,6 +32,17 @@ TEST(WorkerPoolTest, DoesEachPieceOnceInManyRounds) {
   }
 }
 
+TEST(WorkerPoolTest, WhoHasNothingLeftDoesWhatOthersHave) {
+  WorkerPool pool(2);
+  std::atomic<int> done{0};
+  // The first piece ends when all others are done, half of which were its thread's.
+  pool.ParallelFor(8, [&](int64_t piece, int) {
+    while (piece == 0 && done < 7) std::this_thread::yield();
+    ++done;
+  });
+  EXPECT_EQ(done, 8);
+}
+
 TEST(WorkerPoolTest, WakesWorkersThatFellAsleep) {
   WorkerPool pool(2);
   for (int round = 0; round < 5; ++round) {
