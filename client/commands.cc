@@ -1,15 +1,13 @@
 #include "client/commands.h"
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <iostream>
 #include <memory>
 
 #include "client/admin_commands.h"
 #include "client/ask_command.h"
+#include "client/chat_command.h"
 #include "client/client.h"
 #include "client/command_flags.h"
 #include "client/context_flags.h"
@@ -18,36 +16,10 @@
 #include "client/interruptible_client.h"
 #include "client/output.h"
 #include "client/plan_output.h"
+#include "client/stream_answer.h"
 
 namespace longhaul {
 namespace {
-
-// Runs a request and prints its answer as it arrives; `answer`, if given, gets its text.
-absl::Status Stream(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
-                    std::string* answer) {
-  ReadingLine progress(!common.json && !quiet);
-  AnswersInOrder answers(request.samples());
-  v1::Started started;
-  v1::Finished finished;
-  const absl::Status status = client.Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
-    if (message.has_started()) started = message.started();
-    if (message.has_finished()) finished = message.finished();
-    if (common.json) {
-      PrintJson(message);
-      return true;
-    }
-    if (message.has_progress()) progress.Show(message.progress());
-    if (message.has_chunk()) {
-      progress.Clear();
-      answers.Print(message.chunk());
-      if (answer != nullptr) *answer += message.chunk().text();
-    }
-    return std::ferror(stdout) == 0;
-  });
-  if (!common.json) answers.End(status.ok());
-  if (status.ok() && !common.json && !quiet) PrintSummary(started, finished);
-  return status;
-}
 
 int Generate(const CLI::App& command, const Common& common, const GenerateFlags& flags) {
   v1::GenerateRequest request;
@@ -56,44 +28,8 @@ int Generate(const CLI::App& command, const Common& common, const GenerateFlags&
   if (!prompt.ok()) return PrintError(prompt.status(), common.json);
   request.mutable_prompt()->set_text(*std::move(prompt));
   InterruptibleClient client(common.target);
-  const absl::Status status = Stream(*client, request, common, flags.quiet, nullptr);
+  const absl::Status status = StreamAnswer(*client, request, common, flags.quiet, nullptr);
   return status.ok() ? 0 : PrintError(status, common.json);
-}
-
-// One turn with a prompt; without one, on a terminal, a conversation until the end of the input.
-int Chat(const CLI::App& command, const Common& common, const GenerateFlags& flags) {
-  v1::GenerateRequest request;
-  if (absl::Status status = FillRequest(command, flags, request); !status.ok()) return PrintError(status, common.json);
-  v1::Chat& chat = *request.mutable_prompt()->mutable_chat();
-  const auto say = [&](const char* role, const std::string& content) {
-    v1::Message& message = *chat.add_messages();
-    message.set_role(role);
-    message.set_content(content);
-  };
-  if (!flags.system.empty()) say("system", flags.system);
-  InterruptibleClient client(common.target);
-  const bool conversation = flags.prompt.text.empty() && flags.prompt.file.empty() && isatty(STDIN_FILENO) != 0;
-  if (!conversation) {
-    auto prompt = ReadPrompt(flags.prompt);
-    if (!prompt.ok()) return PrintError(prompt.status(), common.json);
-    say("user", *prompt);
-    const absl::Status status = Stream(*client, request, common, flags.quiet, nullptr);
-    return status.ok() ? 0 : PrintError(status, common.json);
-  }
-  if (flags.samples > 1) {
-    return PrintError(absl::InvalidArgumentError("--samples: a conversation has one answer a turn"), common.json);
-  }
-  std::fprintf(stderr, "Ctrl-C stops an answer, Ctrl-D ends the conversation.\n");
-  for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {
-    if (line.empty()) continue;
-    say("user", line);
-    std::string answer;
-    const absl::Status status = Stream(*client, request, common, flags.quiet, &answer);
-    if (!status.ok() && status.code() != absl::StatusCode::kCancelled) return PrintError(status, common.json);
-    say("assistant", answer);
-  }
-  std::fprintf(stderr, "\n");
-  return 0;
 }
 
 struct WarmFlags {
@@ -271,19 +207,6 @@ void AddCommands(CLI::App& app, int& exit_code) {
     command->callback([=, c = command, s = common, &exit_code] { exit_code = Generate(*c, *s, *flags); });
   }
   {
-    const auto [command, common] = add("chat",
-                                       "Talk with the model.\n"
-                                       "  longhaul chat \"Why is the sky blue?\"\n"
-                                       "  longhaul chat --system \"Answer in French.\"    (a conversation)\n"
-                                       "  longhaul chat --position yarn:factor=2 --prompt-file book.txt \"Who is the "
-                                       "author?\"");
-    const auto flags = std::make_shared<GenerateFlags>();
-    AddPrompt(*command, flags->prompt);
-    command->add_option("--system", flags->system, "the system message");
-    AddGenerateFlags(*command, *flags);
-    command->callback([=, c = command, s = common, &exit_code] { exit_code = Chat(*c, *s, *flags); });
-  }
-  {
     const auto [command, common] =
         add("warm",
             "Read a text into the server's cache, so that a prompt that begins with it is answered sooner.\n"
@@ -349,6 +272,7 @@ void AddCommands(CLI::App& app, int& exit_code) {
     command->callback([=, s = common, &exit_code] { exit_code = Info(*s, *flags); });
   }
   AddAskCommand(app, exit_code);
+  AddChatCommand(app, exit_code);
   AddAdminCommands(app, exit_code);
   AddEvaluateCommand(app, exit_code);
 }

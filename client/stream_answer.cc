@@ -1,0 +1,35 @@
+#include "client/stream_answer.h"
+
+#include <cstdio>
+
+#include "client/output.h"
+
+namespace longhaul {
+
+absl::Status StreamAnswer(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
+                          std::string* answer) {
+  ReadingLine progress(!common.json && !quiet);
+  AnswersInOrder answers(request.samples());
+  v1::Started started;
+  v1::Finished finished;
+  const absl::Status status = client.Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
+    if (message.has_started()) started = message.started();
+    if (message.has_finished()) finished = message.finished();
+    if (common.json) {
+      PrintJson(message);
+      return true;
+    }
+    if (message.has_progress()) progress.Show(message.progress());
+    if (message.has_chunk()) {
+      progress.Clear();
+      answers.Print(message.chunk());
+      if (answer != nullptr) *answer += message.chunk().text();
+    }
+    return std::ferror(stdout) == 0;
+  });
+  if (!common.json) answers.End(status.ok());
+  if (status.ok() && !common.json && !quiet) PrintSummary(started, finished);
+  return status;
+}
+
+}  // namespace longhaul

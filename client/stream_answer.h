@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "client/client.h"
+#include "client/command_flags.h"
+#include "longhaul/v1/inference.pb.h"
+
+namespace longhaul {
+
+// Runs a request and prints its answer as it arrives, and unless `quiet` a summary; `answer`, if given, gets its text.
+absl::Status StreamAnswer(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
+                          std::string* answer);
+
+}  // namespace longhaul
