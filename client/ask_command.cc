@@ -1,11 +1,10 @@
 #include "client/ask_command.h"
 
-#include <sys/stat.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "client/generate_flags.h"
 #include "client/interruptible_client.h"
 #include "client/output.h"
+#include "client/text_input.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
@@ -22,6 +22,7 @@ namespace {
 
 struct AskFlags {
   GenerateFlags generate;
+  std::string question;
   ContextFlags contexts;
   float beta = 0, eta = 0, keep = 0;
   std::string pooling;
@@ -30,36 +31,28 @@ struct AskFlags {
 const std::map<std::string, v1::Pooling> kPoolings = {
     {"min-entropy", v1::POOLING_MIN_ENTROPY}, {"mean", v1::POOLING_MEAN}, {"max", v1::POOLING_MAX}};
 
-// `--documents a b "Why?"` takes the question for a document; it is the last one, and no file.
-void TakeQuestion(AskFlags& flags) {
-  std::vector<std::string>& documents = flags.contexts.documents;
-  struct stat found {};
-  if (!flags.generate.prompt.text.empty() || !flags.generate.prompt.file.empty() || documents.size() < 2 ||
-      stat(documents.back().c_str(), &found) == 0) {
-    return;
-  }
-  flags.generate.prompt.text = std::move(documents.back());
-  documents.pop_back();
-}
-
 absl::Status FillAsk(const CLI::App& command, AskFlags& flags, v1::GenerateRequest& request) {
   LH_RETURN_IF_ERROR(FillRequest(command, flags.generate, request));
   if (flags.generate.samples > 1) return absl::InvalidArgumentError("--samples: a question has one answer here");
+  const PromptFile& file = flags.generate.prompt.file;
+  const bool apart = command.count("--question") > 0;
+  LH_ASSIGN_OR_RETURN(std::optional<std::string> given, TakeQuestion(flags.contexts, apart || !file.path.empty()));
+  if (apart) given = flags.question;
   if (flags.contexts.documents.empty() && flags.contexts.long_document.empty()) {
     return absl::InvalidArgumentError("no documents: give --documents FILE... or --long-document FILE");
   }
-  TakeQuestion(flags);
   LH_RETURN_IF_ERROR(FillContexts(flags.contexts, request));
   v1::Nbce& nbce = *request.mutable_contexts()->mutable_nbce();
   if (command.count("--beta") > 0) nbce.set_beta(flags.beta);
   if (command.count("--eta") > 0) nbce.set_eta(flags.eta);
   if (command.count("--keep") > 0) nbce.set_top_p(flags.keep);
   if (!flags.pooling.empty()) nbce.set_pooling(kPoolings.at(flags.pooling));
-  LH_ASSIGN_OR_RETURN(std::string question, ReadPrompt(flags.generate.prompt));
-  if (flags.generate.system.empty()) {
+  LH_ASSIGN_OR_RETURN(std::string question, ReadPrompt(given, file));
+  if (command.count("--system") == 0) {
     request.mutable_prompt()->set_text(std::move(question));
     return absl::OkStatus();
   }
+  LH_RETURN_IF_ERROR(CheckText("--system", flags.generate.system));
   for (const auto& [role, content] : {std::pair("system", &flags.generate.system), std::pair("user", &question)}) {
     v1::Message& message = *request.mutable_prompt()->mutable_chat()->add_messages();
     message.set_role(role);
@@ -117,9 +110,10 @@ void AddAskCommand(CLI::App& app, int& exit_code) {
   AddConnection(*command, *common);
   AddRequestId(*command, *common);
   const auto flags = std::make_shared<AskFlags>();
-  AddPrompt(*command, flags->generate.prompt);
   AddContexts(*command, flags->contexts);
-  command->add_option("--system", flags->generate.system, "the system message");
+  command->add_option("--question", flags->question, "the question; all words are files then");
+  AddPromptFile(*command, flags->generate.prompt.file);
+  AddSystem(*command, flags->generate.system);
   command->add_option("--beta", flags->beta,
                       "how far to go from what the model says without a document; -1 to 100, by default 0.25");
   command->add_option("--eta", flags->eta,

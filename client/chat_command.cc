@@ -26,9 +26,9 @@ int Chat(const CLI::App& command, const Common& common, const GenerateFlags& fla
     message.set_role(role);
     message.set_content(content);
   };
-  if (!flags.system.empty()) say("system", flags.system);
+  if (command.count("--system") > 0) say("system", flags.system);
   InterruptibleClient client(common.target);
-  const bool conversation = flags.prompt.text.empty() && flags.prompt.file.empty() && isatty(STDIN_FILENO) != 0;
+  const bool conversation = !flags.prompt.given() && isatty(STDIN_FILENO) != 0;
   if (!conversation) {
     auto prompt = ReadPrompt(flags.prompt);
     if (!prompt.ok()) return PrintError(prompt.status(), common.json);
@@ -67,7 +67,7 @@ void AddChatCommand(CLI::App& app, int& exit_code) {
   AddRequestId(*command, *common);
   const auto flags = std::make_shared<GenerateFlags>();
   AddPrompt(*command, flags->prompt);
-  command->add_option("--system", flags->system, "the system message");
+  AddSystem(*command, flags->system);
   AddGenerateFlags(*command, *flags);
   command->callback([=, c = command, s = common, &exit_code] { exit_code = Chat(*c, *s, *flags); });
 }

@@ -9,6 +9,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "client/channel.h"
 #include "longhaul/v1/admin.grpc.pb.h"
 #include "longhaul/v1/inference.grpc.pb.h"
 
@@ -18,7 +19,7 @@ namespace {
 constexpr double kYear = 365.0 * 24 * 3600;
 
 // gRPC ends the process over a header that cannot be sent.
-absl::Status Check(const CallOptions& options) {
+absl::Status CheckOptions(const CallOptions& options) {
   constexpr size_t kMaxBytes = 128;
   if (!(options.timeout_seconds >= 0)) {
     return absl::InvalidArgumentError(
@@ -46,15 +47,24 @@ absl::Status FromGrpc(const grpc::Status& status) {
 }  // namespace
 
 struct Client::Impl {
-  explicit Impl(const std::string& target) {
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(-1);
-    const auto channel = grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  explicit Impl(const std::string& wanted) : target(NormalTarget(wanted)) {
+    if (!target.ok()) return;
+    const auto channel = MakeChannel(*target);
     stub = v1::InferenceService::NewStub(channel);
     admin = v1::AdminService::NewStub(channel);
   }
 
-  std::unique_ptr<v1::InferenceService::Stub> stub;
+  // Whether a call can be made at all.
+  absl::Status Check(const CallOptions& options) const { return target.ok() ? CheckOptions(options) : target.status(); }
+
+  // The status of a call that was made.
+  absl::Status ToStatus(const grpc::Status& status) const {
+    if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return FromGrpc(status);
+    return absl::UnavailableError(absl::StrCat(status.error_message(), ProxyHint(*target)));
+  }
+
+  const absl::StatusOr<std::string> target;
+  std::unique_ptr<v1::InferenceService::Stub> stub;  // null where the target is none
   std::unique_ptr<v1::AdminService::Stub> admin;
   std::mutex mutex;
   std::set<grpc::ClientContext*> running;  // guarded by mutex
@@ -88,7 +98,7 @@ class Call {
 
 // Reads a stream to its end.
 template <typename Response, typename Reader>
-absl::Status ReadAll(Reader& reader, grpc::ClientContext* context,
+grpc::Status ReadAll(Reader& reader, grpc::ClientContext* context,
                      const std::function<bool(const Response&)>& on_message) {
   Response response;
   while (reader.Read(&response)) {
@@ -97,7 +107,7 @@ absl::Status ReadAll(Reader& reader, grpc::ClientContext* context,
     while (reader.Read(&response)) {
     }
   }
-  return FromGrpc(reader.Finish());
+  return reader.Finish();
 }
 
 }  // namespace
@@ -107,64 +117,64 @@ Client::~Client() = default;
 
 absl::Status Client::Generate(const v1::GenerateRequest& request, const CallOptions& options,
                               const std::function<bool(const v1::GenerateResponse&)>& on_message) {
-  if (absl::Status status = Check(options); !status.ok()) return status;
+  if (absl::Status status = impl_->Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   const auto reader = impl_->stub->Generate(call.context(), request);
-  return ReadAll(*reader, call.context(), on_message);
+  return impl_->ToStatus(ReadAll(*reader, call.context(), on_message));
 }
 
 absl::Status Client::Score(const v1::ScoreRequest& request, const CallOptions& options,
                            const std::function<bool(const v1::ScoreResponse&)>& on_message) {
-  if (absl::Status status = Check(options); !status.ok()) return status;
+  if (absl::Status status = impl_->Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   const auto reader = impl_->stub->Score(call.context(), request);
-  return ReadAll(*reader, call.context(), on_message);
+  return impl_->ToStatus(ReadAll(*reader, call.context(), on_message));
 }
 
 absl::StatusOr<v1::TokenizeResponse> Client::Tokenize(const v1::TokenizeRequest& request, const CallOptions& options) {
-  if (absl::Status status = Check(options); !status.ok()) return status;
+  if (absl::Status status = impl_->Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   v1::TokenizeResponse response;
   const grpc::Status status = impl_->stub->Tokenize(call.context(), request, &response);
-  if (!status.ok()) return FromGrpc(status);
+  if (!status.ok()) return impl_->ToStatus(status);
   return response;
 }
 
 absl::StatusOr<v1::DetokenizeResponse> Client::Detokenize(const v1::DetokenizeRequest& request,
                                                           const CallOptions& options) {
-  if (absl::Status status = Check(options); !status.ok()) return status;
+  if (absl::Status status = impl_->Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   v1::DetokenizeResponse response;
   const grpc::Status status = impl_->stub->Detokenize(call.context(), request, &response);
-  if (!status.ok()) return FromGrpc(status);
+  if (!status.ok()) return impl_->ToStatus(status);
   return response;
 }
 
 absl::StatusOr<v1::GetModelResponse> Client::Model(const CallOptions& options, const v1::GetModelRequest& request) {
-  if (absl::Status status = Check(options); !status.ok()) return status;
+  if (absl::Status status = impl_->Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   v1::GetModelResponse response;
   const grpc::Status status = impl_->stub->GetModel(call.context(), request, &response);
-  if (!status.ok()) return FromGrpc(status);
+  if (!status.ok()) return impl_->ToStatus(status);
   return response;
 }
 
 absl::StatusOr<v1::ListRequestsResponse> Client::ListRequests(const CallOptions& options) {
-  if (absl::Status status = Check(options); !status.ok()) return status;
+  if (absl::Status status = impl_->Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   v1::ListRequestsResponse response;
   const grpc::Status status = impl_->admin->ListRequests(call.context(), v1::ListRequestsRequest(), &response);
-  if (!status.ok()) return FromGrpc(status);
+  if (!status.ok()) return impl_->ToStatus(status);
   return response;
 }
 
 absl::StatusOr<v1::CancelRequestResponse> Client::CancelRequest(const v1::CancelRequestRequest& request,
                                                                 const CallOptions& options) {
-  if (absl::Status status = Check(options); !status.ok()) return status;
+  if (absl::Status status = impl_->Check(options); !status.ok()) return status;
   Call call(*impl_, options);
   v1::CancelRequestResponse response;
   const grpc::Status status = impl_->admin->CancelRequest(call.context(), request, &response);
-  if (!status.ok()) return FromGrpc(status);
+  if (!status.ok()) return impl_->ToStatus(status);
   return response;
 }
 

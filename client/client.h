@@ -27,7 +27,8 @@ struct CallOptions {
 // message.
 class Client {
  public:
-  // `target`: "HOST:PORT". Connects with the first call.
+  // `target`: "HOST:PORT", "HOST" (port 50051) or "unix:PATH". Connects with the first call, to this machine directly
+  // and to others through the proxy that the environment names. INVALID_ARGUMENT from any call when it is none.
   explicit Client(const std::string& target);
   ~Client();
 

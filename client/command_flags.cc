@@ -1,22 +1,18 @@
 #include "client/command_flags.h"
 
-#include <CLI/CLI.hpp>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>  // program_invocation_short_name
 #include <cstdio>
-#include <fstream>
-#include <iostream>
+
+#include "client/text_input.h"
+#include "engine/base/command_line/command_line.h"
+#include "engine/base/printable.h"
+#include "engine/base/status_macros.h"
 
 namespace longhaul {
 namespace {
-
-// A directory opens, and fails when it is read.
-absl::StatusOr<std::string> ReadAll(std::istream& stream, const std::string& name) {
-  std::string text;
-  char part[1 << 16];
-  while (stream.read(part, sizeof part), stream.gcount() > 0) text.append(part, static_cast<size_t>(stream.gcount()));
-  if (!stream.eof()) return absl::InvalidArgumentError(absl::StrCat("cannot read ", name));
-  return text;
-}
 
 std::string CheckTimeout(const std::string& value) {
   double seconds = 0;
@@ -47,9 +43,22 @@ void AddRequestId(CLI::App& command, Common& common) {
       ->check(CheckRequestId, "NAME");
 }
 
+std::optional<std::string> PromptFlags::given_text() const {
+  return text_option != nullptr && text_option->count() > 0 ? std::optional(text) : std::nullopt;
+}
+
 void AddPrompt(CLI::App& command, PromptFlags& flags) {
-  command.add_option("prompt", flags.text, "the text; without it (and without a file) standard input is read");
-  command.add_option("--prompt-file", flags.file, "read the text from a file; a text given too follows it");
+  flags.text_option =
+      command.add_option("prompt", flags.text, "the text; without it (and without a file) standard input is read")
+          ->type_name(kMayBeEmpty);
+  AddPromptFile(command, flags.file);
+}
+
+void AddPromptFile(CLI::App& command, PromptFile& file) {
+  command.add_option("--prompt-file", file.path,
+                     "read the text from a file, or with - from standard input; a text given too follows it");
+  command.add_flag("--keep-newline", file.keep_newline,
+                   "keep the line break at the end of a file or of standard input");
 }
 
 void AddPosition(CLI::App& command, std::string& position) {
@@ -66,21 +75,29 @@ void AddPriority(CLI::App& command, int32_t& priority) {
   command.add_option("--priority", priority, "-100 to 100; larger ones go first on a busy server");
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return ReadAll(stream, absl::StrCat(flag, " ", file));
+absl::StatusOr<std::string> ReadPrompt(const std::optional<std::string>& text, const PromptFile& file) {
+  if (text.has_value()) {
+    LH_RETURN_IF_ERROR(CheckText("the prompt", *text));
+    if (text->empty()) return absl::InvalidArgumentError("the prompt is given and empty");
+    if (file.path.empty()) return *text;
+  }
+  const std::string path = file.path.empty() ? "-" : file.path;
+  if (path == "-" && isatty(STDIN_FILENO) != 0) {
+    std::fprintf(stderr, "%s: reading the prompt from the terminal; Ctrl-D on an empty line ends it\n",
+                 program_invocation_short_name);
+  }
+  LH_ASSIGN_OR_RETURN(std::string read, ReadText("--prompt-file", path));
+  if (!file.keep_newline) DropFinalNewline(read);
+  if (read.empty()) {
+    return absl::InvalidArgumentError(path == "-"
+                                          ? "the prompt is empty: standard input holds nothing"
+                                          : absl::StrCat("the prompt is empty: --prompt-file ", Printable(path)));
+  }
+  return text.has_value() ? absl::StrCat(read, "\n\n", *text) : read;
 }
 
 absl::StatusOr<std::string> ReadPrompt(const PromptFlags& flags) {
-  if (!flags.file.empty()) {
-    absl::StatusOr<std::string> text = ReadFile("--prompt-file", flags.file);
-    if (text.ok() && !flags.text.empty()) absl::StrAppend(&*text, "\n\n", flags.text);
-    return text;
-  }
-  if (!flags.text.empty()) return flags.text;
-  absl::StatusOr<std::string> text = ReadAll(std::cin, "standard input");
-  if (std::ferror(stdin) != 0) return absl::InvalidArgumentError("cannot read standard input");
-  return text;
+  return ReadPrompt(flags.given_text(), flags.file);
 }
 
 }  // namespace longhaul

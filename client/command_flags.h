@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,7 +13,8 @@
 
 namespace CLI {
 class App;
-}
+class Option;
+}  // namespace CLI
 
 // Flags that several subcommands have, and what they come to.
 namespace longhaul {
@@ -27,25 +29,39 @@ struct Common {
   CallOptions call() const { return {timeout, request_id}; }
 };
 
+// A prompt from a file, and how it is taken.
+struct PromptFile {
+  std::string path;  // "-": standard input; empty: none
+  bool keep_newline = false;
+};
+
 struct PromptFlags {
-  std::string text, file;
+  std::string text;
+  const CLI::Option* text_option = nullptr;
+  PromptFile file;
+
+  // What the command line itself says, which may be an empty text. REQUIRES: the command line was parsed.
+  std::optional<std::string> given_text() const;
+  // Whether standard input is not asked for the prompt.
+  bool given() const { return !file.path.empty() || given_text().has_value(); }
 };
 
 // --target, --json and --timeout.
 void AddConnection(CLI::App& command, Common& common);
 // --request-id.
 void AddRequestId(CLI::App& command, Common& common);
-// The prompt itself and --prompt-file.
+// The prompt itself, and AddPromptFile.
 void AddPrompt(CLI::App& command, PromptFlags& flags);
+// --prompt-file and --keep-newline.
+void AddPromptFile(CLI::App& command, PromptFile& file);
 // --position.
 void AddPosition(CLI::App& command, std::string& position);
 // --priority.
 void AddPriority(CLI::App& command, int32_t& priority);
 
-// All that a file holds. INVALID_ARGUMENT, naming `flag`, when it cannot be read.
-absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& file);
-
-// The text of a prompt, from wherever the flags say. INVALID_ARGUMENT when it cannot be read.
+// A prompt: the file's text and after it the given one, or the one of them that there is, else standard input (a
+// terminal is told that it is read). INVALID_ARGUMENT when it cannot be read, is no text, or is empty.
+absl::StatusOr<std::string> ReadPrompt(const std::optional<std::string>& text, const PromptFile& file);
 absl::StatusOr<std::string> ReadPrompt(const PromptFlags& flags);
 
 // Leaves the request's position as it is where none was given.

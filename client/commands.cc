@@ -1,6 +1,5 @@
 #include "client/commands.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "client/output.h"
 #include "client/plan_output.h"
 #include "client/stream_answer.h"
+#include "engine/base/command_line/command_line.h"
 
 namespace longhaul {
 namespace {
@@ -33,25 +33,27 @@ int Generate(const CLI::App& command, const Common& common, const GenerateFlags&
 }
 
 struct WarmFlags {
-  PromptFlags prompt;
+  PromptFile prompt;
   ContextFlags contexts;
   std::string position;
   int32_t priority = 0;
 };
 
-int Warm(const Common& common, const WarmFlags& flags) {
+int Warm(const Common& common, WarmFlags& flags) {
   v1::GenerateRequest request;
   request.mutable_stopping()->set_max_tokens(0);
   request.mutable_output()->set_progress(true);
   request.set_priority(flags.priority);
   if (absl::Status status = FillPosition(flags.position, request); !status.ok()) return PrintError(status, common.json);
+  auto text = TakeQuestion(flags.contexts, /*only_files=*/false);
+  if (!text.ok()) return PrintError(text.status(), common.json);
   if (flags.contexts.documents.empty() && flags.contexts.long_document.empty()) {
-    auto prompt = ReadPrompt(flags.prompt);
+    auto prompt = ReadPrompt(*text, flags.prompt);
     if (!prompt.ok()) return PrintError(prompt.status(), common.json);
     request.mutable_prompt()->set_text(*std::move(prompt));
   } else {
     // Any question will do: it comes after the documents.
-    request.mutable_prompt()->set_text("?");
+    request.mutable_prompt()->set_text(text->value_or("?"));
     if (absl::Status status = FillContexts(flags.contexts, request); !status.ok()) {
       return PrintError(status, common.json);
     }
@@ -100,7 +102,8 @@ int Detokenize(const Common& common, const std::vector<int32_t>& ids, bool speci
   if (common.json) {
     PrintJson(*response);
   } else {
-    std::printf("%s\n", response->text().c_str());
+    std::fwrite(response->text().data(), 1, response->text().size(), stdout);  // it may hold NUL
+    std::printf("\n");
   }
   return 0;
 }
@@ -212,10 +215,11 @@ void AddCommands(CLI::App& app, int& exit_code) {
             "Read a text into the server's cache, so that a prompt that begins with it is answered sooner.\n"
             "  longhaul warm --prompt-file handbook.txt\n"
             "  longhaul warm --documents notes/*.txt    (for `longhaul ask` over them, in any order and company)\n"
+            "A word that is no file is a text.\n"
             "With a position mode that is fitted to the length, give the same factor, step or group as later.");
     const auto flags = std::make_shared<WarmFlags>();
-    AddPrompt(*command, flags->prompt);
     AddContexts(*command, flags->contexts);
+    AddPromptFile(*command, flags->prompt);
     AddPosition(*command, flags->position);
     AddPriority(*command, flags->priority);
     command->callback([=, s = common, &exit_code] { exit_code = Warm(*s, *flags); });

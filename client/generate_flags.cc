@@ -1,20 +1,48 @@
 #include "client/generate_flags.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/text_input.h"
+#include "engine/base/command_line/command_line.h"
+#include "engine/base/quoted.h"
+#include "engine/base/status_macros.h"
 
 namespace longhaul {
+namespace {
+
+// What the escapes \n, \t, \r and \\ stand for; other backslashes stay.
+std::string Unescaped(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    constexpr std::string_view kEscapes = "ntr\\", kCharacters = "\n\t\r\\";
+    const size_t found = text[i] == '\\' && i + 1 < text.size() ? kEscapes.find(text[i + 1]) : std::string_view::npos;
+    out += found == std::string_view::npos ? text[i] : kCharacters[found];
+    i += found == std::string_view::npos ? 0 : 1;
+  }
+  return out;
+}
+
+}  // namespace
+
+void AddSystem(CLI::App& command, std::string& system) {
+  command.add_option("--system", system, "the system message")->type_name(kMayBeEmpty);
+}
 
 void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
   AddPosition(command, f.position);
   AddPriority(command, f.priority);
   command.add_option("--max-tokens", f.max_tokens, "tokens of the answer at most; 0 reads the prompt only");
   command.add_option("--min-tokens", f.min_tokens, "no end before so many tokens");
-  command.add_option("--stop", f.stop, "end the answer before this text (may be given several times)");
-  command.add_option("--stop-token-id", f.stop_token_ids, "end the answer before this token");
+  command
+      .add_option(
+          "--stop", f.stop,
+          "end the answer before this text, in which \\n, \\t, \\r and \\\\ are escapes (may be given several times)")
+      ->allow_extra_args(false);
+  command
+      .add_option("--stop-token-id", f.stop_token_ids, "end the answer before this token (may be given several times)")
+      ->allow_extra_args(false);
   command.add_flag("--ignore-eos", f.ignore_eos, "never end at the model's end of sequence");
   command.add_option("--temperature", f.temperature, "0: the most probable token, always");
   command.add_option("--top-k", f.top_k, "keep the k most probable tokens; 0: all");
@@ -23,7 +51,8 @@ void AddGenerateFlags(CLI::App& command, GenerateFlags& f) {
   command.add_option("--repetition-penalty", f.repetition_penalty, "above 1: against repeating prompt and answer");
   command.add_option("--presence-penalty", f.presence_penalty, "against tokens that the answer holds");
   command.add_option("--frequency-penalty", f.frequency_penalty, "against tokens that the answer holds often");
-  command.add_option("--logit-bias", f.logit_bias, "ID=BIAS, added to a token's logit");
+  command.add_option("--logit-bias", f.logit_bias, "ID=BIAS, added to a token's logit (may be given several times)")
+      ->allow_extra_args(false);
   command.add_option("--seed", f.seed, "the same seed gives the same text");
   command.add_option("--samples", f.samples, "answers, each drawn for itself")->check(CLI::Range(1, 1 << 20));
   command.add_option("--first-sample", f.first_sample, "the number of the first: seed and number decide what is drawn");
@@ -60,7 +89,10 @@ absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::Ge
   v1::Stopping& stopping = *request.mutable_stopping();
   if (given("--max-tokens")) stopping.set_max_tokens(f.max_tokens);
   stopping.set_min_tokens(f.min_tokens);
-  for (const std::string& stop : f.stop) stopping.add_stop(stop);
+  for (const std::string& stop : f.stop) {
+    LH_RETURN_IF_ERROR(CheckText(absl::StrCat("--stop ", Quoted(stop)), stop));
+    stopping.add_stop(Unescaped(stop));
+  }
   for (int32_t id : f.stop_token_ids) stopping.add_stop_token_ids(id);
   stopping.set_ignore_eos(f.ignore_eos);
   v1::Output& output = *request.mutable_output();

@@ -24,11 +24,14 @@ struct GenerateFlags {
   int32_t priority = 0;
   std::vector<std::string> stop, logit_bias;
   std::vector<int32_t> stop_token_ids;
-  bool ignore_eos = false, token_ids = false, quiet = false, no_progress = false;
+  bool ignore_eos = false, token_ids = false, quiet = false;
   std::string system;
 };
 
 void AddGenerateFlags(CLI::App& command, GenerateFlags& f);
+
+// --system.
+void AddSystem(CLI::App& command, std::string& system);
 
 // All of a request but its prompt. INVALID_ARGUMENT names the flag. REQUIRES: the command line was parsed.
 absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::GenerateRequest& request);

@@ -1,8 +1,9 @@
-#include <CLI/CLI.hpp>
-
 #include "client/commands.h"
+#include "engine/base/command_line/command_line.h"
+#include "engine/base/command_line/standard_output.h"
 
 int main(int argc, char** argv) {
+  longhaul::BeginStandardOutput();
   CLI::App app{
       "Asks a longhaul server.\n"
       "  longhaul generate \"Once upon a time\"\n"
@@ -14,10 +15,6 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = 0;
   longhaul::AddCommands(app, exit_code);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  return exit_code;
+  const std::optional<int> ended = longhaul::ParseCommandLine(app, argc, argv);
+  return longhaul::EndStandardOutput(ended.value_or(exit_code));
 }

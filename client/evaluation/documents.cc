@@ -8,7 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/evaluation/files.h"
+#include "client/files.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {

@@ -1,9 +1,7 @@
 #include "client/evaluation/evaluate_command.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/evaluation/evaluation.h"
 #include "client/output.h"
+#include "engine/base/command_line/command_line.h"
 #include "engine/base/status_macros.h"
 #include "proto/position_text.h"
 
@@ -42,14 +41,6 @@ absl::Status CompleteTask(const CLI::App& command, Flags& flags) {
     return absl::InvalidArgumentError(absl::StrCat("--text: not given; --task ", o.task, " reads a text"));
   }
   return absl::OkStatus();
-}
-
-// What the user typed, word by word.
-std::vector<std::string> OwnCommandLine() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> words;
-  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
-  return words;
 }
 
 absl::Status Complete(const CLI::App& command, Flags& flags) {
@@ -138,6 +129,7 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
   command
       ->add_option("--positions", flags->positions,
                    "modes, as in none,rerope:window=1024,ntk:factor=4; documents: by default none,auto, '' for none")
+      ->type_name(kMayBeEmpty)
       ->capture_default_str();
   command
       ->add_option("--spans", o.spans,
@@ -176,6 +168,7 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
       ->add_option("--nbce", flags->nbce,
                    "documents: settings of NBCE, each default or parameters joined by ':', as in\n"
                    "default,beta=0,eta=0.3,keep=0.8,pooling=mean,beta=0:keep=1; '' for none")
+      ->type_name(kMayBeEmpty)
       ->capture_default_str();
   command
       ->add_option("--trained-length", o.trained_length,
@@ -189,11 +182,11 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
   command->add_option("--model", o.model, "start a server on this GGUF file instead; $LONGHAUL_TARGET is then ignored");
   command->add_option("--server", o.server, "its program; by default longhaul-server beside longhaul, else in PATH")
       ->needs("--model");
-  command->add_option("server-flags", o.server_flags, "flags of that server, after --");
+  command->add_option("server-flags", o.server_flags, "flags of that server, after --")->type_name(kMayBeEmpty);
 
   command->add_option("--output", o.output,
                       "the result file, which a stopped run goes on from; by default the task's name and .json");
-  command->add_option("--csv", o.csv, "by default --output with .csv; '' for none");
+  command->add_option("--csv", o.csv, "by default --output with .csv; '' for none")->type_name(kMayBeEmpty);
   command
       ->add_option("--plot", o.plots,
                    "a picture, .svg or .png (may be given several times); by default --output with both")

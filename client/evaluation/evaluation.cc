@@ -10,7 +10,6 @@
 #include "client/client.h"
 #include "client/evaluation/cost_model.h"
 #include "client/evaluation/csv.h"
-#include "client/evaluation/files.h"
 #include "client/evaluation/own_server.h"
 #include "client/evaluation/plot.h"
 #include "client/evaluation/position_name.h"
@@ -21,6 +20,7 @@
 #include "client/evaluation/table.h"
 #include "client/evaluation/tail_loss.h"
 #include "client/evaluation/text.h"
+#include "client/files.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {

@@ -7,9 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/evaluation/files.h"
 #include "client/evaluation/spans.h"
 #include "client/evaluation/summary.h"
+#include "client/files.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {

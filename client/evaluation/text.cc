@@ -1,7 +1,8 @@
 #include "client/evaluation/text.h"
 
 #include "absl/strings/str_cat.h"
-#include "client/evaluation/files.h"
+#include "client/files.h"
+#include "client/text_input.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
@@ -29,7 +30,7 @@ absl::StatusOr<std::optional<int32_t>> FindBos(Client& client) {
 absl::StatusOr<Text> ReadText(Client& client, const std::string& path) {
   Text text;
   text.path = path;
-  LH_ASSIGN_OR_RETURN(const std::string bytes, ReadFile("--text", path));
+  LH_ASSIGN_OR_RETURN(const std::string bytes, ReadText("--text", path));
   if (bytes.empty()) return absl::InvalidArgumentError(absl::StrCat("--text: ", path, " is empty"));
   text.bytes = static_cast<int64_t>(bytes.size());
   text.sha256 = Sha256(bytes);

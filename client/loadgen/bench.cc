@@ -6,9 +6,10 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "client/channel.h"
 #include "client/client.h"
-#include "client/evaluation/files.h"
 #include "client/evaluation/plot.h"
+#include "client/files.h"
 #include "client/loadgen/live_line.h"
 #include "client/loadgen/report.h"
 #include "client/output.h"
@@ -104,6 +105,7 @@ absl::Status Bench(const BenchOptions& options, Interrupt& interrupt, int& exit_
   Client client(options.run.target);
   LH_ASSIGN_OR_RETURN(const v1::GetModelResponse server, client.Model({.timeout_seconds = 10, .request_id = ""}));
   BenchOptions with_server = options;
+  LH_ASSIGN_OR_RETURN(with_server.run.target, NormalTarget(options.run.target));
   with_server.workload.vocabulary = std::max(int64_t{1}, static_cast<int64_t>(server.vocabulary_size()));
   with_server.workload.end_tokens.assign(server.end_tokens().begin(), server.end_tokens().end());
   std::fputs(ServerText(server).c_str(), stdout);

@@ -1,10 +1,7 @@
 #include "client/loadgen/bench_flags.h"
 
-#include <CLI/CLI.hpp>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
@@ -12,10 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/evaluation/files.h"
+#include "client/files.h"
 #include "client/loadgen/bench.h"
 #include "client/loadgen/duration.h"
 #include "client/output.h"
+#include "engine/base/command_line/command_line.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul::loadgen {
@@ -27,13 +25,6 @@ struct Flags {
   std::string prompts = "512", outputs = "64", documents = "8", document_tokens = "200", objectives, trace;
   double trace_speed = 1;
 };
-
-std::vector<std::string> OwnCommandLine() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> words;
-  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
-  return words;
-}
 
 // The status with the flag's name before its words.
 absl::Status Named(const char* flag, const absl::Status& status) {

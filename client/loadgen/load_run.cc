@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/channel.h"
 
 namespace longhaul::loadgen {
 namespace {
@@ -32,10 +33,9 @@ int Cores() {
 
 std::unique_ptr<v1::InferenceService::Stub> Connect(const std::string& target) {
   grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
   // Channels to one target would share their connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  const auto channel = grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  const auto channel = MakeChannel(target, arguments);
   // Connecting belongs to no request; a server that is not there is told by their errors.
   channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(5));
   return v1::InferenceService::NewStub(channel);

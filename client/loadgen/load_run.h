@@ -22,7 +22,7 @@
 namespace longhaul::loadgen {
 
 struct RunOptions {
-  std::string target;
+  std::string target;    // as NormalTarget makes it
   double warmup = 0;  // seconds; what is meant to be sent before is not measured
   double duration = std::numeric_limits<double>::infinity();  // seconds after the warm-up
   int64_t requests = 0;                                       // measured requests at most; 0: no bound

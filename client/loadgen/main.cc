@@ -1,8 +1,9 @@
-#include <CLI/CLI.hpp>
-
 #include "client/loadgen/bench_flags.h"
+#include "engine/base/command_line/command_line.h"
+#include "engine/base/command_line/standard_output.h"
 
 int main(int argc, char** argv) {
+  longhaul::BeginStandardOutput();
   CLI::App app{
       "Loads a longhaul server and measures what its users would see.\n"
       "  longhaul-bench --rate 8 --duration 60s --prompts lengths:lognormal:mean=800 --output-tokens 64 --json "
@@ -20,10 +21,6 @@ int main(int argc, char** argv) {
       "130 stopped by Ctrl-C (what was measured is printed), else 0."};
   int exit_code = 0;
   longhaul::loadgen::AddBench(app, exit_code);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  return exit_code;
+  const std::optional<int> ended = longhaul::ParseCommandLine(app, argc, argv);
+  return longhaul::EndStandardOutput(ended.value_or(exit_code));
 }

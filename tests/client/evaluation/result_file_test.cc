@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "client/evaluation/files.h"
+#include "client/files.h"
 
 namespace longhaul {
 namespace {

@@ -1,4 +1,4 @@
-#include "client/evaluation/files.h"
+#include "client/files.h"
 
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -8,22 +8,38 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/printable.h"
 
 namespace longhaul {
 
-absl::StatusOr<std::string> ReadFile(const char* flag, const std::string& path) {
-  std::error_code error;
-  std::ifstream file(path, std::ios::binary);
-  // Reading a folder would throw.
-  if (!file.is_open() || std::filesystem::is_directory(path, error)) {
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": cannot read ", path));
+absl::StatusOr<std::string> ReadDescriptor(int descriptor, const std::string& name) {
+  std::string bytes;
+  std::array<char, 1 << 16> part;
+  for (;;) {
+    const ssize_t n = read(descriptor, part.data(), part.size());
+    if (n == 0) return bytes;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return absl::InvalidArgumentError(absl::StrCat("cannot read ", name, ": ", std::strerror(errno)));
+    bytes.append(part.data(), static_cast<size_t>(n));
+    if (std::ssize(bytes) > kMaxInputBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " is larger than ", kMaxInputBytes >> 20, " MiB, the most that is read"));
+    }
   }
-  return std::string{std::istreambuf_iterator<char>(file), {}};
+}
+
+absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& path) {
+  if (path == "-") return ReadDescriptor(STDIN_FILENO, "standard input");
+  const std::string name = absl::StrCat(flag, " ", Printable(path));
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return absl::InvalidArgumentError(absl::StrCat("cannot read ", name, ": ", std::strerror(errno)));
+  absl::StatusOr<std::string> bytes = ReadDescriptor(file, name);
+  close(file);
+  return bytes;
 }
 
 absl::Status WriteFile(const char* flag, const std::string& path, const std::string& bytes) {

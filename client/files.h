@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -8,8 +9,14 @@
 
 namespace longhaul {
 
-// The file's bytes; the error names `flag` and the path.
-absl::StatusOr<std::string> ReadFile(const char* flag, const std::string& path);
+// The most that is read of one file or of standard input: more than any model's text, and less than the memory.
+constexpr int64_t kMaxInputBytes = int64_t{256} << 20;
+
+// All bytes of a file, also of a pipe; "-" is standard input. INVALID_ARGUMENT names `flag` and the path.
+absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& path);
+
+// All that a descriptor still holds; `name` stands for it in messages.
+absl::StatusOr<std::string> ReadDescriptor(int descriptor, const std::string& name);
 
 // Whole or not at all, also when the machine stops meanwhile: a new file beside `path` takes its name.
 absl::Status WriteFile(const char* flag, const std::string& path, const std::string& bytes);
