@@ -50,7 +50,7 @@ bool LooksBinary(std::string_view bytes) {
 // What the bytes are if they are no UTF-8 text; empty where nothing speaks against it.
 std::string_view NotText(std::string_view bytes, bool is_utf8) {
   for (const Format& format : kFormats) {
-    const bool certain = !is_utf8 || format.beginning == "%PDF-";
+    const bool certain = !is_utf8 || format.beginning != "GGUF";  // a text may begin with that word
     if (certain && bytes.starts_with(format.beginning)) return format.name;
   }
   if (LooksLikeUtf16(bytes)) return kUtf16;

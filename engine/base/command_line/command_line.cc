@@ -37,7 +37,7 @@ std::string CheckWhole(bool has_sign, std::string& text) {
 
 std::string CheckNumber(const std::string& text) {
   double value = 0;
-  return absl::SimpleAtod(text, &value) && std::isfinite(value) ? "" : Quoted(text) + " is not a number";
+  return absl::SimpleAtod(text, &value) && !std::isnan(value) ? "" : Quoted(text) + " is not a number";
 }
 
 std::string CheckNotEmpty(const std::string& text) {

@@ -1,0 +1,54 @@
+"""Standard output that cannot be written: a full disk, a closed pipe, a closed descriptor."""
+
+import subprocess
+
+import pytest
+
+from conftest import BUILD
+
+PROGRAM = BUILD / "client" / "longhaul"
+# The first two ask the server.
+COMMANDS = [
+    [PROGRAM, "generate", "Once upon a time", "--max-tokens", "8"],
+    [PROGRAM, "generate", "Once upon a time", "--max-tokens", "8", "--json"],
+    [PROGRAM, "chat", "Say hello.", "--max-tokens", "8"],
+    [PROGRAM, "ask", "/etc/os-release", "--question", "Which system is it?", "--max-tokens", "8"],
+    [PROGRAM, "tokenize", "hello"], [PROGRAM, "detokenize", "28120"], [PROGRAM, "score", "hello there"],
+    [PROGRAM, "warm", "hello there"], [PROGRAM, "info"], [PROGRAM, "info", "--json"],
+    [PROGRAM, "info", "--position", "yarn"], [PROGRAM, "ps"],
+    [PROGRAM, "--help"], [PROGRAM, "generate", "--help"], [PROGRAM, "--version"],
+    [BUILD / "client" / "longhaul-bench", "--help"],
+    [BUILD / "client" / "longhaul-bench", "--concurrency", "1", "--requests", "1", "--warmup", "0s", "--prompts", "8",
+     "--output-tokens", "2", "--quiet"],
+    [BUILD / "server" / "longhaul-server", "--help"],
+]
+
+
+@pytest.fixture
+def environment(server, stub, monkeypatch):
+    monkeypatch.setenv("LONGHAUL_TARGET", server.target)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(map(str, command[1:])))
+def test_a_full_disk_is_an_error(environment, command):
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, text=True,
+                                timeout=60)
+    assert result.returncode == 1
+    assert "cannot write standard output: No space left on device" in result.stderr
+    assert "CANCELLED" not in result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS[:2], ids=["text", "json"])
+def test_a_pipe_that_was_closed_is_no_news(environment, command):
+    running = subprocess.Popen([*command, "--quiet"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    running.stdout.close()
+    assert running.stderr.read() == b""
+    assert running.wait(60) in (-13, 141)
+    running.stderr.close()
+
+
+def test_a_closed_standard_output_gets_no_socket_in_its_place(environment):
+    result = subprocess.run(["bash", "-c", f'"{PROGRAM}" info >&-'], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and "cannot write standard output: Bad file descriptor" in result.stderr

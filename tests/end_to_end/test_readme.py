@@ -1,0 +1,49 @@
+"""The commands that the README shows are run as they stand there."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import BUILD, ROOT
+
+# Sections whose commands ask a running server; those of the others start servers, containers or long runs.
+SECTIONS = ("Ask", "Questions over many documents", "Texts longer than the model was trained for")
+
+
+def commands():
+    """Every line `longhaul ...` of a block, without its comment."""
+    found = []
+    for section in re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)[1:]:
+        title, _, text = section.partition("\n")
+        if title in SECTIONS:
+            found += [re.sub(r"\s{2,}#.*", "", line) for line in re.findall(r"^    (longhaul .*)$", text, re.MULTILINE)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The files that the README's commands name."""
+    made = tmp_path_factory.mktemp("readme")
+    text = "The bridge over the river was opened in 1931. The town paid for it.\n" * 40
+    for name in ("notes.txt", "book.txt", "handbook.txt", "notes/bridge.txt", "notes/river.txt"):
+        (made / name).parent.mkdir(exist_ok=True)
+        (made / name).write_text(text)
+    return made
+
+
+def test_there_are_commands():
+    assert len(commands()) > 20
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_command_works(server, stub, folder, command):
+    if re.match(r"longhaul (generate|chat|ask) ", command) and "--max-tokens" not in command:
+        command = command.replace(" ", "\n", 1).replace(" ", " --max-tokens 4 ", 1).replace("\n", " ", 1)
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PATH": f"{BUILD / 'client'}:{os.environ['PATH']}", "LONGHAUL_TARGET": server.target})
+    expected = 7 if "REQUEST_ID" in command else 0
+    assert result.returncode == expected, result.stderr
+    assert result.stdout or expected != 0
