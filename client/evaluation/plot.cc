@@ -12,14 +12,15 @@ namespace longhaul {
 
 absl::Status Plot(const std::string& task, const std::string& result, const std::vector<std::string>& outputs) {
   const std::string python = CacheFolder() / "client-venv" / "bin" / "python";
-  std::vector<std::string> arguments = {python, "-m", "longhaul_plots", task, result};
+  // Isolated: $PYTHONPATH and its like are meant for other programs.
+  std::vector<std::string> arguments = {python, "-I", "-m", "longhaul_plots", task, result};
   for (const std::string& output : outputs) {
     arguments.emplace_back("--output");
     arguments.push_back(output);
   }
   if (access(python.c_str(), X_OK) != 0) {
     std::string command = "-m longhaul_plots";
-    for (size_t i = 3; i < arguments.size(); ++i) absl::StrAppend(&command, " ", arguments[i]);
+    for (size_t i = 4; i < arguments.size(); ++i) absl::StrAppend(&command, " ", arguments[i]);
     return absl::FailedPreconditionError(
         absl::StrCat("--plot: nothing is drawn, since ", python,
                      " is missing: run deploy/install_python_client.sh, then give the same command again or\n  ",

@@ -1,6 +1,7 @@
 """The pictures of `longhaul evaluate` and `longhaul-bench`, drawn from made-up results."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -86,7 +87,10 @@ def draw(task, file, *outputs):
     if not PYTHON.exists():
         pytest.fail("deploy/install_python_client.sh was not run")
     flags = [word for output in outputs for word in ("--output", str(output))]
-    return subprocess.run([PYTHON, "-m", "longhaul_plots", task, str(file), *flags], capture_output=True, text=True)
+    # What a notebook sets in its environment is not meant for these pictures.
+    environment = {**os.environ, "MPLBACKEND": "nonsense"}
+    return subprocess.run([PYTHON, "-I", "-m", "longhaul_plots", task, str(file), *flags], capture_output=True,
+                          text=True, env=environment)
 
 
 @pytest.mark.parametrize("task,data", [("tail-loss", tail_loss()), ("repeated", repeated()), ("passkey", passkey()),

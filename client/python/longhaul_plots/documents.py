@@ -1,13 +1,9 @@
 """Questions over documents: right answers and citations against their number, and what the parameters of NBCE change."""
 
-import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-from longhaul_plots.result import Cell, Result  # noqa: E402
+from longhaul_plots.result import Cell, Result
 
 NAMES = {"nbce": "nbce, a row each", "none": "one prompt, plain", "auto": "one prompt, server's default mode"}
 STYLES = {"auto": "--"}  # within the trained length it is the plain mode, whose line must stay visible

@@ -3,13 +3,10 @@
 from collections.abc import Callable, Iterable
 
 import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-matplotlib.use("Agg")
-
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: E402
-
-from longhaul_plots.result import Cell, Result  # noqa: E402
+from longhaul_plots.result import Cell, Result
 
 MARKERS = "osD^vP*X<>ph"
 COLORS = ["black", *matplotlib.colormaps["tab10"].colors[:7], *matplotlib.colormaps["tab10"].colors[8:]]

@@ -2,13 +2,9 @@
 
 import math
 
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-
-from matplotlib.figure import Figure  # noqa: E402
-
-from longhaul_plots.result import Result  # noqa: E402
+from longhaul_plots.result import Result
 
 
 def draw(result: Result) -> Figure:

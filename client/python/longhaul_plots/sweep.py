@@ -2,15 +2,11 @@
 
 import textwrap
 
-import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-matplotlib.use("Agg")
-
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: E402
-
-from longhaul_plots.load import LATENCIES, QUANTILES, Sweep  # noqa: E402
+from longhaul_plots.load import LATENCIES, QUANTILES, Sweep
 
 TITLES = {"time_to_first_token": "time to first token", "inter_token_latency": "inter-token latency",
           "end_to_end": "end to end"}
