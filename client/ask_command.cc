@@ -95,7 +95,7 @@ int Ask(const CLI::App& command, const Common& common, AskFlags& flags) {
     }
     return std::ferror(stdout) == 0;
   });
-  if (!common.json) answer.End();
+  if (!common.json) answer.End(status.ok());
   if (!status.ok()) return PrintError(status, common.json);
   if (!common.json && !flags.generate.quiet) {
     PrintDocuments(names, finished);
