@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "client/conversation.h"
 #include "client/generate_flags.h"
 #include "client/interruptible_client.h"
 #include "client/output.h"
@@ -20,36 +20,29 @@ namespace {
 int Chat(const CLI::App& command, const Common& common, const GenerateFlags& flags) {
   v1::GenerateRequest request;
   if (absl::Status status = FillRequest(command, flags, request); !status.ok()) return PrintError(status, common.json);
-  v1::Chat& chat = *request.mutable_prompt()->mutable_chat();
+  const bool given = command.count("prompt") > 0 || command.count("--prompt-file") > 0;
+  if (!given && isatty(STDIN_FILENO) != 0) {
+    if (flags.samples > 1) {
+      return PrintError(absl::InvalidArgumentError("--samples: a conversation has one answer a turn"), common.json);
+    }
+    InterruptibleClient client(common.target);
+    return Conversation(client, common, std::move(request), flags.system, flags.quiet).Run();
+  }
+  if (command.count("prompt") > 0 && flags.prompt.text.empty()) {
+    return PrintError(absl::InvalidArgumentError("prompt: the text is empty"), common.json);
+  }
+  auto prompt = ReadPrompt(flags.prompt);
+  if (!prompt.ok()) return PrintError(prompt.status(), common.json);
   const auto say = [&](const char* role, const std::string& content) {
-    v1::Message& message = *chat.add_messages();
+    v1::Message& message = *request.mutable_prompt()->mutable_chat()->add_messages();
     message.set_role(role);
     message.set_content(content);
   };
   if (!flags.system.empty()) say("system", flags.system);
+  say("user", *prompt);
   InterruptibleClient client(common.target);
-  const bool conversation = flags.prompt.text.empty() && flags.prompt.file.empty() && isatty(STDIN_FILENO) != 0;
-  if (!conversation) {
-    auto prompt = ReadPrompt(flags.prompt);
-    if (!prompt.ok()) return PrintError(prompt.status(), common.json);
-    say("user", *prompt);
-    const absl::Status status = StreamAnswer(*client, request, common, flags.quiet, nullptr);
-    return status.ok() ? 0 : PrintError(status, common.json);
-  }
-  if (flags.samples > 1) {
-    return PrintError(absl::InvalidArgumentError("--samples: a conversation has one answer a turn"), common.json);
-  }
-  std::fprintf(stderr, "Ctrl-C stops an answer, Ctrl-D ends the conversation.\n");
-  for (std::string line; std::fprintf(stderr, "> "), std::getline(std::cin, line);) {
-    if (line.empty()) continue;
-    say("user", line);
-    std::string answer;
-    const absl::Status status = StreamAnswer(*client, request, common, flags.quiet, &answer);
-    if (!status.ok() && status.code() != absl::StatusCode::kCancelled) return PrintError(status, common.json);
-    say("assistant", answer);
-  }
-  std::fprintf(stderr, "\n");
-  return 0;
+  const absl::Status status = StreamAnswer(*client, request, common, flags.quiet, nullptr);
+  return status.ok() ? 0 : PrintError(status, common.json);
 }
 
 }  // namespace

@@ -49,6 +49,8 @@ struct Client::Impl {
   explicit Impl(const std::string& target) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
+    // A server that is back after a restart is found soon, however long it was away.
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
     const auto channel = grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
     stub = v1::InferenceService::NewStub(channel);
     admin = v1::AdminService::NewStub(channel);
