@@ -53,7 +53,7 @@ void AddChatCommand(CLI::App& app, int& exit_code) {
       app.add_subcommand("chat",
                          "Talk with the model.\n"
                          "  longhaul chat \"Why is the sky blue?\"\n"
-                         "  longhaul chat --system \"Answer in French.\"    (a conversation)\n"
+                         "  longhaul chat --system \"Answer in French.\"    (a conversation; /help there)\n"
                          "  longhaul chat --position yarn:factor=2 --prompt-file book.txt \"Who is the "
                          "author?\"");
   AddConnection(*command, *common);
