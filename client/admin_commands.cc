@@ -12,7 +12,8 @@
 #include "client/client.h"
 #include "client/command_flags.h"
 #include "client/output.h"
-#include "proto/field_text.h"
+#include "client/terminal.h"
+#include "engine/base/quoted.h"
 #include "proto/position_text.h"
 
 namespace longhaul {
@@ -40,8 +41,8 @@ void PrintTable(const std::vector<Row>& rows) {
     for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
   for (const Row& row : rows) {
-    for (size_t i = 0; i + 1 < row.size(); ++i) std::printf("%-*s  ", static_cast<int>(widths[i]), row[i].c_str());
-    std::printf("%s\n", row.back().c_str());
+    for (size_t i = 0; i + 1 < row.size(); ++i) absl::PrintF("%-*s  ", static_cast<int>(widths[i]), row[i]);
+    absl::PrintF("%s\n", row.back());
   }
 }
 
@@ -55,11 +56,11 @@ int Ps(const Common& common) {
   std::vector<Row> rows = {
       {"ID", "CLIENT", "STATE", "ROWS", "READ", "GENERATED", "AGE", "BLOCKS", "PRIORITY", "POSITION"}};
   for (const v1::RequestInfo& request : response->requests()) {
-    rows.push_back({request.id(), request.client(), StateName(request.state()), absl::StrCat(request.rows()),
-                    absl::StrCat(request.tokens_read(), "/", request.prompt_tokens()),
-                    absl::StrCat(request.tokens_generated()), absl::StrFormat("%.1fs", request.age()),
-                    absl::StrCat(request.blocks()), absl::StrCat(request.priority()),
-                    PositionText(request.position())});
+    rows.push_back(
+        {ForTerminal(stdout, request.id()), ForTerminal(stdout, request.client()), StateName(request.state()),
+         absl::StrCat(request.rows()), absl::StrCat(request.tokens_read(), "/", request.prompt_tokens()),
+         absl::StrCat(request.tokens_generated()), absl::StrFormat("%.1fs", request.age()),
+         absl::StrCat(request.blocks()), absl::StrCat(request.priority()), PositionText(request.position())});
   }
   PrintTable(rows);
   return 0;
@@ -76,7 +77,7 @@ int Cancel(const Common& common, const std::string& id) {
     std::printf("%u cancelled\n", response->cancelled());
   }
   if (response->cancelled() > 0) return 0;
-  if (!common.json) std::fprintf(stderr, "longhaul: no request %s waits or runs\n", QuotedPiece(id).c_str());
+  if (!common.json) std::fprintf(stderr, "longhaul: no request %s waits or runs\n", Quoted(id).c_str());
   return kNoSuchRequest;
 }
 

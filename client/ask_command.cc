@@ -88,8 +88,8 @@ int Ask(const CLI::App& command, const Common& common, AskFlags& flags) {
     }
     return std::ferror(stdout) == 0;
   });
-  if (!common.json) answer.End();
   if (std::ferror(stdout) != 0) return 1;  // told at the end of the program
+  if (!common.json) answer.End(status.ok());
   if (!status.ok()) return PrintError(status, common.json);
   if (!common.json && !flags.generate.quiet) {
     PrintDocuments(names, finished);

@@ -77,6 +77,8 @@ bool IsLoopback(std::string_view target) {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, grpc::ChannelArguments arguments) {
   arguments.SetMaxReceiveMessageSize(-1);
+  // A server that is back after a restart is found soon, however long it was away.
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
 }

@@ -1,13 +1,13 @@
 #include "client/citation_output.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/output.h"
+#include "client/terminal.h"
 
 namespace longhaul {
 namespace {
@@ -18,12 +18,9 @@ std::string Colour(uint32_t document) {
   return absl::StrCat("\033[", n < 6 ? 31 + n : 91 + n - 6, "m");
 }
 
-bool IsColourTerminal() {
-  return isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
-}
-
-std::string NameOf(const std::vector<std::string>& names, size_t document) {
-  return document < names.size() ? names[document] : absl::StrCat(document);
+// As it is printed on `stream`.
+std::string NameOf(const std::vector<std::string>& names, size_t document, FILE* stream) {
+  return document < names.size() ? ForTerminal(stream, names[document]) : absl::StrCat(document);
 }
 
 }  // namespace
@@ -37,7 +34,7 @@ std::vector<std::string> DocumentNames(const v1::GenerateRequest& request, const
   return names;
 }
 
-CitedAnswer::CitedAnswer() : colours_(IsColourTerminal()) {}
+CitedAnswer::CitedAnswer() : colours_(HasColours(stdout)) {}
 
 void CitedAnswer::Print(const v1::Chunk& chunk) {
   const std::string& text = chunk.text();
@@ -47,15 +44,17 @@ void CitedAnswer::Print(const v1::Chunk& chunk) {
     if (colours_) {
       std::printf("%s", Colour(*current_).c_str());
     } else {
-      std::printf("[%s]%s", NameOf(names_, *current_).c_str(), text.front() == ' ' ? "" : " ");
+      absl::PrintF("[%s]%s", NameOf(names_, *current_, stdout), text.front() == ' ' ? "" : " ");
     }
   }
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  PrintText(text);
+  has_printed_ = true;
   std::fflush(stdout);
 }
 
-void CitedAnswer::End() {
-  std::printf("%s\n", colours_ && current_.has_value() ? "\033[0m" : "");
+void CitedAnswer::End(bool whole) {
+  if (colours_ && current_.has_value()) std::printf("\033[0m");
+  if (whole || has_printed_) std::printf("\n");
   std::fflush(stdout);
 }
 
@@ -67,7 +66,7 @@ void PrintDocuments(const std::vector<std::string>& names, const v1::Finished& f
                    [&](int a, int b) { return documents.Get(a).tokens() > documents.Get(b).tokens(); });
   uint64_t tokens = 0;
   for (const v1::DocumentUse& document : documents) tokens += document.tokens();
-  const bool colours = isatty(STDERR_FILENO) != 0 && IsColourTerminal();
+  const bool colours = HasColours(stderr) && HasColours(stdout);
   int silent = 0;
   for (int i : order) {
     const v1::DocumentUse& document = documents.Get(i);
@@ -75,9 +74,9 @@ void PrintDocuments(const std::vector<std::string>& names, const v1::Finished& f
       ++silent;
       continue;
     }
-    std::fprintf(stderr, "%s%5.1f %%  entropy %.3f  %s%s\n", colours ? Colour(static_cast<uint32_t>(i)).c_str() : "",
-                 100 * static_cast<double>(document.tokens()) / static_cast<double>(tokens), document.mean_entropy(),
-                 NameOf(names, static_cast<size_t>(i)).c_str(), colours ? "\033[0m" : "");
+    absl::FPrintF(stderr, "%s%5.1f %%  entropy %.3f  %s%s\n", colours ? Colour(static_cast<uint32_t>(i)) : "",
+                  100 * static_cast<double>(document.tokens()) / static_cast<double>(tokens), document.mean_entropy(),
+                  NameOf(names, static_cast<size_t>(i), stderr), colours ? "\033[0m" : "");
   }
   if (silent > 0) std::fprintf(stderr, "%d other documents: no token\n", silent);
 }

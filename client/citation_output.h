@@ -20,13 +20,14 @@ class CitedAnswer {
   CitedAnswer();
   void SetNames(std::vector<std::string> names) { names_ = std::move(names); }
   void Print(const v1::Chunk& chunk);
-  // Nothing more will come: sets the terminal back and ends the line.
-  void End();
+  // Nothing more will come: sets the terminal back, and ends the line unless nothing of a failed answer stands on it.
+  void End(bool whole);
 
  private:
   const bool colours_;
   std::vector<std::string> names_;
   std::optional<uint32_t> current_;
+  bool has_printed_ = false;
 };
 
 // A table on standard error: the documents that spoke, their share of the answer's tokens, and how sure their rows

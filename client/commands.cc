@@ -102,8 +102,7 @@ int Detokenize(const Common& common, const std::vector<int32_t>& ids, bool speci
   if (common.json) {
     PrintJson(*response);
   } else {
-    std::fwrite(response->text().data(), 1, response->text().size(), stdout);  // it may hold NUL
-    std::printf("\n");
+    PrintText(absl::StrCat(response->text(), "\n"));
   }
   return 0;
 }
@@ -144,8 +143,9 @@ int Score(const Common& common, const ScoreFlags& flags) {
             static_cast<double>(logprob));
       }
     }
-    return true;
+    return std::ferror(stdout) == 0;
   });
+  if (std::ferror(stdout) != 0) return 1;  // told at the end of the program
   if (!status.ok()) return PrintError(status, common.json);
   if (n > 0) {
     std::fprintf(stderr, "[%lld tokens, %.5f nat per token]\n", static_cast<long long>(n),

@@ -1,6 +1,10 @@
 #pragma once
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <csignal>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -19,13 +23,22 @@ class InterruptibleClient {
     sigaddset(&set, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
     client_ = std::make_shared<Client>(target);
-    std::thread([client = client_] {
-      for (int number = 0; sigwait(&set, &number) == 0;) client->Cancel();
+    std::thread([client = client_, interrupts = interrupts_] {
+      constexpr uint64_t kOne = 1;
+      for (int number = 0; sigwait(&set, &number) == 0;) {
+        // Before the call ends, so that who waits for both sees the signal no later than the end.
+        static_cast<void>(!write(interrupts, &kOne, sizeof kOne));
+        client->Cancel();
+      }
     }).detach();
   }
   Client& operator*() { return *client_; }
 
+  // A non-blocking eventfd: readable after Ctrl-C, until it is read. Open as long as the process lives.
+  int interrupts() const { return interrupts_; }
+
  private:
+  const int interrupts_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   std::shared_ptr<Client> client_;
 };
 

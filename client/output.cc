@@ -1,24 +1,29 @@
 #include "client/output.h"
 
-#include <google/protobuf/util/json_util.h>
-#include <unistd.h>
-
 #include <cerrno>  // program_invocation_short_name
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "client/message_json.h"
 #include "client/plan_output.h"
+#include "client/terminal.h"
 
 namespace longhaul {
 namespace {
 
-// The messages' own JSON form: field names as in the .proto, one line.
-void PrintMessage(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string line;
-  if (!google::protobuf::util::MessageToJsonString(message, &line, options).ok()) return;
-  std::printf("%s\n", line.c_str());
+using Json = nlohmann::ordered_json;
+
+void PrintRaw(FILE* stream, std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stream);
+}
+
+// On a line of its own, at once: who reads it may wait for it.
+void PrintLine(const Json& json) {
+  const std::string line = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  // On a terminal what JSON does not escape by itself (DEL, C1) is JSON's escape too.
+  PrintRaw(stdout, ForTerminal(stdout, absl::StrReplaceAll(line, {{"\x7f", "\\u007f"}})) + "\n");
   std::fflush(stdout);
 }
 
@@ -69,52 +74,36 @@ int ExitCode(const absl::Status& status) {
 int PrintError(const absl::Status& status, bool json) {
   const std::string message(status.message());
   if (json) {
-    const nlohmann::json error = {{"error", {{"code", absl::StatusCodeToString(status.code())}, {"message", message}}}};
-    std::printf("%s\n", error.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    PrintLine({{"error", {{"code", absl::StatusCodeToString(status.code())}, {"message", message}}}});
   } else {
-    std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, message.c_str());
+    absl::FPrintF(stderr, "%s: %s\n", program_invocation_short_name, TextForTerminal(stderr, message));
   }
   return ExitCode(status);
 }
 
-void PrintJson(const v1::GenerateResponse& response) {
-  PrintMessage(response);
-}
-void PrintJson(const v1::ScoreResponse& response) {
-  PrintMessage(response);
-}
-void PrintJson(const v1::TokenizeResponse& response) {
-  PrintMessage(response);
-}
-void PrintJson(const v1::DetokenizeResponse& response) {
-  PrintMessage(response);
-}
-void PrintJson(const v1::GetModelResponse& response) {
-  PrintMessage(response);
+void PrintJson(const google::protobuf::Message& message) {
+  PrintLine(MessageJson(message));
 }
 
-void PrintJson(const v1::ListRequestsResponse& response) {
-  PrintMessage(response);
-}
-void PrintJson(const v1::CancelRequestResponse& response) {
-  PrintMessage(response);
+void PrintText(std::string_view text) {
+  PrintRaw(stdout, TextForTerminal(stdout, text));
 }
 
 void PrintModel(const v1::GetModelResponse& m) {
-  const auto n = [](uint64_t number) { return static_cast<unsigned long long>(number); };
-  std::printf("model           %s (%s, %s, %.1f M parameters)\n", m.name().c_str(), m.architecture().c_str(),
-              m.file_type().c_str(), static_cast<double>(m.parameters()) / 1e6);
-  std::printf("trained length  %llu tokens\n", n(m.trained_length()));
-  std::printf("shape           %llu layers, width %llu, %llu heads of %llu, %llu kv heads, vocabulary %llu\n",
-              n(m.layers()), n(m.width()), n(m.heads()), n(m.head_dim()), n(m.kv_heads()), n(m.vocabulary_size()));
-  std::printf("text            pre-tokenizer %s, chat template %s\n", m.pre_tokenizer().c_str(),
-              m.chat_template().empty() ? "unknown" : m.chat_template().c_str());
-  std::printf("runs on         %s, %s, %u threads; products %s, KV cache %s\n", m.backend().c_str(),
-              m.instruction_set().c_str(), m.threads(), m.compute_type().c_str(), m.kv_cache_type().c_str());
-  std::printf("KV cache        %llu of %llu tokens in use\n", n(m.cache_tokens_used()), n(m.cache_tokens()));
-  std::printf("requests        %u running, %u waiting\n", m.running(), m.waiting());
-  std::printf("version         %s\n", m.version().c_str());
-  std::printf("fingerprint     %s\n", m.engine_fingerprint().c_str());
+  const auto t = [](const std::string& text) { return ForTerminal(stdout, text); };
+  absl::PrintF("model           %s (%s, %s, %.1f M parameters)\n", t(m.name()), t(m.architecture()), t(m.file_type()),
+               static_cast<double>(m.parameters()) / 1e6);
+  absl::PrintF("trained length  %d tokens\n", m.trained_length());
+  absl::PrintF("shape           %d layers, width %d, %d heads of %d, %d kv heads, vocabulary %d\n", m.layers(),
+               m.width(), m.heads(), m.head_dim(), m.kv_heads(), m.vocabulary_size());
+  absl::PrintF("text            pre-tokenizer %s, chat template %s\n", t(m.pre_tokenizer()),
+               m.chat_template().empty() ? "unknown" : t(m.chat_template()));
+  absl::PrintF("runs on         %s, %s, %d threads; products %s, KV cache %s\n", t(m.backend()), t(m.instruction_set()),
+               m.threads(), t(m.compute_type()), t(m.kv_cache_type()));
+  absl::PrintF("KV cache        %d of %d tokens in use\n", m.cache_tokens_used(), m.cache_tokens());
+  absl::PrintF("requests        %d running, %d waiting\n", m.running(), m.waiting());
+  absl::PrintF("version         %s\n", t(m.version()));
+  absl::PrintF("fingerprint     %s\n", t(m.engine_fingerprint()));
 }
 
 void PrintSummary(const v1::Started& started, const v1::Finished& finished) {
@@ -132,15 +121,15 @@ void PrintSummary(const v1::Started& started, const v1::Finished& finished) {
   PrintPositions(started);
 }
 
-void AnswersInOrder::PrintHeading() const {
-  if (answers_.size() > 1) std::printf("%s[%zu of %zu]\n", current_ > 0 ? "\n" : "", current_ + 1, answers_.size());
-}
-
 void AnswersInOrder::PrintWaiting() {
-  if (!has_begun_) PrintHeading();
+  if (!has_begun_ && answers_.size() > 1) {
+    std::printf("%s[%zu of %zu]\n", current_ > 0 ? "\n" : "", current_ + 1, answers_.size());
+    has_printed_ = true;
+  }
   has_begun_ = true;
   std::string& text = answers_[current_].waiting;
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  has_printed_ = has_printed_ || !text.empty();
+  PrintText(text);
   text.clear();
 }
 
@@ -167,7 +156,7 @@ void AnswersInOrder::End(bool whole) {
     has_begun_ = false;
   }
   if (whole) PrintWaiting();
-  std::printf("\n");
+  if (whole || has_printed_) std::printf("\n");
   std::fflush(stdout);
 }
 
@@ -177,7 +166,7 @@ void PrintWarmed(const v1::Finished& finished) {
               n(finished.usage().cached_tokens()), finished.timings().prefill());
 }
 
-ReadingLine::ReadingLine(bool enabled) : enabled_(enabled && isatty(STDERR_FILENO) != 0) {}
+ReadingLine::ReadingLine(bool enabled) : enabled_(enabled && CanRewriteLine(stderr)) {}
 
 void ReadingLine::Show(const v1::Progress& progress) {
   if (!enabled_) return;
@@ -192,7 +181,7 @@ void ReadingLine::Clear() {
 }
 
 std::string QuotePiece(std::string_view bytes) {
-  return nlohmann::json(bytes).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return ForTerminal(stdout, Json(bytes).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace longhaul

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <google/protobuf/message.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +10,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "longhaul/v1/admin.pb.h"
 #include "longhaul/v1/inference.pb.h"
 
 // What the command line prints.
@@ -20,17 +21,14 @@ constexpr int kNoSuchRequest = 7;
 // 0 for OK; otherwise by the kind of error, as `longhaul --help` lists them.
 int ExitCode(const absl::Status& status);
 
-// "PROGRAM: MESSAGE" on standard error; with `json` an object. Returns ExitCode.
+// "PROGRAM: MESSAGE" on standard error; with `json` an object on standard output. Returns ExitCode.
 int PrintError(const absl::Status& status, bool json);
 
-// One message of a stream as a JSON object on a line of its own.
-void PrintJson(const v1::GenerateResponse& response);
-void PrintJson(const v1::ScoreResponse& response);
-void PrintJson(const v1::TokenizeResponse& response);
-void PrintJson(const v1::DetokenizeResponse& response);
-void PrintJson(const v1::GetModelResponse& response);
-void PrintJson(const v1::ListRequestsResponse& response);
-void PrintJson(const v1::CancelRequestResponse& response);
+// A message as a JSON object on a line of its own (see client/README.md), written out at once.
+void PrintJson(const google::protobuf::Message& message);
+
+// Text that a model made, on standard output: as it is, but on a terminal its control characters are escaped.
+void PrintText(std::string_view text);
 
 // The lines of `longhaul info`.
 void PrintModel(const v1::GetModelResponse& model);
@@ -58,7 +56,8 @@ class AnswersInOrder {
  public:
   explicit AnswersInOrder(uint32_t n) : answers_(std::max(n, 1u)) {}
   void Print(const v1::Chunk& chunk);
-  // No more will come. Of an answer that is whole prints what is left.
+  // No more will come. Of answers that are whole prints what is left; ends the line unless nothing of a failed one
+  // stands on it.
   void End(bool whole);
 
  private:
@@ -66,18 +65,18 @@ class AnswersInOrder {
     std::string waiting;
     bool ended = false;
   };
-  void PrintHeading() const;
   void PrintWaiting();
 
   std::vector<Answer> answers_;
   size_t current_ = 0;
-  bool has_begun_ = false;
+  bool has_begun_ = false;  // the current one
+  bool has_printed_ = false;
 };
 
 // Tokens, speed and reason of a finished answer, and how its positions were computed unless plainly; on standard error.
 void PrintSummary(const v1::Started& started, const v1::Finished& finished);
 
-// A token's bytes, quoted and printable.
+// A token's bytes as a JSON string, for standard output.
 std::string QuotePiece(std::string_view bytes);
 
 }  // namespace longhaul

@@ -15,20 +15,23 @@ absl::Status StreamAnswer(Client& client, const v1::GenerateRequest& request, co
   const absl::Status status = client.Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
     if (message.has_started()) started = message.started();
     if (message.has_finished()) finished = message.finished();
+    if (message.has_chunk() && answer != nullptr) *answer += message.chunk().text();
     if (common.json) {
       PrintJson(message);
-      return true;
-    }
-    if (message.has_progress()) progress.Show(message.progress());
-    if (message.has_chunk()) {
+    } else if (message.has_progress()) {
+      progress.Show(message.progress());
+    } else if (message.has_chunk()) {
       progress.Clear();
       answers.Print(message.chunk());
-      if (answer != nullptr) *answer += message.chunk().text();
     }
     return std::ferror(stdout) == 0;
   });
-  if (!common.json) answers.End(status.ok());
-  if (status.ok() && !common.json && !quiet) PrintSummary(started, finished);
+  progress.Clear();
+  // Stopped because nobody can read it; the end of the program says why.
+  if (std::ferror(stdout) != 0) return absl::OkStatus();
+  if (common.json) return status;
+  answers.End(status.ok());
+  if (status.ok() && !quiet) PrintSummary(started, finished);
   return status;
 }
 

@@ -10,6 +10,7 @@
 namespace longhaul {
 
 // Runs a request and prints its answer as it arrives, and unless `quiet` a summary; `answer`, if given, gets its text.
+// OK too when standard output takes no more, which ends the request.
 absl::Status StreamAnswer(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
                           std::string* answer);
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/client.h"
 #include "client/evaluation/cost_model.h"
 #include "client/evaluation/csv.h"
@@ -21,6 +22,7 @@
 #include "client/evaluation/tail_loss.h"
 #include "client/evaluation/text.h"
 #include "client/files.h"
+#include "client/terminal.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
@@ -46,7 +48,7 @@ struct Setup {
 };
 
 void Warn(const std::string& message) {
-  std::fprintf(stderr, "longhaul: %s\n", message.c_str());
+  absl::FPrintF(stderr, "longhaul: %s\n", TextForTerminal(stderr, message));
 }
 
 // Works with any of the tasks on the text in `setup`; chooses its spans.
@@ -264,7 +266,7 @@ class Run {
 absl::Status Report(const EvaluationOptions& options, const ResultFile& file) {
   const Identity& identity = file.identity();
   const std::vector<Cell> cells = Summarize(file.measurements(), identity.control_length());
-  std::fputs(TableText(identity, cells, file.refused()).c_str(), stdout);
+  absl::PrintF("%s", TextForTerminal(stdout, TableText(identity, cells, file.refused())));
   std::fflush(stdout);
   if (!options.csv.empty()) {
     LH_RETURN_IF_ERROR(WriteFile("--csv", options.csv, CsvText(identity, cells, file.refused())));

@@ -1,12 +1,11 @@
 #include "client/evaluation/progress.h"
 
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/terminal.h"
 
 namespace longhaul {
 namespace {
@@ -19,7 +18,7 @@ std::string Left(double seconds) {
 
 ProgressLine::Style ProgressLine::StyleFor(bool quiet) {
   if (quiet) return Style::kQuiet;
-  return isatty(STDERR_FILENO) != 0 ? Style::kTerminal : Style::kLines;
+  return CanRewriteLine(stderr) ? Style::kTerminal : Style::kLines;
 }
 
 std::string ProgressLine::TimeText(double seconds) {
@@ -30,8 +29,7 @@ std::string ProgressLine::TimeText(double seconds) {
 
 void ProgressLine::Running(const std::string& request, double share, double seconds_left) {
   if (style_ != Style::kTerminal) return;
-  std::fprintf(stderr, "\r\033[K[%lld/%lld] %s: %.0f %%%s", static_cast<long long>(finished_),
-               static_cast<long long>(total_), request.c_str(), 100 * share, Left(seconds_left).c_str());
+  absl::FPrintF(stderr, "\r\033[K[%d/%d] %s: %.0f %%%s", finished_, total_, request, 100 * share, Left(seconds_left));
   std::fflush(stderr);
   shown_ = true;
 }
@@ -40,14 +38,14 @@ void ProgressLine::Finished(const std::string& request, const std::string& resul
                             double seconds_left) {
   ++finished_;
   if (style_ != Style::kLines) return;
-  std::fprintf(stderr, "[%lld/%lld] %s: %s, %.1f s%s\n", static_cast<long long>(finished_),
-               static_cast<long long>(total_), request.c_str(), result.c_str(), seconds, Left(seconds_left).c_str());
+  absl::FPrintF(stderr, "[%d/%d] %s: %s, %.1f s%s\n", finished_, total_, request, ForTerminal(stderr, result), seconds,
+                Left(seconds_left));
 }
 
 void ProgressLine::Note(const std::string& message) {
   if (style_ == Style::kQuiet) return;
   Clear();
-  std::fprintf(stderr, "%s\n", message.c_str());
+  absl::FPrintF(stderr, "%s\n", TextForTerminal(stderr, message));
 }
 
 void ProgressLine::Clear() {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "client/channel.h"
 #include "client/client.h"
 #include "client/evaluation/plot.h"
@@ -13,6 +14,7 @@
 #include "client/loadgen/live_line.h"
 #include "client/loadgen/report.h"
 #include "client/output.h"
+#include "client/terminal.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul::loadgen {
@@ -108,14 +110,14 @@ absl::Status Bench(const BenchOptions& options, Interrupt& interrupt, int& exit_
   LH_ASSIGN_OR_RETURN(with_server.run.target, NormalTarget(options.run.target));
   with_server.workload.vocabulary = std::max(int64_t{1}, static_cast<int64_t>(server.vocabulary_size()));
   with_server.workload.end_tokens.assign(server.end_tokens().begin(), server.end_tokens().end());
-  std::fputs(ServerText(server).c_str(), stdout);
+  absl::PrintF("%s\n", ForTerminal(stdout, ServerText(server)));
 
   std::vector<RunReport> reports;
   for (const BenchOptions& run : Runs(with_server)) {
     if (!reports.empty()) WaitUntilIdle(client, interrupt);
     if (interrupt.requested()) break;
     reports.push_back(Describe(run, RunOnce(run, interrupt)));
-    std::printf("%s%s", reports.size() > 1 ? "\n" : "", ReportText(reports.back()).c_str());
+    absl::PrintF("%s%s", reports.size() > 1 ? "\n" : "", TextForTerminal(stdout, ReportText(reports.back())));
     std::fflush(stdout);
     if (options.json.empty()) continue;
     LH_RETURN_IF_ERROR(WriteFile("--json", options.json, ReportJson(reports, server, options.command)));

@@ -1,7 +1,5 @@
 #include "client/loadgen/live_line.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
@@ -12,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "client/evaluation/progress.h"
 #include "client/loadgen/duration.h"
+#include "client/terminal.h"
 
 namespace longhaul::loadgen {
 namespace {
@@ -42,7 +41,7 @@ void Show(LoadRun& run, double seconds, const std::stop_token& stop) {
 }  // namespace
 
 LiveLine::LiveLine(LoadRun& run, double seconds, bool quiet) {
-  if (quiet || isatty(STDERR_FILENO) == 0) return;
+  if (quiet || !CanRewriteLine(stderr)) return;
   thread_ = std::jthread([&run, seconds](const std::stop_token& stop) { Show(run, seconds, stop); });
 }
 

@@ -93,7 +93,7 @@ bool ObjectivesMet(const RunReport& report) {
 std::string ServerText(const v1::GetModelResponse& m) {
   return absl::StrCat("server      longhaul ", m.version(), ": ", m.name(), " (", m.file_type(), "), ", m.backend(),
                       " ", m.instruction_set(), ", ", m.threads(), " threads; products ", m.compute_type(),
-                      ", KV cache ", m.kv_cache_type(), ", ", m.cache_tokens(), " tokens\n");
+                      ", KV cache ", m.kv_cache_type(), ", ", m.cache_tokens(), " tokens");
 }
 
 std::string ReportText(const RunReport& report) {

@@ -31,7 +31,7 @@ std::vector<std::string> Warnings(const RunReport& report);
 // Whether every objective was kept; vacuously without any.
 bool ObjectivesMet(const RunReport& report);
 
-// The tables that a person reads.
+// What a person reads: a line without its end, and the tables.
 std::string ServerText(const v1::GetModelResponse& server);
 std::string ReportText(const RunReport& report);
 

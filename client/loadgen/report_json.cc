@@ -1,11 +1,10 @@
 // ReportJson of report.h.
 
-#include <google/protobuf/util/json_util.h>
-
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "client/loadgen/report.h"
+#include "client/message_json.h"
 
 namespace longhaul::loadgen {
 namespace {
@@ -16,14 +15,17 @@ Json Number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
+// Where there is none, null.
+Json Given(bool given, const Json& value) {
+  return given ? value : Json(nullptr);
+}
+
 Json Percentiles(const Histogram& h) {
-  Json json = {{"count", h.count()}};
-  if (h.count() == 0) return json;
-  json["mean"] = h.mean();
-  json["min"] = h.min();
+  const bool any = h.count() > 0;
+  Json json = {{"count", h.count()}, {"mean", Given(any, h.mean())}, {"min", Given(any, h.min())}};
   constexpr std::pair<const char*, double> kPercents[] = {{"p50", 50}, {"p90", 90},     {"p95", 95},
                                                           {"p99", 99}, {"p99.9", 99.9}, {"max", 100}};
-  for (const auto& [name, percent] : kPercents) json[name] = h.Percentile(percent);
+  for (const auto& [name, percent] : kPercents) json[name] = Given(any, h.Percentile(percent));
   json["buckets_ns"] = h.Buckets();
   return json;
 }
@@ -43,12 +45,9 @@ Json Requests(const Measurement& m) {
 
 Json Load(const RunReport& r) {
   Json load = {{"arrivals", r.arrivals}};
-  if (r.closed) {
-    load["concurrency"] = r.concurrency;
-  } else if (r.rate > 0) {
-    load["rate"] = r.rate;
-  }
-  if (r.ramp_to > 0) load["ramp_to"] = r.ramp_to;
+  load["concurrency"] = Given(r.closed, r.concurrency);
+  load["rate"] = Given(!r.closed && r.rate > 0, r.rate);
+  load["ramp_to"] = Given(r.ramp_to > 0, r.ramp_to);
   load["duration"] = Number(r.duration);
   load["warmup"] = r.warmup;
   load["prompts"] = r.prompts;
@@ -78,14 +77,13 @@ Json Run(const RunReport& r) {
                        {"prompt_tokens_per_second", per_second(m.prompt_tokens)},
                        {"prompt_tokens", m.prompt_tokens},
                        {"cached_tokens", m.cached_tokens}};
-  if (!r.objectives.empty()) {
-    run["goodput"] = {{"requests_per_second", per_second(m.good)}, {"requests", m.good}};
-  }
+  run["goodput"] = Given(!r.objectives.empty(), {{"requests_per_second", per_second(m.good)}, {"requests", m.good}});
   run["latency"] = Latencies(m);
   run["server_latency"] = {{"first_token", Percentiles(m.server_first_token)},
                            {"queue", Percentiles(m.server_queue)},
                            {"prefill", Percentiles(m.server_prefill)},
                            {"decode", Percentiles(m.server_decode)}};
+  run["by_position"] = Json::object();
   for (const auto& [position, part] : r.result.by_position) {
     run["by_position"][position] = {{"requests", Requests(part)}, {"latency", Latencies(part)}};
   }
@@ -107,11 +105,7 @@ Json Run(const RunReport& r) {
 
 std::string ReportJson(const std::vector<RunReport>& reports, const v1::GetModelResponse& server,
                        const std::vector<std::string>& command) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string model;
-  if (!google::protobuf::util::MessageToJsonString(server, &model, options).ok()) model = "{}";
-  Json json = {{"format", "longhaul-bench-1"}, {"command", command}, {"server", Json::parse(model, nullptr, false)}};
+  Json json = {{"format", "longhaul-bench-1"}, {"command", command}, {"server", MessageJson(server)}};
   json["runs"] = Json::array();
   for (const RunReport& report : reports) json["runs"].push_back(Run(report));
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";

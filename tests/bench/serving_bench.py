@@ -88,9 +88,11 @@ class ChunkSizes:
             metrics = urllib.request.urlopen(self.url).read().decode()
             steps = next(int(line.split()[-1]) for line in metrics.splitlines()
                          if line.startswith("longhaul_step_rows_count") and 'kind="prefill"' in line)
-            for request in json.loads(listed.stdout or "{}").get("requests", []):
-                if int(request.get("prompt_tokens", 0)) == self.prompt_tokens:
-                    self.seen.append((request["id"], int(request.get("tokens_read", 0)), steps))
+            if listed.returncode != 0:
+                continue
+            for request in json.loads(listed.stdout)["requests"]:
+                if request["prompt_tokens"] == self.prompt_tokens:
+                    self.seen.append((request["id"], request["tokens_read"], steps))
 
     def at(self, depth):
         """The mean over the 1,000 tokens around a depth; none where nothing was seen there."""

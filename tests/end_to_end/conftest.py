@@ -37,12 +37,12 @@ def stubs(tmp_path_factory):
 class Server:
     """A running longhaul-server."""
 
-    def __init__(self, folder: pathlib.Path, *flags: str):
+    def __init__(self, folder: pathlib.Path, *flags: str, listen="127.0.0.1:0"):
         self.log = folder / "log"
         port_file = folder / "port"
         self.process = subprocess.Popen(
-            [BUILD / "server" / "longhaul-server", "--model", MODEL, "--listen", "127.0.0.1:0", "--port-file",
-             port_file, *flags],
+            [BUILD / "server" / "longhaul-server", "--model", MODEL, "--listen", listen, "--port-file", port_file,
+             *flags],
             stderr=self.log.open("w"),
         )
         deadline = time.monotonic() + 60
@@ -107,10 +107,10 @@ def start_server(tmp_path):
     """Starts servers of a test's own; they are ended with it."""
     started = []
 
-    def start(*flags):
+    def start(*flags, **more):
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        started.append(Server(folder, *flags))
+        started.append(Server(folder, *flags, **more))
         return started[-1]
 
     yield start

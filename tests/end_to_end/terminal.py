@@ -49,8 +49,8 @@ class Terminal:
         return self.output[begin:self._expected]
 
     def send(self, keys):
-        """Types `keys`; a line ends with "\\n" and is not longer than 4,000 bytes, as terminals want it."""
-        data = keys.encode()
+        """Types `keys`, text or bytes; a line ends with "\\n" and is not longer than 4,000 bytes, as terminals want it."""
+        data = keys if isinstance(keys, bytes) else keys.encode()
         while data:
             data = data[os.write(self._fd, data):]
 

@@ -153,7 +153,7 @@ def test_warm_reads_a_text_and_says_what_it_took(longhaul, tmp_path):
     result = longhaul("warm", "--prompt-file", str(file))
     assert result.returncode == 0 and "tokens read" in result.stdout and "from the cache" in result.stdout
     messages = [json.loads(line) for line in longhaul("warm", "--json", stdin="The capital").stdout.splitlines()]
-    assert messages[0]["started"]["prompt_tokens"] == messages[-1]["finished"]["usage"]["prompt_tokens"] == "2"
+    assert messages[0]["started"]["prompt_tokens"] == messages[-1]["finished"]["usage"]["prompt_tokens"] == 2
     assert messages[-1]["finished"]["reason"] == "FINISH_REASON_LENGTH"
     assert longhaul("warm", "--prompt-file", "/no/such/file").returncode == 2
 

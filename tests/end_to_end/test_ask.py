@@ -46,7 +46,7 @@ def test_asks_for_machines(longhaul, notes):
     result = longhaul("ask", "--documents", *notes, QUESTION, "--max-tokens", "24", "--json", "--pooling", "max",
                       "--beta", "0.5", "--eta", "0", "--keep", "0.9")
     messages = [json.loads(line) for line in result.stdout.splitlines()]
-    assert int(messages[-1]["finished"]["usage"]["prompt_tokens"]) > 100
+    assert messages[-1]["finished"]["usage"]["prompt_tokens"] > 100
     cited = [m["chunk"]["citation"] for m in messages if m.get("chunk", {}).get("citation")]
     assert cited and all(c["id"] in notes for c in cited)
     assert len(messages[-1]["finished"]["documents"]) == len(notes)
@@ -80,7 +80,7 @@ def test_warm_reads_a_library(longhaul, notes, tmp_path):
     assert result.returncode == 0 and "tokens read" in result.stdout
     result = longhaul("ask", "--documents", library[2], library[0], "Who wrote?", "--max-tokens", "4", "--json")
     finished = json.loads(result.stdout.splitlines()[-1])["finished"]
-    assert int(finished["usage"]["cached_tokens"]) > 200
+    assert finished["usage"]["cached_tokens"] > 200
 
 
 def test_a_system_message_and_a_template(longhaul, notes):

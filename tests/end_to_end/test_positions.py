@@ -251,7 +251,7 @@ def test_info_prints_the_plan(longhaul):
     assert float(rows[0][1]) == 1 and float(rows[-1][2]) == 0.25
     assert "from distance 32 on" in longhaul("info", "--position", "leaky-rerope", "--length", "300").stdout
     plan = json.loads(longhaul("info", "--position", "rerope:window=8,log-n=0", "--json").stdout)["plan"]
-    assert plan["position"]["rerope"]["window"] == "8" and len(plan["frequencies"]) == PAIRS
+    assert plan["position"]["rerope"]["window"] == 8 and len(plan["frequencies"]) == PAIRS
 
 
 # --- The command line ---

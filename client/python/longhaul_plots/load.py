@@ -49,7 +49,7 @@ class Sweep:
         runs = [
             Run(run["load"]["concurrency" if closed else "rate"], run["requests"]["measured"],
                 run["requests"]["failed"], run["throughput"]["requests_per_second"],
-                run["throughput"]["tokens_per_second"], run.get("goodput", {}).get("requests_per_second"),
+                run["throughput"]["tokens_per_second"], (run.get("goodput") or {}).get("requests_per_second"),
                 {metric: {name: run["latency"][metric][name] for name in QUANTILES} for metric in LATENCIES
                  if run["latency"][metric]["count"]},
                 run["client"]["warnings"])
