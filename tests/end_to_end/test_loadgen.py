@@ -133,7 +133,7 @@ def test_ctrl_c_reports_what_was_measured(stub, server, tmp_path):
     (("--rate", 1, "--arrivals", "ramp"), "--ramp-to: "),
     (("--rate", 1, "--plot", "x.svg"), "--plot: draws a --sweep"),
     (("--sweep", "1,2", "--plot", "x.pdf"), "must end with .svg or .png"),
-    (("--trace", "/nonexistent"), "--trace: cannot read /nonexistent"),
+    (("--trace", "/nonexistent"), "cannot read --trace /nonexistent"),
 ])
 def test_wrong_flags_are_named(flags, words):
     done = run("127.0.0.1:1", *flags)
