@@ -7,11 +7,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/instruction_set.h"
+#include "engine/base/utf8.h"
 #include "engine/model/model_file.h"
 #include "engine/model/model_runner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/prompt_encoder.h"
-#include "engine/text/utf8.h"
 
 namespace longhaul {
 namespace {

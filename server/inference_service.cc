@@ -14,7 +14,7 @@
 #include "engine/base/mutex.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
-#include "engine/text/utf8.h"
+#include "engine/base/utf8.h"
 #include "server/client_name.h"
 #include "server/conversions.h"
 #include "server/position_conversion.h"

@@ -9,6 +9,8 @@
 #include "absl/strings/str_format.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
+#include "engine/base/printable.h"
+#include "engine/base/strings.h"
 #include "engine/base/this_thread.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
@@ -57,7 +59,7 @@ class Signals {
 };
 
 int Fail(const absl::Status& status) {
-  std::fprintf(stderr, "longhaul-server: %s\n", std::string(status.message()).c_str());
+  std::fprintf(stderr, "longhaul-server: %s\n", Printable(ToStd(status.message())).c_str());
   return kExitFailure;
 }
 

@@ -5,7 +5,8 @@
 
 #include <string>
 
-#include "engine/base/strings.h"
+#include "engine/base/printable.h"
+#include "engine/base/quoted.h"
 
 namespace longhaul {
 namespace {
@@ -51,7 +52,7 @@ absl::Status SetLogLevel(std::string_view name) {
     Logger().set_level(spdlog::level::off);
   else
     return absl::InvalidArgumentError(
-        absl::StrCat("log level '", ToAbsl(name), "' is not one of debug, info, warning, error, off"));
+        absl::StrCat("log level ", Quoted(name), " is not one of debug, info, warning, error, off"));
   return absl::OkStatus();
 }
 
@@ -60,7 +61,7 @@ bool LogEnabled(LogLevel level) {
 }
 
 void Log(LogLevel level, std::string_view line) {
-  Logger().log(ToSpdlog(level), "{}", fmt::string_view(line.data(), line.size()));
+  if (LogEnabled(level)) Logger().log(ToSpdlog(level), Printable(line));
 }
 
 }  // namespace longhaul

@@ -5,7 +5,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
-// The one door to the logging library: lines on standard error, thread-safe.
+// The one door to the logging library: lines on standard error, thread-safe. What is logged is made printable (see
+// Printable): no text of a file or a client can forge a second line or reach a terminal as an escape code.
 namespace longhaul {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };

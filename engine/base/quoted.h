@@ -3,16 +3,10 @@
 #include <string>
 #include <string_view>
 
-#include "absl/strings/escaping.h"
-#include "engine/base/strings.h"
-
 namespace longhaul {
 
-// Untrusted text for a message: in quotes, printable, at most 80 of its bytes.
-inline std::string Quoted(std::string_view text) {
-  constexpr size_t kMaxBytes = 80;
-  const std::string shown = absl::CHexEscape(ToAbsl(text.substr(0, kMaxBytes)));
-  return "'" + shown + (text.size() > kMaxBytes ? "...'" : "'");
-}
+// Untrusted text for a message: in quotes, on one line (see Printable), its quotes and backslashes escaped; whole
+// characters of its first 80 bytes.
+std::string Quoted(std::string_view text);
 
 }  // namespace longhaul

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/model/gguf_parser.h"
 #include "engine/model/mapped_file.h"
 

@@ -15,6 +15,7 @@
 #include "engine/backend/tensor_type.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "engine/model/byte_reader.h"
 
 namespace longhaul {

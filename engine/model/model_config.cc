@@ -13,7 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
-#include "engine/text/utf8.h"
+#include "engine/base/strings.h"
+#include "engine/base/utf8.h"
 
 namespace longhaul {
 namespace {

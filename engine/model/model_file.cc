@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 
 namespace longhaul {
 namespace {

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
-#include "engine/text/utf8.h"
+#include "engine/base/utf8.h"
 
 namespace longhaul {
 namespace {

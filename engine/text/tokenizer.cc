@@ -11,11 +11,11 @@
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/utf8.h"
 #include "engine/text/bpe.h"
 #include "engine/text/byte_alphabet.h"
 #include "engine/text/name_trie.h"
 #include "engine/text/pre_tokenizer.h"
-#include "engine/text/utf8.h"
 
 namespace longhaul {
 namespace {

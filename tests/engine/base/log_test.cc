@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+
 namespace longhaul {
 namespace {
 
@@ -38,6 +41,15 @@ TEST(Log, ALineIsWrittenAsItIs) {
   const std::string written = testing::internal::GetCapturedStderr();
   EXPECT_NE(written.find("100% {} of 3 rows\n"), std::string::npos) << written;
   EXPECT_EQ(written.find("hidden"), std::string::npos);
+}
+
+TEST(Log, NothingThatIsLoggedMakesASecondLine) {
+  testing::internal::CaptureStderr();
+  LogWarning("request ", "x\n2030-01-01T00:00:00.000 info forged\x1b[2J", " ended, Grüße");
+  const std::string written = testing::internal::GetCapturedStderr();
+  EXPECT_NE(written.find("request x\\n2030-01-01T00:00:00.000 info forged\\x1b[2J ended, Grüße\n"), std::string::npos)
+      << written;
+  EXPECT_EQ(std::count(written.begin(), written.end(), '\n'), 1);
 }
 
 }  // namespace

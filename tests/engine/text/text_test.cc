@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/utf8.h"
 #include "engine/model/gguf.h"
 #include "engine/model/model_config.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/detokenizer.h"
 #include "engine/text/tokenizer.h"
-#include "engine/text/utf8.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
