@@ -92,12 +92,14 @@ class StyleFinder {
     }
     style.system_turn = SystemTurn(alone, style);
     for (const Turns& turns : kOrdinary) LH_RETURN_IF_ERROR(Compare(style, turns));
-    for (const Turns& turns : kUnusual) LH_RETURN_IF_ERROR(CompareUnusual(style, turns));
+    // Turns out of order many templates refuse, or write in ways that no one means: then they are refused here.
+    for (const Turns& turns : kUnusual) style.alternates = style.alternates || !Compare(style, turns).ok();
     return style;
   }
 
  private:
-  absl::StatusOr<std::string> Render(const Turns& turns) const {
+  // What the template makes of a conversation.
+  absl::StatusOr<std::string> Run(const Turns& turns) const {
     jinja::List messages;
     for (const ChatTurn& turn : turns) {
       messages.emplace_back(jinja::Map{{"role", std::string(turn.role)}, {"content", std::string(turn.content)}});
@@ -108,12 +110,7 @@ class StyleFinder {
                             {"documents", jinja::None{}}};
     if (!bos_.empty()) variables["bos_token"] = bos_;
     if (!eos_.empty()) variables["eos_token"] = eos_;
-    return jinja_.Render(std::move(variables));
-  }
-
-  // As Render, but refuses what the template refuses.
-  absl::StatusOr<std::string> Run(const Turns& turns) const {
-    absl::StatusOr<std::string> text = Render(turns);
+    absl::StatusOr<std::string> text = jinja_.Render(std::move(variables));
     if (text.ok()) return text;
     const char* const refuses = absl::IsFailedPrecondition(text.status()) ? "it refuses a chat: " : "";
     return Unknown(refuses, Printable(ToStd(text.status().message())));
@@ -144,15 +141,6 @@ class StyleFinder {
     const auto from = static_cast<size_t>(std::max<std::ptrdiff_t>(differs - kContext, 0));
     return Unknown("it writes ", Quoted(theirs.substr(from)), " where ", ToAbsl(Name(style.family)), " writes ",
                    Quoted(ours.substr(from)));
-  }
-
-  // A template may refuse turns out of order.
-  absl::Status CompareUnusual(ChatStyle& style, const Turns& turns) const {
-    if (!absl::IsFailedPrecondition(Render(turns).status())) {
-      return RenderChat(style, turns).ok() ? Compare(style, turns) : absl::OkStatus();
-    }
-    style.alternates = true;
-    return RenderChat(style, turns).ok() ? Run(turns).status() : absl::OkStatus();
   }
 
   const std::string bos_, eos_;

@@ -34,13 +34,14 @@ absl::Status CheckTurns(const ChatStyle& style, std::span<const ChatTurn> turns)
   for (size_t i = first; i < turns.size(); ++i) {
     const char* const wanted = (i - first) % 2 == 0 ? "user" : "assistant";
     if (turns[i].role != wanted) {
-      return absl::InvalidArgumentError(absl::StrCat("messages[", i, "].role: ", Quoted(turns[i].role),
-                                                     " where the model's chat template allows ", wanted,
-                                                     " alone: after a system message user and assistant take turns"));
+      return absl::InvalidArgumentError(absl::StrCat("messages[", i, "].role: ", Quoted(turns[i].role), ", expected ",
+                                                     wanted, ", as the model's chat template wants them in turn"));
     }
   }
-  if (first == turns.size()) {
-    return absl::InvalidArgumentError("messages: the model's chat template wants a message of a user");
+  if (turns.back().role != "user") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("messages[", turns.size() - 1, "].role: ", Quoted(turns.back().role),
+                     ", expected user in the last, as the model's chat template wants it"));
   }
   return absl::OkStatus();
 }

@@ -29,7 +29,7 @@ struct ChatStyle {
   std::string before_system{};               // stands in the system's turn, before its text
   std::optional<std::string> system_turn{};  // what the system's turn holds when a conversation begins without one
   bool trims = false;                        // white space at the ends of the texts is left out
-  bool alternates = false;  // only a user's and the assistant's turns in turn, after a system's or none
+  bool alternates = false;                   // only a user and the assistant in turn, the user last; before, a system
 };
 
 // One turn: role (system, user or assistant) and its text, neither of them owned.

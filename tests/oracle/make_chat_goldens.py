@@ -55,9 +55,17 @@ KNOWN = {
     "{% set n = n - 1 %}{% endif %}{% if n >= 0 and (message['role'] == 'user') != (n % 2 == 0) %}"
     "{{ raise_exception('Roles must alternate') }}{% endif %}" + TURN + "{% endfor %}"
     "{% if messages | length == 1 and messages[0].role == 'system' %}{{ raise_exception('No user') }}{% endif %}" + OPEN,
+    "chatml, bos where it begins as it should": "{% if messages[0]['role'] == 'user' or messages[0]['role'] == 'system' %}"
+    "{{ bos_token }}{% endif %}" + LOOP + OPEN,
+    "chatml, an answer that is begun": "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou help.<|im_end|>\n' }}{% endif %}{{ '<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] }}{% if not loop.last or messages[-1]['role'] != 'assistant' %}{{ '<|im_end|>\n' }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt and messages[-1]['role'] != 'assistant' %}{{ '<|im_start|>assistant\n' }}"
+    "{% endif %}",
     "chatml, tools": """{%- macro describe(tool) %}{{ tool | tojson }}{%- endmacro %}
 {%- if tools %}
-    {{- '<|im_start|>system\\n' }}
+    {%- set told %}Call one of these:{% endset %}
+    {{- '<|im_start|>system\\n' + told }}
     {%- for tool in tools %}
         {{- describe(tool) ~ {"a": 1}["a"] }}
     {%- endfor %}
@@ -159,9 +167,6 @@ OTHER = {
     "chatml, the system's turn is refused": (
         "{% for message in messages %}{% if message.role == 'system' %}{{ raise_exception('No system\\nrole') }}{% endif %}"
         + TURN + "{% endfor %}" + OPEN, "it refuses a chat: No system\\nrole"),
-    "chatml, turns without a first are left out": (
-        "{% for message in messages %}{% if loop.index0 > 0 or message.role != 'assistant' %}" + TURN
-        + "{% endif %}{% endfor %}" + OPEN, "where chatml writes"),
     "chatml, a reminder at the end": (
         "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content }}{% if loop.last and "
         "loop.length > 1 %}{{ ' Be kind.' }}{% endif %}{{ '<|im_end|>\\n' }}{% endfor %}" + OPEN, "Be kind."),

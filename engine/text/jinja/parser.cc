@@ -189,6 +189,12 @@ class Parser {
       Expect(TokenKind::kBlockEnd, "");
       return node;
     }
+    if (Peek().kind == TokenKind::kBlockEnd) {
+      Take();
+      ParseBlock({"endset"});
+      EndTag("endset");
+      return Make(NodeKind::kUnsupported, "a block that is set");
+    }
     Expect(TokenKind::kSymbol, "=");
     NodePtr node = Make(NodeKind::kSet, std::move(name), ParseExpression());
     Expect(TokenKind::kBlockEnd, "");
