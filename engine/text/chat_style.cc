@@ -11,6 +11,7 @@
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/base/utf8.h"
 #include "engine/text/jinja/jinja_template.h"
 
 namespace longhaul {
@@ -153,6 +154,9 @@ absl::StatusOr<ChatStyle> FindChatStyle(const Vocabulary& vocabulary) {
   if (vocabulary.chat_template.empty()) {
     return absl::FailedPreconditionError(
         "the model has no chat template; start the server with --chat-template chatml or llama3");
+  }
+  if (const size_t at = FirstInvalidUtf8(vocabulary.chat_template); at != vocabulary.chat_template.size()) {
+    return Unknown("it is not UTF-8 at byte ", at);
   }
   const absl::StatusOr<jinja::JinjaTemplate> jinja = jinja::JinjaTemplate::Parse(vocabulary.chat_template);
   if (!jinja.ok()) return Unknown(jinja.status().message());

@@ -142,6 +142,12 @@ TEST(ChatStyle, HasTheBosOfTheTemplateWhateverTheVocabularyAdds) {
   }
 }
 
+TEST(ChatStyle, AFileWithoutATemplateOrWithBytesThatAreNoTextHasNone) {
+  EXPECT_THAT(std::string(FindChatStyle(With("")).status().message()), HasSubstr("has no chat template"));
+  EXPECT_THAT(std::string(FindChatStyle(With("{{ '<|im_start|>system\n\xff' }}")).status().message()),
+              HasSubstr("not UTF-8 at byte 23"));
+}
+
 TEST(Jinja, TakesWhiteSpaceAwayAsHuggingFaceDoes) {
   const auto render = [](std::string_view text) {
     return *jinja::JinjaTemplate::Parse(text)->Render({{"yes", true}, {"x", "v"}});
