@@ -149,7 +149,7 @@ absl::StatusOr<DocumentEncoder::Frame> DocumentEncoder::EncodeFrame(const Contex
     if (!parsed.ok()) return NameField("contexts.document_template", parsed.status());
     shape = *std::move(parsed);
   } else {
-    auto made = DefaultDocumentTemplate(encoder_.chat_family(), tokenizer.vocabulary().chat_template, question.system);
+    auto made = DefaultDocumentTemplate(encoder_.chat_style(), question.system);
     if (!made.ok()) return NameField("prompt.chat", made.status());
     shape = *std::move(made);
   }

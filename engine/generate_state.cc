@@ -1,7 +1,6 @@
 #include "engine/generate_state.h"
 
 #include <algorithm>
-#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -125,8 +124,7 @@ void GenerateState::Cite(Answer& answer, const NbceChoice& choice) {
   answer.nbce.previous = choice.row;
   const size_t document = static_cast<size_t>(choice.row) - 1;
   for (size_t i = 0; i < documents_.size(); ++i) {
-    const float entropy = choice.entropies[i + 1];
-    if (!std::isnan(entropy)) documents_[i].mean_entropy += static_cast<double>(entropy);
+    documents_[i].mean_entropy += static_cast<double>(choice.entropies[i + 1]);
   }
   ++documents_[document].tokens;
   Citation citation{document, document < document_ids_.size() ? document_ids_[document] : "", choice.fell_back};

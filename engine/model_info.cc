@@ -57,7 +57,7 @@ ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, co
   info.width = config.width;
   const Vocabulary& vocabulary = encoder.tokenizer().vocabulary();
   info.pre_tokenizer = vocabulary.pre_tokenizer;
-  info.chat_template = Name(encoder.chat_family());
+  if (encoder.chat_style().ok()) info.chat_template = Name(encoder.chat_style()->family);
   info.bos = vocabulary.bos.value_or(-1);
   info.eos = vocabulary.eos.value_or(-1);
   info.end_tokens = encoder.tokenizer().end_tokens();

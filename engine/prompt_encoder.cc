@@ -3,8 +3,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/text/chat_style.h"
 
 namespace longhaul {
 namespace {
@@ -21,16 +24,33 @@ size_t TextBytes(const Prompt& prompt) {
   return bytes;
 }
 
+// A family that was chosen by hand is garbage to a model that does not know its marks.
+absl::Status CheckMarks(const Tokenizer& tokenizer, ChatFamily family) {
+  std::vector<std::string> missing;
+  for (const std::string_view mark : ChatMarks(family)) {
+    if (!tokenizer.FindSpecial(mark).has_value()) missing.emplace_back(mark);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--chat-template ", ToAbsl(Name(family)), ": the vocabulary has no ",
+                                                 absl::StrJoin(missing, ", "), ": the model was not trained with it"));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<PromptEncoder>> PromptEncoder::Create(Vocabulary vocabulary,
                                                                      const std::string& chat_template) {
-  ChatFamily family = RecogniseChatFamily(vocabulary.chat_template);
-  if (!chat_template.empty()) {
-    LH_ASSIGN_OR_RETURN(family, ParseChatFamily(chat_template));
-  }
   LH_ASSIGN_OR_RETURN(auto tokenizer, Tokenizer::Create(std::move(vocabulary)));
-  return std::unique_ptr<PromptEncoder>(new PromptEncoder(std::move(tokenizer), family));
+  absl::StatusOr<ChatStyle> style = FindChatStyle(tokenizer->vocabulary());
+  if (!chat_template.empty()) {
+    LH_ASSIGN_OR_RETURN(const ChatFamily family, ParseChatFamily(chat_template));
+    if (!style.ok() || style->family != family) {
+      LH_RETURN_IF_ERROR(CheckMarks(*tokenizer, family));
+      style = PlainChatStyle(family, tokenizer->vocabulary());
+    }
+  } else if (!style.ok() && !tokenizer->vocabulary().chat_template.empty()) {
+    LogWarning("chats will be refused: ", style.status().message());
+  }
+  return std::unique_ptr<PromptEncoder>(new PromptEncoder(std::move(tokenizer), std::move(style)));
 }
 
 absl::Status PromptEncoder::CheckId(const std::string& field, TokenId id) const {
@@ -79,9 +99,10 @@ absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt,
   const auto& chat = std::get<ChatPrompt>(prompt);
   std::vector<ChatTurn> turns;
   for (const ChatMessage& message : chat.messages) turns.push_back({message.role, message.content});
-  auto segments = RenderChat(chat_family_, tokenizer_->vocabulary().chat_template, turns);
+  if (!chat_style_.ok()) return NameField(field + ".chat", chat_style_.status());
+  auto segments = RenderChat(*chat_style_, turns);
   if (!segments.ok()) return NameField(field + ".chat", segments.status());
-  // A template writes its own BOS.
+  // The style writes the BOS, if it has one.
   auto encoded = tokenizer_->EncodeSegments(*segments, /*add_bos=*/false, stopped);
   if (!encoded.ok()) return NameField(field + ".chat", encoded.status());
   return encoded;

@@ -18,7 +18,9 @@ namespace longhaul {
 // Turns prompts into token ids. Immutable: any thread may call.
 class PromptEncoder {
  public:
-  // `chat_template`: "chatml", "llama3", or empty to recognise it from the vocabulary's. INVALID_ARGUMENT on another.
+  // `chat_template`: "chatml", "llama3", or empty for the style of the vocabulary's, which is also taken where it is of
+  // the same family. INVALID_ARGUMENT on another, and on one of whose marks the vocabulary lacks some. Logs a warning
+  // when chats will be refused for the vocabulary's template.
   static absl::StatusOr<std::unique_ptr<PromptEncoder>> Create(Vocabulary vocabulary, const std::string& chat_template);
 
   // INVALID_ARGUMENT names the field (prompt.text, prompt.token_ids.ids[3], ..., where `field` is "prompt"),
@@ -41,16 +43,17 @@ class PromptEncoder {
   absl::Status CheckId(const std::string& field, TokenId id) const;
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
-  ChatFamily chat_family() const { return chat_family_; }
+  // How chats are written, or why they are refused.
+  const absl::StatusOr<ChatStyle>& chat_style() const { return chat_style_; }
 
  private:
   size_t LongestToken() const { return std::max<size_t>(tokenizer_->longest_token(), 1); }  // bytes
 
-  PromptEncoder(std::unique_ptr<Tokenizer> tokenizer, ChatFamily family)
-      : tokenizer_(std::move(tokenizer)), chat_family_(family) {}
+  PromptEncoder(std::unique_ptr<Tokenizer> tokenizer, absl::StatusOr<ChatStyle> chat_style)
+      : tokenizer_(std::move(tokenizer)), chat_style_(std::move(chat_style)) {}
 
   std::unique_ptr<Tokenizer> tokenizer_;
-  ChatFamily chat_family_;
+  absl::StatusOr<ChatStyle> chat_style_;
 };
 
 }  // namespace longhaul

@@ -1,7 +1,9 @@
 #include "engine/request_state.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -123,6 +125,15 @@ bool RequestState::AfterStep(Group& group, const SamplerResult* sampled, const N
     is_prompt_read_ = true;
   }
   if (!scores.empty()) OnScores(scores, now);
+  for (size_t row = 0; row < choice.entropies.size(); ++row) {
+    // The others could answer, but what they say would not be what was asked for.
+    if (std::isnan(choice.entropies[row])) {
+      const std::string which = row == 0 ? "the row without a document" : absl::StrCat("the row of document ", row - 1);
+      Finish(FinishReason::kError, NotNumbers(absl::StrCat(which, " cannot be combined")), now);
+      break;
+    }
+  }
+  if (finished_) return true;
   bool ended = false;
   if (sampled != nullptr) {
     ended = OnSampled(group, *sampled, choice, now);
@@ -159,6 +170,10 @@ void RequestState::CountChoice(const NbceChoice& choice, int32_t previous) {
 
 absl::Status RequestState::NothingToDraw() {
   return absl::InternalError("no token can be drawn: all are forbidden, or the model's logits are not numbers");
+}
+
+absl::Status RequestState::NotNumbers(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": the model's logits are not numbers"));
 }
 
 void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_point now) {

@@ -121,6 +121,7 @@ class RequestState {
   bool has_contexts() const { return n_rows_ > 1; }
   // INTERNAL, of a step that could not draw.
   static absl::Status NothingToDraw();
+  static absl::Status NotNumbers(const std::string& what);
 
   const size_t n_rows_;            // of each group
   int64_t completion_tokens_ = 0;  // of all answers

@@ -4,6 +4,8 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace longhaul {
 
 ScoreState::ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
@@ -16,10 +18,14 @@ ScoreState::ScoreState(Request request, std::shared_ptr<EventStream> stream, Clo
   group.top_scores = top_logprobs_;
 }
 
-void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point) {
+void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point now) {
   ScoreChunk chunk;
   chunk.first_token = next_token_;
   for (TokenScore& score : scores) {
+    if (std::isnan(score.logprob)) {
+      const int64_t token = next_token_ + std::ssize(chunk.tokens);
+      return Finish(FinishReason::kError, NotNumbers(absl::StrCat("token ", token, " cannot be scored")), now);
+    }
     ScoredToken token{score.logprob, std::move(score.top)};
     if (static_cast<int>(token.top.size()) > top_logprobs_) token.top.resize(static_cast<size_t>(top_logprobs_));
     chunk.tokens.push_back(std::move(token));

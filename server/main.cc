@@ -10,8 +10,10 @@
 #include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
 #include "engine/base/printable.h"
+#include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/this_thread.h"
+#include "server/machine_check.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
 #include "server/server.h"
@@ -73,6 +75,22 @@ absl::Status WritePort(const std::string& path, int port) {
   return absl::OkStatus();
 }
 
+// Before the model is loaded, which takes time.
+absl::Status CheckMachineFor(const ServerFlags& flags) {
+  const Machine machine = ThisMachine();
+  std::error_code error;
+  const uintmax_t model_bytes = std::filesystem::file_size(flags.engine.model_path, error);
+  const MachineUse use = {
+      .model_bytes = error ? 0 : static_cast<int64_t>(model_bytes),
+      .cache_bytes = flags.engine.kv_cache_bytes > 0 ? flags.engine.kv_cache_bytes : machine.memory / 4,
+      .message_bytes = 4 * flags.server.max_message_bytes,
+      .threads = flags.engine.threads,
+  };
+  LH_ASSIGN_OR_RETURN(const std::vector<std::string> warnings, CheckMachine(use, machine));
+  for (const std::string& warning : warnings) LogWarning(warning);
+  return absl::OkStatus();
+}
+
 int Main(int argc, char** argv) {
   int exit_code = 0;
   const std::optional<ServerFlags> flags = ParseServerFlags(argc, argv, &exit_code);
@@ -80,6 +98,8 @@ int Main(int argc, char** argv) {
   // Outlives main: the thread that waits for signals never ends.
   static Signals& signals = *new Signals;
   if (absl::Status status = SetLogLevel(flags->log_level); !status.ok()) return Fail(status);
+  for (const std::string& warning : flags->warnings) LogWarning(warning);
+  if (absl::Status status = CheckMachineFor(*flags); !status.ok()) return Fail(status);
   const absl::StatusOr<InstructionSet> instructions = ParseInstructionSet(flags->instruction_set);
   if (!instructions.ok()) return Fail(instructions.status());
   UseInstructionSet(*instructions);

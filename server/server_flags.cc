@@ -1,14 +1,21 @@
 #include "server/server_flags.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <functional>
 #include <map>
+#include <sstream>
 
 #include "absl/status/statusor.h"
+#include "engine/base/printable.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 #include "proto/position_text.h"
+#include "server/environment_check.h"
 #include "server/position_conversion.h"
 
 namespace longhaul {
@@ -32,9 +39,21 @@ absl::StatusOr<PositionMode> ParseDefaultPosition(const std::string& text) {
   return FromWire(mode);
 }
 
+std::string CheckNotEmpty(const std::string& value) {
+  return value.empty() ? "the value is empty" : "";
+}
+
+// The environment's variables that are nearly a flag's.
+std::vector<std::string> CheckEnvironmentOf(const CLI::App& app) {
+  std::vector<std::string> known, environment;
+  for (const CLI::Option* option : app.get_options()) known.push_back(option->get_envname());
+  for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
+  return CheckEnvironment(environment, known);
+}
+
 // HOST:PORT, or unix:PATH. gRPC takes the lower 16 bits of whatever port it reads.
 std::string CheckListen(const std::string& address) {
-  if (address.rfind("unix:", 0) == 0) return "";
+  if (address.rfind("unix:", 0) == 0 && address != "unix:") return "";
   const size_t colon = address.rfind(':');
   const std::string port = colon == std::string::npos ? "" : address.substr(colon + 1);
   const bool digits = std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -75,21 +94,27 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       "Serves a language model over gRPC.\n"
       "  longhaul-server --model model.gguf\n"
       "  longhaul-server --model model.gguf --listen 0.0.0.0:50051 --kv-cache-memory 4GiB --max-queue 64\n"
-      "Every flag is also an environment variable (LONGHAUL_MAX_QUEUE=64) and a line of a --config file "
-      "(max-queue=64).\n"
+      "Every flag but --help and --version is also an environment variable (LONGHAUL_MAX_QUEUE=64), and a line of a "
+      "--config file (max-queue=64).\n"
       "SIGTERM ends the server when its running requests have finished; a second one at once."};
   app.set_version_flag("--version", LONGHAUL_VERSION);
-  app.set_config("--config", "", "a file of flags, one NAME=VALUE a line");
+  // CLI11 looks at this variable only after it has read the file.
+  const char* const config = std::getenv("LONGHAUL_CONFIG");
+  const bool has_config = config != nullptr && *config != '\0';
+  app.set_config("--config", has_config ? config : "", "a file of flags, one NAME=VALUE a line", has_config)
+      ->envname(EnvironmentName("--config"))
+      ->check(CheckNotEmpty, "FILE");
   app.allow_config_extras(CLI::config_extras_mode::error);
   const auto bytes = CLI::AsSizeValue(/*kb_is_1000=*/false);
 
-  Add(app, "--model", flags.engine.model_path, "the GGUF file to serve")->required();
+  Add(app, "--model", flags.engine.model_path, "the GGUF file to serve")->required()->check(CheckNotEmpty, "FILE");
   Add(app, "--listen", flags.server.listen, "HOST:PORT to listen on; port 0 takes a free one")
       ->check(CheckListen, "HOST:PORT");
   Add(app, "--metrics-listen", flags.metrics_listen,
       "HOST:PORT of an HTTP server for Prometheus: /metrics and /healthz; empty: none")
       ->check(CheckMetricsListen, "HOST:PORT");
-  Add(app, "--port-file", flags.port_file, "write the port that was bound into this file");
+  Add(app, "--port-file", flags.port_file, "write the port that was bound into this file")
+      ->check(CheckNotEmpty, "FILE");
   Add(app, "--threads", flags.engine.threads, "threads of the CPU backend; 0: one per core")
       ->check(CLI::Range(0, 1024));
   Add(app, "--compute-type", compute_type, "what activations are rounded to in matrix products")
@@ -161,15 +186,18 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    *exit_code = app.exit(error) == 0 ? 0 : 2;
+    std::ostringstream errors;
+    *exit_code = app.exit(error, std::cout, errors) == 0 ? 0 : 2;
+    std::cerr << PrintableText(errors.str());
     return std::nullopt;
   }
   const absl::StatusOr<PositionMode> position = ParseDefaultPosition(default_position);
   if (!position.ok()) {
-    std::cerr << "--default-position: " << position.status().message() << "\n";
+    std::cerr << "--default-position: " << Printable(ToStd(position.status().message())) << "\n";
     *exit_code = 2;
     return std::nullopt;
   }
+  flags.warnings = CheckEnvironmentOf(app);
   flags.engine.default_position = *position;
   flags.engine.compute_type = *ParseComputeType(compute_type);
   flags.engine.cache_type = *ParseCacheType(cache_type);

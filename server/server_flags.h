@@ -3,6 +3,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/engine.h"
 #include "server/server.h"
@@ -18,6 +19,7 @@ struct ServerFlags {
   std::string instruction_set = "auto";
   std::string log_level = "info";
   std::chrono::milliseconds drain_timeout{30000};
+  std::vector<std::string> warnings;  // for the log: what is probably not meant
 };
 
 // None when the program is to end with `exit_code`: help was printed (0), or a message about a wrong flag (2).

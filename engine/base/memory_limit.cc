@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -32,21 +33,54 @@ std::filesystem::path GroupPlace(const std::filesystem::path& root, std::string_
   return {};
 }
 
-int64_t LeastOfGroups(const std::filesystem::path& mount, std::filesystem::path place, const char* file,
-                      int64_t limit) {
-  for (;; place = place.parent_path()) {
-    limit = std::min(limit, ReadBytes(mount / place / file).value_or(limit));
-    if (place.empty()) return limit;
+// The number that stands behind `name` in a file of such lines; 0 where there is none.
+int64_t ReadEntry(const std::filesystem::path& file, std::string_view name) {
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) {
+    if (line.starts_with(name)) return std::strtoll(line.c_str() + name.size(), nullptr, 10);
   }
+  return 0;
+}
+
+// Where a version of control groups says what a group may have, has, and would give back.
+struct GroupFiles {
+  const char *mount, *controller;
+  const char *limit, *used, *reclaimable;
+};
+constexpr GroupFiles kVersions[] = {
+    {"sys/fs/cgroup", "", "memory.max", "memory.current", "inactive_file "},
+    {"sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "}};
+
+// The least of `bytes` and what the process's group and those above it allow, or have left of it.
+int64_t LeastOfGroups(const std::filesystem::path& root, bool left, int64_t bytes) {
+  for (const GroupFiles& files : kVersions) {
+    for (std::filesystem::path place = GroupPlace(root, files.controller);; place = place.parent_path()) {
+      const std::filesystem::path group = root / files.mount / place;
+      if (std::optional<int64_t> limit = ReadBytes(group / files.limit); limit.has_value()) {
+        if (left) {
+          *limit -= ReadBytes(group / files.used).value_or(0) - ReadEntry(group / "memory.stat", files.reclaimable);
+        }
+        bytes = std::min(bytes, std::max<int64_t>(*limit, 0));
+      }
+      if (place.empty()) break;
+    }
+  }
+  return bytes;
+}
+
+int64_t MachineMemory() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
 }
 
 }  // namespace
 
 int64_t MemoryLimit(const std::filesystem::path& root) {
-  int64_t limit = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
-  const std::filesystem::path mount = root / "sys/fs/cgroup";
-  limit = LeastOfGroups(mount, GroupPlace(root, ""), "memory.max", limit);
-  return LeastOfGroups(mount / "memory", GroupPlace(root, "memory"), "memory.limit_in_bytes", limit);
+  return LeastOfGroups(root, /*left=*/false, MachineMemory());
+}
+
+int64_t AvailableMemory(const std::filesystem::path& root) {
+  const int64_t kilobytes = ReadEntry(root / "proc/meminfo", "MemAvailable:");
+  return LeastOfGroups(root, /*left=*/true, kilobytes > 0 ? kilobytes * 1024 : MachineMemory());
 }
 
 }  // namespace longhaul

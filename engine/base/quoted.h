@@ -3,8 +3,6 @@
 #include <string>
 #include <string_view>
 
-#include "engine/base/strings.h"
-
 namespace longhaul {
 
 // Untrusted text for a message: in quotes, on one line (see Printable), its quotes and backslashes escaped; whole

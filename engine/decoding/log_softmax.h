@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+#include <limits>
 #include <span>
 
 namespace longhaul {
@@ -9,9 +11,10 @@ namespace longhaul {
 // if a logit is NaN.
 float LogSumExp(std::span<const float> logits);
 
-// The log-probability of a token out of its raw logit and the LogSumExp of its row: the one expression of it.
+// The log-probability of a token out of its raw logit and the LogSumExp of its row: the one expression of it. NaN, and
+// nothing else, where the row is no distribution: some logit is NaN or +infinity, or all are -infinity.
 inline float LogProbability(float logit, float log_sum_exp) {
-  return logit - log_sum_exp;
+  return std::isfinite(log_sum_exp) ? logit - log_sum_exp : std::numeric_limits<float>::quiet_NaN();
 }
 
 }  // namespace longhaul

@@ -151,6 +151,7 @@ SamplerResult Sample(std::span<const float> logits, const SamplerInput& input) {
   if (input.top_logprobs >= 0) {
     const float log_sum_exp = LogSumExp(logits);
     result.logprob = LogProbability(logits[static_cast<size_t>(result.id)], log_sum_exp);
+    if (std::isnan(result.logprob)) return SamplerResult{};  // the logit that is no number was forbidden
     result.top = TopLogprobs(logits, log_sum_exp, input.top_logprobs);
   }
   return result;

@@ -52,11 +52,12 @@ absl::StatusOr<DocumentTemplate> ParseDocumentTemplate(std::string_view text) {
   return parsed;
 }
 
-absl::StatusOr<DocumentTemplate> DefaultDocumentTemplate(ChatFamily family, std::string_view jinja,
+absl::StatusOr<DocumentTemplate> DefaultDocumentTemplate(const absl::StatusOr<ChatStyle>& style,
                                                          std::optional<std::string_view> system) {
   DocumentTemplate made;
   Add(kBetween, false, made.between);
-  if (family == ChatFamily::kNone && !system.has_value()) {
+  if (!style.ok() && system.has_value()) return style.status();
+  if (!style.ok()) {
     made.wants_bos = true;
     Add("\n", false, made.after);
     return made;
@@ -66,7 +67,7 @@ absl::StatusOr<DocumentTemplate> DefaultDocumentTemplate(ChatFamily family, std:
   std::vector<ChatTurn> turns;
   if (system.has_value()) turns.push_back({"system", *system});
   turns.push_back({"user", user});
-  LH_ASSIGN_OR_RETURN(std::vector<Segment> segments, RenderChat(family, jinja, turns));
+  LH_ASSIGN_OR_RETURN(std::vector<Segment> segments, RenderChat(*style, turns));
   // The last one that holds them: a system message, which may hold the same words, comes before.
   size_t turn = segments.size();
   while (turn-- > 0) {

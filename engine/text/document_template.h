@@ -24,12 +24,11 @@ struct DocumentTemplate {
 // or at which byte it is not UTF-8.
 absl::StatusOr<DocumentTemplate> ParseDocumentTemplate(std::string_view text);
 
-// The template of a family: one turn of the user that holds the document, a blank line and the question, then the
-// opening of the assistant's turn; kNone: the document, a blank line, the question and a newline. `jinja`: the file's
-// template, as for RenderChat. `system`: the system message, if there is one; else the one that the family's template
-// writes by itself, if any. FAILED_PRECONDITION for kNone with a system message, INVALID_ARGUMENT naming messages[0]
-// when that is not UTF-8.
-absl::StatusOr<DocumentTemplate> DefaultDocumentTemplate(ChatFamily family, std::string_view jinja,
+// The template of a style: one turn of the user that holds the document, a blank line and the question, then the
+// opening of the assistant's turn; without a style: the document, a blank line, the question and a newline. `system`:
+// the system message, if there is one; else the one that the style writes by itself, if any. The status of `style`
+// where it has none and there is a system message, INVALID_ARGUMENT naming messages[0] when that is not UTF-8.
+absl::StatusOr<DocumentTemplate> DefaultDocumentTemplate(const absl::StatusOr<ChatStyle>& style,
                                                          std::optional<std::string_view> system);
 
 }  // namespace longhaul

@@ -207,6 +207,12 @@ bool Tokenizer::IsSpecial(TokenId id) const {
   return impl_->roles[static_cast<size_t>(id)] == Impl::Role::kSpecial;
 }
 
+std::optional<TokenId> Tokenizer::FindSpecial(std::string_view name) const {
+  const NameTrie::Found found = impl_->added_or_special.Longest(name);
+  if (found.id < 0 || found.length != name.size() || !IsSpecial(found.id)) return std::nullopt;
+  return found.id;
+}
+
 std::string Tokenizer::Decode(std::span<const TokenId> ids, bool special) const {
   std::string text;
   for (TokenId id : ids) {

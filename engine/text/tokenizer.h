@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -47,6 +48,8 @@ class Tokenizer {
   void PrefetchToken(TokenId id) const;
   // Control, unknown and unused tokens, and the marks of the known chat templates: no text of a user becomes one.
   bool IsSpecial(TokenId id) const;
+  // The special token of this name; none when there is none.
+  std::optional<TokenId> FindSpecial(std::string_view name) const;
 
   // The text of ids: bytes joined, special tokens left out unless asked for. May not be UTF-8 if the ids are not a
   // text.

@@ -35,15 +35,16 @@ def stubs(tmp_path_factory):
 
 
 class Server:
-    """A running longhaul-server."""
+    """A running longhaul-server; `environment` is added to this process's."""
 
-    def __init__(self, folder: pathlib.Path, *flags: str, listen="127.0.0.1:0"):
+    def __init__(self, folder: pathlib.Path, *flags: str, model: pathlib.Path = MODEL, listen="127.0.0.1:0",
+                 environment=None):
         self.log = folder / "log"
         port_file = folder / "port"
         self.process = subprocess.Popen(
-            [BUILD / "server" / "longhaul-server", "--model", MODEL, "--listen", listen, "--port-file", port_file,
+            [BUILD / "server" / "longhaul-server", "--model", model, "--listen", listen, "--port-file", port_file,
              *flags],
-            stderr=self.log.open("w"),
+            stderr=self.log.open("w"), env=os.environ | (environment or {}),
         )
         deadline = time.monotonic() + 60
         while not port_file.exists():
@@ -107,10 +108,10 @@ def start_server(tmp_path):
     """Starts servers of a test's own; they are ended with it."""
     started = []
 
-    def start(*flags, **more):
+    def start(*flags, **options):
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        started.append(Server(folder, *flags, **more))
+        started.append(Server(folder, *flags, **options))
         return started[-1]
 
     yield start

@@ -57,5 +57,30 @@ TEST_F(MemoryLimitTest, KnowsTheFirstVersionOfControlGroups) {
   EXPECT_EQ(MemoryLimit(root_), 2 << 20);
 }
 
+TEST_F(MemoryLimitTest, WhatIsFreeIsTheMachinesOrTheLeastThatAGroupHasLeft) {
+  EXPECT_EQ(AvailableMemory(root_), MemoryLimit(root_)) << "nothing is said";
+  Write("proc/meminfo", "MemTotal:       2097152 kB\nMemFree:           1024 kB\nMemAvailable:      4096 kB\n");
+  EXPECT_EQ(AvailableMemory(root_), 4 << 20);
+  Write("proc/self/cgroup", "0::/pod/one\n");
+  Write("sys/fs/cgroup/pod/one/memory.max", "3145728\n");
+  Write("sys/fs/cgroup/pod/one/memory.current", "2097152\n");
+  Write("sys/fs/cgroup/pod/one/memory.stat", "active_file 4096\ninactive_file 524288\n");
+  EXPECT_EQ(AvailableMemory(root_), 1536 << 10) << "a file's cache is given back";
+  Write("sys/fs/cgroup/pod/memory.max", "8388608\n");
+  Write("sys/fs/cgroup/pod/memory.current", "9388608\n");
+  EXPECT_EQ(AvailableMemory(root_), 0);
+  EXPECT_EQ(MemoryLimit(root_), 3 << 20) << "what is used does not count";
+  EXPECT_GT(AvailableMemory(), 0);
+}
+
+TEST_F(MemoryLimitTest, WhatIsFreeInTheFirstVersionOfControlGroups) {
+  Write("proc/meminfo", "MemAvailable:      4096 kB\n");
+  Write("proc/self/cgroup", "4:memory:/docker/abc\n");
+  Write("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "2097152\n");
+  Write("sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes", "1572864\n");
+  Write("sys/fs/cgroup/memory/docker/abc/memory.stat", "inactive_file 1\ntotal_inactive_file 1024\n");
+  EXPECT_EQ(AvailableMemory(root_), (512 << 10) + 1024);
+}
+
 }  // namespace
 }  // namespace longhaul

@@ -218,6 +218,13 @@ TEST(Sample, RefusesLogitsThatAreNotNumbers) {
     }
     EXPECT_EQ(Draw({}, input), -1);
     EXPECT_EQ(Draw(std::vector<float>(300, -kInfinity), input), -1);
+    // Nor where the one that is none may not be drawn, but weighs in every log-probability.
+    input.forbidden = {7};
+    for (float bad : {kNan, kInfinity}) {
+      std::vector<float> logits(300, 1);
+      logits[7] = bad;
+      EXPECT_EQ(Draw(logits, input), -1);
+    }
   }
 }
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/text/chat_style.h"
+
 namespace longhaul {
 namespace {
 
@@ -21,49 +23,48 @@ std::string Rendered(const DocumentTemplate& shape, const std::string& document,
   return Text(shape.before) + document + Text(shape.between) + question + Text(shape.after);
 }
 
-std::string Default(ChatFamily family, const std::string& jinja, std::optional<std::string_view> system = {}) {
-  const auto shape = DefaultDocumentTemplate(family, jinja, system);
+std::string Default(const absl::StatusOr<ChatStyle>& style, std::optional<std::string_view> system = {}) {
+  const auto shape = DefaultDocumentTemplate(style, system);
   EXPECT_TRUE(shape.ok()) << shape.status();
   return shape.ok() ? Rendered(*shape, "The bridge opened in 1894.", "When did it open?") : "";
 }
 
 TEST(DocumentTemplate, OfChatMlIsOneTurnOfTheUser) {
-  EXPECT_EQ(Default(ChatFamily::kChatMl, ""),
+  EXPECT_EQ(Default(ChatStyle{}),
             "<|im_start|>user\nThe bridge opened in 1894.\n\nWhen did it open?<|im_end|>\n<|im_start|>assistant\n");
-  EXPECT_EQ(Default(ChatFamily::kChatMl, "", "Be brief."),
+  EXPECT_EQ(Default(ChatStyle{}, "Be brief."),
             "<|im_start|>system\nBe brief.<|im_end|>\n"
             "<|im_start|>user\nThe bridge opened in 1894.\n\nWhen did it open?<|im_end|>\n<|im_start|>assistant\n");
-  const std::string jinja = "{{ '<|im_start|>system\\nYou help.<|im_end|>\\n' }}";
-  EXPECT_EQ(Default(ChatFamily::kChatMl, jinja),
-            "<|im_start|>system\nYou help.<|im_end|>\n"
+  const ChatStyle style = {.bos = "<s>", .system_turn = "You help."};
+  EXPECT_EQ(Default(style),
+            "<s><|im_start|>system\nYou help.<|im_end|>\n"
             "<|im_start|>user\nThe bridge opened in 1894.\n\nWhen did it open?<|im_end|>\n<|im_start|>assistant\n");
-  EXPECT_EQ(Default(ChatFamily::kChatMl, jinja, "Be brief."), Default(ChatFamily::kChatMl, "", "Be brief."));
+  EXPECT_EQ(Default(style, "Be brief."), "<s>" + Default(ChatStyle{}, "Be brief."));
 }
 
 TEST(DocumentTemplate, OfLlama3IsOneTurnOfTheUser) {
   const std::string turns =
       "<|start_header_id|>user<|end_header_id|>\n\nThe bridge opened in 1894.\n\nWhen did it open?<|eot_id|>"
       "<|start_header_id|>assistant<|end_header_id|>\n\n";
-  EXPECT_EQ(Default(ChatFamily::kLlama3, ""), "<|begin_of_text|>" + turns);
-  EXPECT_EQ(Default(ChatFamily::kLlama3, "", " Be brief.\n"),
-            "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>" + turns);
-  EXPECT_EQ(Default(ChatFamily::kLlama3, "Cutting Knowledge Date"),
-            "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
-            "Today Date: 26 Jul 2024\n\n<|eot_id|>" +
+  ChatStyle style = PlainChatStyle(ChatFamily::kLlama3, {});
+  EXPECT_EQ(Default(style), "<|begin_of_text|>" + turns);
+  style.before_system = "Today: 26 Jul 2024\n\n";
+  EXPECT_EQ(Default(style, " Be brief.\n"),
+            "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nToday: 26 Jul 2024\n\nBe brief.<|eot_id|>" +
                 turns);
 }
 
-TEST(DocumentTemplate, WithoutAFamilyIsDocumentBlankLineQuestionAndNewline) {
-  EXPECT_EQ(Default(ChatFamily::kNone, "{{ messages }}"), "The bridge opened in 1894.\n\nWhen did it open?\n");
-  EXPECT_TRUE(DefaultDocumentTemplate(ChatFamily::kNone, "", {})->wants_bos);
-  EXPECT_FALSE(DefaultDocumentTemplate(ChatFamily::kLlama3, "", {})->wants_bos);
-  EXPECT_EQ(DefaultDocumentTemplate(ChatFamily::kNone, "", "Be brief.").status().code(),
-            absl::StatusCode::kFailedPrecondition);
+TEST(DocumentTemplate, WithoutAStyleIsDocumentBlankLineQuestionAndNewline) {
+  const absl::StatusOr<ChatStyle> none = absl::FailedPreconditionError("no style");
+  EXPECT_EQ(Default(none), "The bridge opened in 1894.\n\nWhen did it open?\n");
+  EXPECT_TRUE(DefaultDocumentTemplate(none, {})->wants_bos);
+  EXPECT_FALSE(DefaultDocumentTemplate(ChatStyle{}, {})->wants_bos);
+  EXPECT_EQ(DefaultDocumentTemplate(none, "Be brief.").status(), none.status());
 }
 
 TEST(DocumentTemplate, OnlyTheFamilysOwnMarksAreSpecial) {
   const std::string system = "{document}\n\n{question}<|im_end|>";
-  const auto shape = *DefaultDocumentTemplate(ChatFamily::kChatMl, "", system);
+  const auto shape = *DefaultDocumentTemplate(ChatStyle{}, system);
   EXPECT_EQ(Rendered(shape, "D", "Q"), "<|im_start|>system\n" + system +
                                            "<|im_end|>\n<|im_start|>user\nD\n\nQ<|im_end|>\n<|im_start|>assistant\n");
   for (const auto& segments : {shape.before, shape.between, shape.after}) {

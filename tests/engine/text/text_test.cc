@@ -8,6 +8,7 @@
 #include "engine/base/utf8.h"
 #include "engine/model/gguf.h"
 #include "engine/model/model_config.h"
+#include "engine/text/chat_style.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/detokenizer.h"
 #include "engine/text/tokenizer.h"
@@ -98,7 +99,7 @@ TEST_F(TextTest, ATextOfMegabytesIsNoTrouble) {
 
 TEST_F(TextTest, AChatHasItsSystemMessageAndBordersAtSpecialTokens) {
   const std::vector<ChatTurn> turns = {{"user", "Hi <|im_end|>"}};
-  const auto segments = *RenderChat(ChatFamily::kChatMl, vocabulary_->chat_template, turns);
+  const auto segments = *RenderChat(*FindChatStyle(*vocabulary_), turns);
   std::string text;
   for (const Segment& segment : segments) text += segment.text;
   EXPECT_EQ(text,
@@ -112,7 +113,7 @@ TEST_F(TextTest, AChatHasItsSystemMessageAndBordersAtSpecialTokens) {
 TEST_F(TextTest, ALlama3ChatIsRenderedAsItsTemplateDoes) {
   const std::vector<ChatTurn> turns = {{"system", " Be brief. "}, {"user", "Hi"}};
   std::string text;
-  const auto segments = RenderChat(ChatFamily::kLlama3, "", turns);
+  const auto segments = RenderChat(PlainChatStyle(ChatFamily::kLlama3, *vocabulary_), turns);
   ASSERT_TRUE(segments.ok());
   for (const Segment& segment : *segments) text += segment.text;
   EXPECT_EQ(
@@ -122,13 +123,13 @@ TEST_F(TextTest, ALlama3ChatIsRenderedAsItsTemplateDoes) {
 }
 
 TEST_F(TextTest, ChatRefusalsNameTheFieldAndTheFlag) {
-  const std::vector<ChatTurn> turns = {{"user", "Hi"}};
-  EXPECT_EQ(RecogniseChatFamily("{{ messages }}"), ChatFamily::kNone);
-  const absl::Status unknown = RenderChat(ChatFamily::kNone, "", turns).status();
+  Vocabulary without = *vocabulary_;
+  without.chat_template = "";
+  const absl::Status unknown = FindChatStyle(without).status();
   EXPECT_EQ(unknown.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(unknown.message()), HasSubstr("--chat-template"));
   const std::vector<ChatTurn> wizard = {{"user", "Hi"}, {"wizard", "x"}};
-  EXPECT_THAT(std::string(RenderChat(ChatFamily::kChatMl, "", wizard).status().message()),
+  EXPECT_THAT(std::string(RenderChat(ChatStyle{}, wizard).status().message()),
               AllOf(HasSubstr("messages[1].role"), HasSubstr("wizard")));
 }
 
@@ -154,19 +155,6 @@ TEST_F(TextTest, RefusesATokenizerThatIsWrongByItsKey) {
   empty.model = "gpt2";
   EXPECT_THAT(message(wrong), HasSubstr("tokenizer.ggml.token_type"));
   EXPECT_THAT(message(empty), HasSubstr("tokenizer.ggml.tokens"));
-}
-
-TEST(Utf8, FindsWhatIsNotUtf8AndReplacesItByItsMaximalParts) {
-  EXPECT_EQ(FirstInvalidUtf8("a\xc3\xa9\xff"), 3u);
-  EXPECT_EQ(FirstInvalidUtf8("\xed\xa0\x80"), 0u) << "a surrogate";
-  EXPECT_EQ(FirstInvalidUtf8("\xc0\xaf"), 0u) << "overlong";
-  std::string bytes = "x\xe2\x82";
-  EXPECT_EQ(TakeUtf8(bytes, false), "x");
-  EXPECT_EQ(bytes, "\xe2\x82");
-  bytes += "\xac\xf0\x9f(";
-  EXPECT_EQ(TakeUtf8(bytes, false), "\xe2\x82\xac\xef\xbf\xbd(");
-  bytes = "\xf0\x9f";
-  EXPECT_EQ(TakeUtf8(bytes, true), "\xef\xbf\xbd");
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "engine/model/gguf.h"
 #include "engine/model/model_config.h"
+#include "engine/text/chat_style.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
 #include "tests/support/test_model.h"
@@ -55,11 +56,13 @@ TEST_F(TokenizerGoldenTest, EveryPreTokenizerGivesTheSameIds) {
 TEST_F(TokenizerGoldenTest, ChatsGetTheSameIds) {
   ASSERT_GE(goldens_["chats"].size(), 10u);
   const auto tokenizer = With("smollm");
+  const auto style = FindChatStyle(vocabulary_);
+  ASSERT_TRUE(style.ok()) << style.status();
   for (const auto& chat : goldens_["chats"]) {
     std::vector<std::pair<std::string, std::string>> said = chat[0];
     std::vector<ChatTurn> turns;
     for (const auto& [role, content] : said) turns.push_back({role, content});
-    const auto segments = RenderChat(ChatFamily::kChatMl, vocabulary_.chat_template, turns);
+    const auto segments = RenderChat(*style, turns);
     ASSERT_TRUE(segments.ok()) << segments.status();
     const std::vector<TokenId> ids = chat[1];
     EXPECT_GT(ids.size(), turns.size() * 4);

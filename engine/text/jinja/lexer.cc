@@ -1,0 +1,170 @@
+#include "engine/text/jinja/lexer.h"
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "engine/base/quoted.h"
+#include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
+
+namespace longhaul::jinja {
+namespace {
+
+constexpr std::string_view kSpaces = " \t\n\v\f\r";
+constexpr std::array<std::string_view, 5> kLongSymbols = {"==", "!=", "<=", ">=", "//"};
+constexpr std::string_view kShortSymbols = "+-~*/%<>=()[]{}.,:|";
+
+class Lexer {
+ public:
+  explicit Lexer(std::string_view text) : text_(text) {}
+
+  absl::StatusOr<std::vector<Token>> Run() {
+    while (at_ < text_.size()) {
+      const size_t tag = FindTag();
+      const std::string_view opening = text_.substr(std::min(tag, text_.size()), 3);
+      std::string_view plain = text_.substr(at_, tag - at_);
+      if (opening.ends_with('-')) {
+        plain = plain.substr(0, plain.find_last_not_of(kSpaces) + 1);
+      } else if (opening.size() > 1 && opening[1] != '{' && !opening.ends_with('+')) {
+        plain = WithoutIndent(plain);
+      }
+      if (!plain.empty()) Add(TokenKind::kText, std::string(plain));
+      Advance(tag);
+      if (tag == text_.size()) break;
+      LH_RETURN_IF_ERROR(ReadTag(opening[1]));
+    }
+    Add(TokenKind::kEnd, "");
+    return std::move(tokens_);
+  }
+
+ private:
+  template <typename... Parts>
+  absl::Status Error(const Parts&... parts) const {
+    return absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", parts...));
+  }
+
+  void Add(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
+
+  void Advance(size_t to) {
+    line_ += static_cast<int>(std::count(text_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                         text_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
+    at_ = to;
+  }
+
+  size_t FindTag() const {
+    for (size_t i = at_; (i = text_.find('{', i)) != std::string_view::npos; ++i) {
+      if (i + 1 < text_.size() && (text_[i + 1] == '{' || text_[i + 1] == '%' || text_[i + 1] == '#')) return i;
+    }
+    return text_.size();
+  }
+
+  // Before a block that stands first on its line.
+  std::string_view WithoutIndent(std::string_view plain) const {
+    const size_t end = plain.find_last_not_of(" \t");
+    if (end == std::string_view::npos) {
+      const bool line_begins = at_ == 0 || text_[at_ - 1] == '\n';
+      return line_begins ? std::string_view() : plain;
+    }
+    return plain[end] == '\n' ? plain.substr(0, end + 1) : plain;
+  }
+
+  absl::Status ReadTag(char kind) {
+    if (kind == '#') {
+      const size_t end = text_.find("#}", at_ + 2);
+      if (end == std::string_view::npos) return Error("a comment does not end");
+      EndTag(end, 2, text_[end - 1] == '-' && end > at_ + 2, /*takes_newline=*/true);
+      return absl::OkStatus();
+    }
+    const bool block = kind == '%';
+    Add(block ? TokenKind::kBlockBegin : TokenKind::kOutputBegin, "");
+    Advance(at_ + 2);
+    if (at_ < text_.size() && (text_[at_] == '-' || text_[at_] == '+')) Advance(at_ + 1);
+    const std::string_view closing = block ? "%}" : "}}";
+    for (int braces = 0;;) {
+      Advance(std::min(text_.find_first_not_of(kSpaces, at_), text_.size()));
+      const std::string_view rest = text_.substr(at_);
+      if (rest.empty()) return Error("a tag does not end");
+      const bool signs = rest[0] == '-' || rest[0] == '+';
+      if (rest.substr(signs ? 1 : 0).starts_with(closing) && (block || braces == 0)) {
+        Add(block ? TokenKind::kBlockEnd : TokenKind::kOutputEnd, "");
+        EndTag(at_, signs ? 3 : 2, rest[0] == '-', block && rest[0] != '+');
+        return absl::OkStatus();
+      }
+      if (rest[0] == '{') ++braces;
+      if (rest[0] == '}') --braces;
+      LH_RETURN_IF_ERROR(ReadToken(rest));
+    }
+  }
+
+  // A tag that ends at `at`, in `length` characters; what follows it is taken away.
+  void EndTag(size_t at, size_t length, bool takes_spaces, bool takes_newline) {
+    Advance(at + length);
+    if (takes_spaces) {
+      Advance(std::min(text_.find_first_not_of(kSpaces, at_), text_.size()));
+    } else if (takes_newline && text_.substr(at_).starts_with('\n')) {
+      Advance(at_ + 1);
+    }
+  }
+
+  absl::Status ReadToken(std::string_view rest) {
+    const auto first = static_cast<unsigned char>(rest[0]);
+    if (first == '\'' || first == '"') return ReadString(rest);
+    const auto belongs = [](char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+    if (belongs(rest[0])) {
+      const auto length = static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), belongs) - rest.begin());
+      Add(absl::ascii_isdigit(first) ? TokenKind::kNumber : TokenKind::kName, std::string(rest.substr(0, length)));
+      Advance(at_ + length);
+      return absl::OkStatus();
+    }
+    for (const std::string_view symbol : kLongSymbols) {
+      if (!rest.starts_with(symbol)) continue;
+      Add(TokenKind::kSymbol, std::string(symbol));
+      Advance(at_ + symbol.size());
+      return absl::OkStatus();
+    }
+    if (kShortSymbols.find(rest[0]) == std::string_view::npos) {
+      return Error("unexpected ", Quoted(rest.substr(0, 1)));
+    }
+    Add(TokenKind::kSymbol, std::string(1, rest[0]));
+    Advance(at_ + 1);
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadString(std::string_view rest) {
+    std::string text;
+    for (size_t i = 1; i < rest.size(); ++i) {
+      if (rest[i] == rest[0]) {
+        Add(TokenKind::kString, std::move(text));
+        Advance(at_ + i + 1);
+        return absl::OkStatus();
+      }
+      if (rest[i] != '\\') {
+        text += rest[i];
+        continue;
+      }
+      constexpr std::string_view kEscapes = "ntr\\'\"", kMeanings = "\n\t\r\\'\"";
+      const size_t which = ++i < rest.size() ? kEscapes.find(rest[i]) : std::string_view::npos;
+      if (which == std::string_view::npos) return Error("an escape that is not known in a string");
+      text += kMeanings[which];
+    }
+    return Error("a string does not end");
+  }
+
+  const std::string_view text_;
+  size_t at_ = 0;
+  int line_ = 1;
+  std::vector<Token> tokens_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<Token>> Tokenize(std::string_view text) {
+  std::string lines = absl::StrReplaceAll(ToAbsl(text), {{"\r\n", "\n"}, {"\r", "\n"}});
+  if (lines.ends_with('\n')) lines.pop_back();
+  return Lexer(lines).Run();
+}
+
+}  // namespace longhaul::jinja

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace longhaul {
+
+// What a machine or container has.
+struct Machine {
+  int64_t memory = 0, available = 0;  // bytes; of `memory` those that are free now
+  int cores = 0;                      // that this process may use
+};
+
+// The one that this process runs on.
+Machine ThisMachine();
+
+// What the flags ask for.
+struct MachineUse {
+  int64_t model_bytes = 0;    // of the file
+  int64_t cache_bytes = 0;    // --kv-cache-memory
+  int64_t message_bytes = 0;  // that messages of waiting requests may fill
+  int threads = 0;            // --threads; 0: as many as there are cores
+};
+
+// RESOURCE_EXHAUSTED, with the numbers, when the KV cache is larger than all the memory; else a warning for each thing
+// that will be slow or may end the process.
+absl::StatusOr<std::vector<std::string>> CheckMachine(const MachineUse& use, const Machine& machine);
+
+}  // namespace longhaul
