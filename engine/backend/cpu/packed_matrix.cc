@@ -1,10 +1,7 @@
 #include "engine/backend/cpu/packed_matrix.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -13,28 +10,11 @@
 #include "engine/backend/cpu/packed_layout.h"
 #include "engine/backend/cpu/panel_writer.h"
 #include "engine/backend/cpu/product_kernels.h"
+#include "engine/base/aligned_array.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul::cpu {
 namespace {
-
-struct FreeAligned {
-  void operator()(void* memory) const { std::free(memory); }
-};
-template <typename T>
-using AlignedArray = std::unique_ptr<T[], FreeAligned>;
-
-// Uninitialised and 64-byte aligned, on large pages where it is large; null when there is no memory.
-template <typename T>
-AlignedArray<T> AllocateAligned(int64_t count) {
-  constexpr size_t kLargePage = 2 << 20;
-  const size_t wanted = static_cast<size_t>(count) * sizeof(T);
-  const size_t alignment = wanted >= 2 * kLargePage ? kLargePage : 64;
-  const size_t bytes = (std::max<size_t>(wanted, 1) + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, bytes);
-  if (memory != nullptr && alignment == kLargePage) madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: may be refused
-  return AlignedArray<T>(static_cast<T*>(memory));
-}
 
 // Stacked parts of one type.
 struct Segment {
