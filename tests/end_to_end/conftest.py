@@ -37,11 +37,11 @@ def stubs(tmp_path_factory):
 class Server:
     """A running longhaul-server."""
 
-    def __init__(self, folder: pathlib.Path, *flags: str):
+    def __init__(self, folder: pathlib.Path, *flags: str, model: pathlib.Path = MODEL):
         self.log = folder / "log"
         port_file = folder / "port"
         self.process = subprocess.Popen(
-            [BUILD / "server" / "longhaul-server", "--model", MODEL, "--listen", "127.0.0.1:0", "--port-file",
+            [BUILD / "server" / "longhaul-server", "--model", model, "--listen", "127.0.0.1:0", "--port-file",
              port_file, *flags],
             stderr=self.log.open("w"),
         )
@@ -107,10 +107,10 @@ def start_server(tmp_path):
     """Starts servers of a test's own; they are ended with it."""
     started = []
 
-    def start(*flags):
+    def start(*flags, **options):
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        started.append(Server(folder, *flags))
+        started.append(Server(folder, *flags, **options))
         return started[-1]
 
     yield start
