@@ -22,7 +22,7 @@ struct Segment {
   PanelLayout layout;
   int64_t first_output = 0;
   int64_t outputs = 0;
-  AlignedArray<uint8_t> panels;
+  std::shared_ptr<uint8_t[]> panels;
 
   int64_t n_panels() const { return (outputs + kPanelOutputs - 1) / kPanelOutputs; }
 };
@@ -94,9 +94,9 @@ void AppendRows(const HostTensor& part, std::vector<const uint8_t*>& rows) {
   }
 }
 
-absl::Status WriteSegment(std::vector<const uint8_t*> rows, Segment& segment, WorkerPool& pool) {
+absl::Status WriteSegment(std::vector<const uint8_t*> rows, Segment& segment, WeightMemory& memory, WorkerPool& pool) {
   const int64_t panels = segment.n_panels();
-  segment.panels = AllocateAligned<uint8_t>(panels * segment.layout.bytes);
+  segment.panels = memory.Take(panels * segment.layout.bytes);
   if (segment.panels == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for ", panels * segment.layout.bytes, " bytes of weights"));
@@ -127,7 +127,8 @@ void PackedMatrixDeleter::operator()(PackedMatrix* matrix) const {
   delete matrix;
 }
 
-absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WorkerPool& pool) {
+absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WeightMemory& memory,
+                                     WorkerPool& pool) {
   if (parts.empty()) return absl::InvalidArgumentError("a matrix of no tensors");
   if (compute == ComputeType::kAuto) return absl::InvalidArgumentError("the compute type has not been chosen");
   for (const HostTensor& part : parts) LH_RETURN_IF_ERROR(CheckPart(part, parts.front().columns));
@@ -144,7 +145,7 @@ absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeT
     for (; i < parts.size() && parts[i].type == segment.type; ++i) AppendRows(parts[i], rows);
     segment.outputs = static_cast<int64_t>(rows.size());
     matrix->outputs += segment.outputs;
-    LH_RETURN_IF_ERROR(WriteSegment(std::move(rows), segment, pool));
+    LH_RETURN_IF_ERROR(WriteSegment(std::move(rows), segment, memory, pool));
     matrix->segments.push_back(std::move(segment));
   }
   return matrix;
