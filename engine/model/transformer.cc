@@ -29,9 +29,6 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelFile
       LH_ASSIGN_OR_RETURN(t.output_, backend.PackMatrix(read));
     }
   }
-  if (model.output) {
-    LH_ASSIGN_OR_RETURN(t.output_, matrix({&*model.output}));
-  }
   LH_ASSIGN_OR_RETURN(t.output_norm_, vector(model.output_norm));
   for (const LayerTensors& tensors : model.layers) {
     Layer layer{};
@@ -42,6 +39,9 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelFile
     LH_ASSIGN_OR_RETURN(layer.gate_up, matrix({&tensors.gate, &tensors.up}));
     LH_ASSIGN_OR_RETURN(layer.down, matrix({&tensors.down}));
     t.layers_.push_back(layer);
+  }
+  if (model.output) {
+    LH_ASSIGN_OR_RETURN(t.output_, matrix({&*model.output}));
   }
 
   const int64_t heads_width = config.n_heads * config.head_dim;
