@@ -7,6 +7,7 @@ find_package(OpenSSL REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
+find_path(LONGHAUL_XXHASH xxhash.h REQUIRED)  # only the header: it is compiled in
 
 if(LONGHAUL_BUILD_SERVER)
   find_package(Protobuf REQUIRED)  # MODULE mode, and before gRPC

@@ -51,7 +51,7 @@ absl::StatusOr<int64_t> ResolveMaxRows(const EngineOptions& options, const StepL
 // The engine over a model runner: one thread owns scheduler, cache and model; callers hand requests over by a queue.
 class EngineImpl : public Engine {
  public:
-  EngineImpl(const EngineOptions& options, ModelFile model, std::unique_ptr<PromptEncoder> encoder,
+  EngineImpl(const EngineOptions& options, ModelInfo info, std::unique_ptr<PromptEncoder> encoder,
              std::unique_ptr<ModelRunner> runner, PositionResolver positions);
   ~EngineImpl() override;
 
@@ -100,11 +100,10 @@ class EngineImpl : public Engine {
   std::optional<Clock::time_point> NextDeadline() const;
 
   const EngineOptions options_;
-  const ModelFile model_;
   const std::unique_ptr<PromptEncoder> encoder_;
   const std::unique_ptr<ModelRunner> runner_;
   const PositionResolver positions_;
-  ModelInfo info_;
+  const ModelInfo info_;
 
   RequestRegistry registry_;
 
@@ -137,14 +136,13 @@ class EngineImpl : public Engine {
   std::thread thread_;
 };
 
-EngineImpl::EngineImpl(const EngineOptions& options, ModelFile model, std::unique_ptr<PromptEncoder> encoder,
+EngineImpl::EngineImpl(const EngineOptions& options, ModelInfo info, std::unique_ptr<PromptEncoder> encoder,
                        std::unique_ptr<ModelRunner> runner, PositionResolver positions)
     : options_(options),
-      model_(std::move(model)),
       encoder_(std::move(encoder)),
       runner_(std::move(runner)),
       positions_(std::move(positions)),
-      info_(DescribeModel(model_, *encoder_, *runner_, positions_)),
+      info_(std::move(info)),
       registry_({options.max_client_requests, options.max_client_queued_tokens}),
       pool_(runner_->n_blocks()),
       scheduler_({.max_tokens = runner_->limits().max_tokens,
@@ -557,8 +555,8 @@ void EngineImpl::TellReaders() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
-  LH_ASSIGN_OR_RETURN(ModelFile model, LoadModelFile(options.model_path));
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, const StopCondition& stopped) {
+  LH_ASSIGN_OR_RETURN(const ModelFile model, LoadModelFile(options.model_path));
   LH_ASSIGN_OR_RETURN(Vocabulary vocabulary, ReadVocabulary(*model.gguf));
   auto encoder = PromptEncoder::Create(std::move(vocabulary), options.chat_template);
   if (!encoder.ok()) {
@@ -575,8 +573,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
   runner_options.limits.max_tokens = options.max_batch_tokens;
   EngineOptions resolved = options;
   LH_ASSIGN_OR_RETURN(resolved.max_rows, ResolveMaxRows(options, runner_options.limits));
-  LH_ASSIGN_OR_RETURN(auto runner, ModelRunner::Create(model, runner_options));
-  return std::make_unique<EngineImpl>(resolved, std::move(model), *std::move(encoder), std::move(runner),
+  LH_ASSIGN_OR_RETURN(auto runner, ModelRunner::Create(model, runner_options, stopped));
+  ModelInfo info = DescribeModel(model, **encoder, *runner, positions);
+  return std::make_unique<EngineImpl>(resolved, std::move(info), *std::move(encoder), std::move(runner),
                                       std::move(positions));
 }
 

@@ -61,8 +61,10 @@ struct EngineStats {
 // The front door: a model that answers requests. Thread-safe.
 class Engine {
  public:
-  // Loads the model and starts the engine thread. The error names the file, key or tensor.
-  static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options);
+  // Loads the model and starts the engine thread; nothing is read from the file afterwards. The error names the file,
+  // key or tensor; CANCELLED soon after `stopped` holds.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options,
+                                                        const StopCondition& stopped = {});
 
   // Cancels what runs and joins the threads.
   virtual ~Engine() = default;

@@ -27,7 +27,7 @@ struct ModelInfo {
   std::string compute_type, cache_type, instruction_set, backend, version;
   int threads = 0;
   int64_t cache_tokens = 0;        // tokens that the KV cache holds
-  std::string engine_fingerprint;  // of the model file's header and size, types, instruction set and version
+  std::string engine_fingerprint;  // of every byte of the model file, types, instruction set and version
 };
 
 // What a model is called, told without loading it: as the file says, else the file's name without its ending.

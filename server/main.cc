@@ -1,3 +1,4 @@
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -23,6 +24,7 @@ namespace longhaul {
 namespace {
 
 constexpr int kExitFailure = 1;
+constexpr const char* kStoppedWhileLoading = "stopped while loading";
 
 // SIGTERM and SIGINT, taken by a thread of its own: the first one is waited for, the second one ends the process.
 class Signals {
@@ -37,27 +39,36 @@ class Signals {
       NameThisThread("signals");
       int number = 0;
       sigwait(&set_, &number);
-      {
-        MutexLock lock(mutex_);
-        received_ = true;
-      }
-      changed_.NotifyAll();
-      sigwait(&set_, &number);
+      received_ = true;
+      received_.notify_all();
+      if (!SecondWhileLoading()) sigwait(&set_, &number);
       LogWarning("a second signal: stopping at once");
       std::_Exit(kExitFailure);
     }).detach();
   }
 
-  void Wait() {
-    MutexLock lock(mutex_);
-    while (!received_) changed_.Wait(mutex_);
-  }
+  void Wait() const { received_.wait(false); }
+  bool received() const { return received_; }
+
+  // From now on the first signal is left to whoever waits for it.
+  void LoadingEnded() { loading_ = false; }
 
  private:
+  // Loading stops by itself when a signal came, unless a disk hangs: nobody is served yet, and the process ends without
+  // it. Returns whether a second signal came meanwhile.
+  bool SecondWhileLoading() {
+    constexpr timespec kPatience{.tv_sec = 0, .tv_nsec = 400'000'000};
+    if (!loading_) return false;
+    if (sigtimedwait(&set_, nullptr, &kPatience) > 0) return true;
+    if (loading_) {
+      LogInfo(kStoppedWhileLoading);
+      std::_Exit(0);
+    }
+    return false;
+  }
+
   sigset_t set_;
-  Mutex mutex_;
-  CondVar changed_;
-  bool received_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> received_{false}, loading_{true};
 };
 
 int Fail(const absl::Status& status) {
@@ -124,7 +135,12 @@ int Main(int argc, char** argv) {
   }
   LogInfo("listening on ", flags->server.listen, " (port ", (*server)->port(), "), loading ", flags->engine.model_path);
 
-  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(flags->engine);
+  absl::StatusOr<std::unique_ptr<Engine>> engine = Engine::Create(flags->engine, [] { return signals.received(); });
+  signals.LoadingEnded();
+  if (absl::IsCancelled(engine.status())) {
+    LogInfo(kStoppedWhileLoading);
+    return 0;
+  }
   if (!engine.ok()) return Fail(engine.status());
   const double load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   metrics.SetEngine(**engine, load_seconds);

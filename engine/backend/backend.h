@@ -20,7 +20,8 @@ struct HostTensor {
   TensorType type = TensorType::kF32;
   int64_t rows = 0;
   int64_t columns = 0;
-  const std::byte* data = nullptr;  // outlives the backend
+  const std::byte* data = nullptr;
+  std::shared_ptr<const void> owner;  // of the bytes; who keeps a copy of this keeps them. Null: they outlive all users
   // The order in which the rows are used: row_order[i] is the file's row of output i. Empty: as they lie.
   std::vector<int32_t> row_order;
 };
@@ -66,7 +67,7 @@ class Backend {
   // A matrix for Linear: the parts stacked along their outputs; each keeps its own type. INVALID_ARGUMENT when the
   // columns differ or are no multiple of a type's block.
   virtual absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) = 0;
-  // A table for Embed. The tensor's bytes are read at every step.
+  // A table for Embed.
   virtual absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) = 0;
   // A vector for RmsNorm.
   virtual absl::StatusOr<WeightId> PackVector(const HostTensor& vector) = 0;

@@ -8,7 +8,6 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/model/gguf_parser.h"
-#include "engine/model/mapped_file.h"
 
 namespace longhaul {
 namespace {
@@ -31,9 +30,7 @@ std::string_view TypeName(const GgufValue& value) {
 }  // namespace
 
 struct GgufFile::Impl {
-  std::string path;
-  std::unique_ptr<MappedFile> mapping;  // null for bytes in memory
-  std::span<const std::byte> bytes;
+  std::unique_ptr<ByteSource> source;
   GgufContents contents;
   std::map<std::string_view, const GgufTensor*> by_name;
 
@@ -43,13 +40,13 @@ struct GgufFile::Impl {
   }
 
   absl::Status WrongType(std::string_view key, const GgufValue& value, std::string_view expected) const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": key ", Quoted(key), " holds ", ToAbsl(TypeName(value)), ", expected ", ToAbsl(expected)));
+    return absl::InvalidArgumentError(absl::StrCat(source->name(), ": key ", Quoted(key), " holds ",
+                                                   ToAbsl(TypeName(value)), ", expected ", ToAbsl(expected)));
   }
 
   absl::Status Missing(std::string_view key, std::string_view expected) const {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": key ", Quoted(key), " is missing, expected ", ToAbsl(expected)));
+        absl::StrCat(source->name(), ": key ", Quoted(key), " is missing, expected ", ToAbsl(expected)));
   }
 
   // Null when the key is missing.
@@ -65,7 +62,7 @@ struct GgufFile::Impl {
   absl::StatusOr<int64_t> ToInt64(std::string_view key, uint64_t value) const {
     if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
       return absl::InvalidArgumentError(
-          absl::StrCat(path, ": key ", Quoted(key), " holds ", value, ", expected at most 2^63 - 1"));
+          absl::StrCat(source->name(), ": key ", Quoted(key), " holds ", value, ", expected at most 2^63 - 1"));
     }
     return static_cast<int64_t>(value);
   }
@@ -75,31 +72,28 @@ GgufFile::GgufFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GgufFile::~GgufFile() = default;
 
 absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::Open(const std::string& path) {
-  LH_ASSIGN_OR_RETURN(std::unique_ptr<MappedFile> mapping, MappedFile::Open(path));
-  LH_ASSIGN_OR_RETURN(std::unique_ptr<GgufFile> file, Parse(mapping->bytes(), path));
-  file->impl_->mapping = std::move(mapping);
-  return file;
+  LH_ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> source, OpenFile(path));
+  return Read(std::move(source));
 }
 
 absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::Parse(std::span<const std::byte> bytes, std::string name) {
+  return Read(SourceOf(bytes, std::move(name)));
+}
+
+absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::Read(std::unique_ptr<ByteSource> source) {
   auto impl = std::make_unique<Impl>();
-  LH_ASSIGN_OR_RETURN(impl->contents, ParseGguf(bytes, name));
-  impl->path = std::move(name);
-  impl->bytes = bytes;
+  LH_ASSIGN_OR_RETURN(impl->contents, ParseGguf(*source));
+  impl->source = std::move(source);
   for (const GgufTensor& tensor : impl->contents.tensors) impl->by_name.emplace(tensor.name, &tensor);
   return std::unique_ptr<GgufFile>(new GgufFile(std::move(impl)));
 }
 
-const std::string& GgufFile::path() const {
-  return impl_->path;
-}
-
-int64_t GgufFile::file_bytes() const {
-  return static_cast<int64_t>(impl_->bytes.size());
-}
-
 std::span<const std::byte> GgufFile::header() const {
-  return impl_->bytes.first(impl_->contents.header_bytes);
+  return impl_->contents.header;
+}
+
+const ByteSource& GgufFile::source() const {
+  return *impl_->source;
 }
 
 absl::StatusOr<std::string> GgufFile::String(std::string_view key) const {

@@ -17,17 +17,17 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/model/byte_reader.h"
+#include "engine/model/file_kind.h"
 
 namespace longhaul {
 namespace {
 
 // Headers of real models take up to some 20 MiB; this bounds what a file can make us allocate.
-constexpr size_t kMaxHeaderBytes = size_t{128} << 20;
+constexpr int64_t kMaxHeaderBytes = int64_t{128} << 20;
 constexpr uint64_t kMaxValues = 1 << 16;
 constexpr uint64_t kMaxTensors = 1 << 17;
 constexpr size_t kMaxNameBytes = 65535;
 constexpr uint32_t kMaxDims = 4;
-// Kernels read tensors through pointers to their element type.
 constexpr uint64_t kMinAlignment = 8, kMaxAlignment = 1 << 16, kDefaultAlignment = 32;
 
 enum class ValueType : uint32_t {
@@ -64,8 +64,7 @@ GgufValue ReadNumbers(ByteReader& reader, std::optional<uint64_t> count) {
 
 class Parser {
  public:
-  Parser(std::span<const std::byte> bytes, const std::string& name)
-      : bytes_(bytes), name_(name), reader_(bytes.first(std::min(bytes.size(), kMaxHeaderBytes))) {}
+  explicit Parser(const ByteSource& source) : source_(source), reader_(source, kMaxHeaderBytes) {}
 
   absl::StatusOr<GgufContents> Parse() {
     LH_RETURN_IF_ERROR(ReadPreamble());
@@ -81,20 +80,22 @@ class Parser {
  private:
   template <typename... Parts>
   absl::Status Error(const Parts&... parts) const {
-    return absl::InvalidArgumentError(absl::StrCat(name_, ": ", parts...));
+    return absl::InvalidArgumentError(absl::StrCat(source_.name(), ": ", parts...));
   }
 
   // For what was being read when the header ended.
   absl::Status Truncated(const std::string& what) const {
-    if (bytes_.size() > kMaxHeaderBytes) {
+    if (!reader_.status().ok()) return reader_.status();
+    if (source_.size() > kMaxHeaderBytes) {
       return Error("the header reaches past ", kMaxHeaderBytes, " bytes (in ", what, "): more than any model has");
     }
-    return Error("truncated: the file ends after ", bytes_.size(), " bytes, in ", what);
+    return Error("truncated: the file ends after ", source_.size(), " bytes, in ", what);
   }
 
   absl::Status ReadPreamble() {
-    if (bytes_.size() < 4 || std::string_view(reinterpret_cast<const char*>(bytes_.data()), 4) != "GGUF") {
-      return Error("not a GGUF file: it does not begin with 'GGUF'");
+    LH_ASSIGN_OR_RETURN(const std::span<const std::byte> begin, reader_.Peek(kFileKindBytes));
+    if (const std::string kind = NameOtherFile(begin, source_.size()); !kind.empty()) {
+      return Error("not a GGUF file but ", kind);
     }
     reader_.Read<uint32_t>();
     const uint32_t version = reader_.Read<uint32_t>();
@@ -102,8 +103,10 @@ class Parser {
     n_values_ = reader_.Read<uint64_t>();
     if (reader_.failed()) return Truncated("its first 24 bytes");
     if (version != 0 && (version & 0xffff) == 0) {
-      return Error("a big-endian GGUF file: only little-endian ones are supported");
+      return Error(
+          "a big-endian GGUF file: only little-endian ones are supported; convert it for this kind of machine");
     }
+    if (version == 1) return Error("GGUF version 1 is not supported: 2 and 3 are; convert the model again");
     if (version != 2 && version != 3) return Error("GGUF version ", version, " is not supported: 2 and 3 are");
     constexpr uint64_t kMinValueBytes = 8 + 4 + 1, kMinTensorBytes = 8 + 4 + 8 + 4 + 8;
     LH_RETURN_IF_ERROR(CheckCount("metadata entries", n_values_, kMinValueBytes, kMaxValues));
@@ -120,7 +123,7 @@ class Parser {
   }
 
   absl::Status ReadEntry(uint64_t index) {
-    const std::string_view key = reader_.ReadString();
+    const std::string key = reader_.ReadString();
     const uint32_t type = reader_.Read<uint32_t>();
     if (reader_.failed()) return Truncated(absl::StrCat("metadata entry ", index, " of ", n_values_));
     if (key.empty() || key.size() > kMaxNameBytes) {
@@ -128,7 +131,7 @@ class Parser {
     }
     absl::StatusOr<GgufValue> value = ReadValue(key, type);
     if (!value.ok()) return value.status();
-    if (!contents_.metadata.emplace(std::string(key), std::move(*value)).second) {
+    if (!contents_.metadata.emplace(key, std::move(*value)).second) {
       return Error("key ", Quoted(key), " stands twice in the metadata");
     }
     return absl::OkStatus();
@@ -189,7 +192,7 @@ class Parser {
         return values;
       }
       case ValueType::kString: {
-        if (!count) return std::string(reader_.ReadString());
+        if (!count) return reader_.ReadString();
         std::vector<std::string> values;
         values.reserve(*count);
         for (uint64_t i = 0; i < *count && !reader_.failed(); ++i) values.emplace_back(reader_.ReadString());
@@ -220,7 +223,7 @@ class Parser {
   }
 
   absl::Status ReadTensor(uint64_t index) {
-    const std::string_view name = reader_.ReadString();
+    const std::string name = reader_.ReadString();
     const uint32_t n_dims = reader_.Read<uint32_t>();
     if (reader_.failed()) return Truncated(absl::StrCat("the entry of tensor ", index, " of ", n_tensors_));
     if (name.empty() || name.size() > kMaxNameBytes) {
@@ -229,7 +232,7 @@ class Parser {
     if (n_dims < 1 || n_dims > kMaxDims) {
       return Error("tensor ", Quoted(name), " has ", n_dims, " dimensions: expected 1 to ", kMaxDims);
     }
-    GgufTensor tensor{.name = std::string(name), .dims = {}, .data = {}, .elements = 1};
+    GgufTensor tensor{.name = name, .dims = {}, .elements = 1};
     for (uint32_t i = 0; i < n_dims; ++i) {
       const int64_t dim = reader_.Read<int64_t>();
       if (reader_.failed()) break;
@@ -267,9 +270,10 @@ class Parser {
 
   // Gives each tensor its bytes.
   absl::Status PlaceTensors() {
-    const uint64_t size = bytes_.size();
+    const uint64_t size = static_cast<uint64_t>(source_.size());
     const uint64_t data_begin = (reader_.position() + alignment_ - 1) / alignment_ * alignment_;
-    contents_.header_bytes = std::min(data_begin, size);
+    LH_ASSIGN_OR_RETURN(const std::span<const std::byte> header, reader_.Peek(data_begin));
+    contents_.header.assign(header.begin(), header.end());
     for (size_t i = 0; i < contents_.tensors.size(); ++i) {
       GgufTensor& tensor = contents_.tensors[i];
       if (offsets_[i] % alignment_ != 0) {
@@ -288,7 +292,8 @@ class Parser {
         return Error("truncated: tensor ", Quoted(tensor.name), " needs bytes ", begin, " to ", end, ", the file has ",
                      size);
       }
-      tensor.data = bytes_.subspan(begin, bytes);
+      tensor.offset = static_cast<int64_t>(begin);
+      tensor.bytes = static_cast<int64_t>(bytes);
     }
     return absl::OkStatus();
   }
@@ -305,17 +310,16 @@ class Parser {
   absl::Status CheckDataDisjoint() const {
     std::vector<const GgufTensor*> order;
     for (const GgufTensor& tensor : contents_.tensors) order.push_back(&tensor);
-    std::ranges::sort(order, {}, [](const GgufTensor* tensor) { return tensor->data.data(); });
+    std::ranges::sort(order, {}, &GgufTensor::offset);
     for (size_t i = 1; i < order.size(); ++i) {
-      if (order[i - 1]->data.data() + order[i - 1]->data.size() > order[i]->data.data()) {
+      if (order[i - 1]->offset + order[i - 1]->bytes > order[i]->offset) {
         return Error("tensors ", Quoted(order[i - 1]->name), " and ", Quoted(order[i]->name), " overlap");
       }
     }
     return absl::OkStatus();
   }
 
-  std::span<const std::byte> bytes_;
-  const std::string& name_;
+  const ByteSource& source_;
   ByteReader reader_;
   uint64_t n_tensors_ = 0, n_values_ = 0, alignment_ = kDefaultAlignment;
   bool bad_bool_ = false;
@@ -325,8 +329,8 @@ class Parser {
 
 }  // namespace
 
-absl::StatusOr<GgufContents> ParseGguf(std::span<const std::byte> bytes, const std::string& name) {
-  return Parser(bytes, name).Parse();
+absl::StatusOr<GgufContents> ParseGguf(const ByteSource& source) {
+  return Parser(source).Parse();
 }
 
 }  // namespace longhaul

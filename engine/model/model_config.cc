@@ -1,9 +1,9 @@
 #include "engine/model/model_config.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -142,7 +142,7 @@ absl::StatusOr<std::vector<float>> ReadPairFactors(const GgufFile& file, std::st
                  rotary_dims / 2, " in 1 (half of the rotary dimensions)");
   }
   std::vector<float> factors(static_cast<size_t>(tensor->elements));
-  std::memcpy(factors.data(), tensor->data.data(), tensor->data.size());
+  LH_RETURN_IF_ERROR(file.source().Read(tensor->offset, std::as_writable_bytes(std::span(factors))));
   constexpr float kLeast = 1e-6f, kMost = 1e6f;
   for (const float factor : factors) {
     if (!(factor >= kLeast && factor <= kMost)) {
@@ -240,14 +240,31 @@ absl::StatusOr<ModelConfig> ReadLlama(const GgufFile& file, ModelConfig config) 
   return config;
 }
 
+// A GGUF file may hold less than a model, or something beside one.
+absl::Status RefusePartsAndOthers(const GgufFile& file) {
+  LH_ASSIGN_OR_RETURN(const std::optional<int64_t> parts, file.OptionalInteger("split.count"));
+  if (parts.value_or(1) > 1) {
+    LH_ASSIGN_OR_RETURN(const std::optional<int64_t> part, file.OptionalInteger("split.no"));
+    const std::string which = part && *part >= 0 && *part < *parts ? absl::StrCat("part ", *part + 1, " of ", *parts)
+                                                                   : absl::StrCat("one of ", *parts, " parts");
+    return absl::InvalidArgumentError(
+        absl::StrCat(file.path(), ": ", which,
+                     " of a split model, which is not supported yet: merge them with "
+                     "'llama-gguf-split --merge FIRST_PART MERGED' and serve the merged file"));
+  }
+  LH_ASSIGN_OR_RETURN(const std::optional<std::string> type, file.OptionalString("general.type"));
+  if (type && *type != "model") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file.path(), ": key 'general.type' holds ", Quoted(*type),
+                     ", expected 'model': the file is no model but something beside one"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ReadModelConfig(const GgufFile& file) {
-  LH_ASSIGN_OR_RETURN(const std::optional<int64_t> parts, file.OptionalInteger("split.count"));
-  if (parts.value_or(1) > 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file.path(), ": one of ", *parts, " parts of a split model, which is not supported: merge them"));
-  }
+  LH_RETURN_IF_ERROR(RefusePartsAndOthers(file));
   ModelConfig config;
   LH_ASSIGN_OR_RETURN(config.architecture, file.String("general.architecture"));
   LH_ASSIGN_OR_RETURN(const std::optional<std::string> name, file.OptionalString("general.name"));

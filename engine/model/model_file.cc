@@ -1,16 +1,10 @@
 #include "engine/model/model_file.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
-#include <cstring>
-#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/quoted.h"
@@ -27,14 +21,14 @@ class TensorSource {
 
   bool Has(const std::string& name) const { return file_.Find(name) != nullptr; }
 
-  absl::StatusOr<HostTensor> Matrix(const std::string& name, int64_t rows, int64_t columns) {
+  absl::StatusOr<StoredTensor> Matrix(const std::string& name, int64_t rows, int64_t columns) {
     return Take(name, {columns, rows});
   }
 
-  absl::StatusOr<HostTensor> Vector(const std::string& name, int64_t elements) {
-    LH_ASSIGN_OR_RETURN(HostTensor vector, Take(name, {elements}));
-    if (Info(vector.type).quantized) {
-      return Error(name, "has type ", ToAbsl(Info(vector.type).name), ", expected F32, F16 or BF16");
+  absl::StatusOr<StoredTensor> Vector(const std::string& name, int64_t elements) {
+    LH_ASSIGN_OR_RETURN(StoredTensor vector, Take(name, {elements}));
+    if (Info(vector.tensor.type).quantized) {
+      return Error(name, "has type ", ToAbsl(Info(vector.tensor.type).name), ", expected F32, F16 or BF16");
     }
     return vector;
   }
@@ -66,19 +60,21 @@ class TensorSource {
            name.ends_with("attn_rot_embd.weight") || name.ends_with("rotary_emb.inv_freq");
   }
 
-  absl::StatusOr<HostTensor> Take(const std::string& name, const std::vector<int64_t>& dims) {
+  absl::StatusOr<StoredTensor> Take(const std::string& name, const std::vector<int64_t>& dims) {
     const GgufTensor* tensor = file_.Find(name);
     if (tensor == nullptr) return Error(name, "is missing, expected one of shape ", Shape(dims));
     if (tensor->dims != dims) {
       return Error(name, "has shape ", Shape(tensor->dims), ", expected ", Shape(dims));
     }
     used_[static_cast<size_t>(tensor - file_.tensors().data())] = true;
-    return HostTensor{.name = name,
-                      .type = tensor->type,
-                      .rows = dims.size() > 1 ? dims[1] : 1,
-                      .columns = dims[0],
-                      .data = tensor->data.data(),
-                      .row_order = {}};
+    return StoredTensor{.tensor = {.name = name,
+                                   .type = tensor->type,
+                                   .rows = dims.size() > 1 ? dims[1] : 1,
+                                   .columns = dims[0],
+                                   .data = nullptr,
+                                   .owner = nullptr,
+                                   .row_order = {}},
+                        .offset = tensor->offset};
   }
 
   // As other tools of this format print it, columns first.
@@ -125,30 +121,16 @@ absl::StatusOr<LayerTensors> TakeLayer(TensorSource& source, const ModelConfig& 
   LH_ASSIGN_OR_RETURN(t.down, source.Matrix(name("ffn_down"), width, inner));
   if (config.pair_layout == PairLayout::kInterleaved) {
     const int64_t rotary_dims = config.rotation.rotary_dims;
-    t.query.row_order = HalfSplitOrder(config.n_heads, config.head_dim, rotary_dims);
-    t.key.row_order = HalfSplitOrder(config.n_kv_heads, config.head_dim, rotary_dims);
+    t.query.tensor.row_order = HalfSplitOrder(config.n_heads, config.head_dim, rotary_dims);
+    t.key.tensor.row_order = HalfSplitOrder(config.n_kv_heads, config.head_dim, rotary_dims);
   }
   return t;
 }
 
 bool AnyQuantized(const LayerTensors& layer) {
-  const HostTensor* const matrices[] = {&layer.query, &layer.key, &layer.value, &layer.attention_output,
-                                        &layer.gate,  &layer.up,  &layer.down};
-  return std::ranges::any_of(matrices, [](const HostTensor* matrix) { return Info(matrix->type).quantized; });
-}
-
-absl::StatusOr<std::string> HeaderDigest(const GgufFile& file) {
-  const uint64_t size = static_cast<uint64_t>(file.file_bytes());
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int length = 0;
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
-  if (context == nullptr || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1 ||
-      EVP_DigestUpdate(context.get(), file.header().data(), file.header().size()) != 1 ||
-      EVP_DigestUpdate(context.get(), &size, sizeof(size)) != 1 ||
-      EVP_DigestFinal_ex(context.get(), digest.data(), &length) != 1) {
-    return absl::InternalError("OpenSSL cannot compute SHA-256");
-  }
-  return absl::BytesToHexString({reinterpret_cast<const char*>(digest.data()), length});
+  const StoredTensor* const matrices[] = {&layer.query, &layer.key, &layer.value, &layer.attention_output,
+                                          &layer.gate,  &layer.up,  &layer.down};
+  return std::ranges::any_of(matrices, [](const StoredTensor* matrix) { return Info(matrix->tensor.type).quantized; });
 }
 
 }  // namespace
@@ -169,14 +151,12 @@ absl::StatusOr<ModelFile> LoadModelFile(std::unique_ptr<GgufFile> gguf) {
     model.layers.push_back(std::move(tensors));
   }
   LH_ASSIGN_OR_RETURN(model.output_norm, source.Vector("output_norm.weight", config.width));
-  model.output = model.embedding;
   if (source.Has("output.weight")) {
     LH_ASSIGN_OR_RETURN(model.output, source.Matrix("output.weight", config.vocabulary_size, config.width));
   }
   LH_RETURN_IF_ERROR(source.CheckAllUsed());
   for (const GgufTensor& tensor : gguf->tensors()) model.parameters += tensor.elements;
   model.layers_quantized = AnyQuantized(model.layers.front());
-  LH_ASSIGN_OR_RETURN(model.fingerprint, HeaderDigest(*gguf));
   model.gguf = std::move(gguf);
   return model;
 }

@@ -13,7 +13,8 @@
 namespace longhaul {
 
 absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(const ModelFile& model,
-                                                                 const ModelRunnerOptions& options) {
+                                                                 const ModelRunnerOptions& options,
+                                                                 const StopCondition& stopped) {
   auto runner = std::unique_ptr<ModelRunner>(new ModelRunner);
   runner->limits_ = options.limits;
   runner->threads_ =
@@ -41,7 +42,9 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> ModelRunner::Create(const ModelFile
   shape.max_positions = shape.n_blocks * kBlockTokens;
   runner->n_blocks_ = shape.n_blocks;
   LH_RETURN_IF_ERROR(runner->backend_->AllocateCache(shape));
-  LH_ASSIGN_OR_RETURN(runner->transformer_, Transformer::Create(model, options.limits, *runner->backend_));
+  TensorReader reader(*model.gguf, runner->threads_, stopped);
+  LH_ASSIGN_OR_RETURN(runner->transformer_, Transformer::Create(model, reader, options.limits, *runner->backend_));
+  LH_ASSIGN_OR_RETURN(runner->file_digest_, reader.Finish());
   return runner;
 }
 

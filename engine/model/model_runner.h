@@ -1,9 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/base/stop_condition.h"
 #include "engine/model/transformer.h"
 
 namespace longhaul {
@@ -19,8 +21,11 @@ struct ModelRunnerOptions {
 // A model on a backend: turns a batch into tokens and scores. One thread at a time.
 class ModelRunner {
  public:
-  // Chooses the backend and resolves the types. RESOURCE_EXHAUSTED when the cache holds no block.
-  static absl::StatusOr<std::unique_ptr<ModelRunner>> Create(const ModelFile& model, const ModelRunnerOptions& options);
+  // Chooses the backend, resolves the types and reads the whole file; afterwards nothing of `model` is needed.
+  // RESOURCE_EXHAUSTED when the cache holds no block, CANCELLED soon after `stopped` holds, else what TensorReader
+  // says.
+  static absl::StatusOr<std::unique_ptr<ModelRunner>> Create(const ModelFile& model, const ModelRunnerOptions& options,
+                                                             const StopCondition& stopped = {});
 
   // Begins a step. INVALID_ARGUMENT when the batch exceeds the limits.
   absl::StatusOr<Ticket> Step(const Batch& batch);
@@ -30,6 +35,7 @@ class ModelRunner {
   int threads() const { return threads_; }
   int64_t n_blocks() const { return n_blocks_; }
   const StepLimits& limits() const { return limits_; }
+  const std::string& file_digest() const { return file_digest_; }  // of every byte, see TensorReader::Finish
 
   // For tests.
   Transformer& transformer() { return *transformer_; }
@@ -42,6 +48,7 @@ class ModelRunner {
   StepLimits limits_;
   int threads_ = 0;
   int64_t n_blocks_ = 0;
+  std::string file_digest_;
 };
 
 }  // namespace longhaul

@@ -1,31 +1,48 @@
 #include "engine/model/transformer.h"
 
-#include <array>
+#include <initializer_list>
 #include <utility>
 
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
 
-absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelFile& model, const StepLimits& limits,
-                                                                 Backend& backend) {
+absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelFile& model, TensorReader& reader,
+                                                                 const StepLimits& limits, Backend& backend) {
   const ModelConfig& config = model.config;
   auto transformer = std::unique_ptr<Transformer>(new Transformer(config, backend));
   Transformer& t = *transformer;
+  const auto matrix = [&](std::initializer_list<const StoredTensor*> parts) -> absl::StatusOr<WeightId> {
+    LH_ASSIGN_OR_RETURN(const std::vector<HostTensor> read, reader.Read(parts));
+    return backend.PackMatrix(read);
+  };
+  const auto vector = [&](const StoredTensor& stored) -> absl::StatusOr<WeightId> {
+    LH_ASSIGN_OR_RETURN(const std::vector<HostTensor> read, reader.Read({&stored}));
+    return backend.PackVector(read.front());
+  };
 
-  LH_ASSIGN_OR_RETURN(t.embedding_, backend.PackEmbedding(model.embedding));
+  // A tied output is packed from the same bytes.
+  {
+    LH_ASSIGN_OR_RETURN(const std::vector<HostTensor> read, reader.Read({&model.embedding}));
+    LH_ASSIGN_OR_RETURN(t.embedding_, backend.PackEmbedding(read.front()));
+    if (!model.output) {
+      LH_ASSIGN_OR_RETURN(t.output_, backend.PackMatrix(read));
+    }
+  }
+  LH_ASSIGN_OR_RETURN(t.output_norm_, vector(model.output_norm));
   for (const LayerTensors& tensors : model.layers) {
     Layer layer{};
-    LH_ASSIGN_OR_RETURN(layer.attention_norm, backend.PackVector(tensors.attention_norm));
-    LH_ASSIGN_OR_RETURN(layer.qkv, backend.PackMatrix(std::array{tensors.query, tensors.key, tensors.value}));
-    LH_ASSIGN_OR_RETURN(layer.attention_output, backend.PackMatrix(std::array{tensors.attention_output}));
-    LH_ASSIGN_OR_RETURN(layer.feed_forward_norm, backend.PackVector(tensors.feed_forward_norm));
-    LH_ASSIGN_OR_RETURN(layer.gate_up, backend.PackMatrix(std::array{tensors.gate, tensors.up}));
-    LH_ASSIGN_OR_RETURN(layer.down, backend.PackMatrix(std::array{tensors.down}));
+    LH_ASSIGN_OR_RETURN(layer.attention_norm, vector(tensors.attention_norm));
+    LH_ASSIGN_OR_RETURN(layer.qkv, matrix({&tensors.query, &tensors.key, &tensors.value}));
+    LH_ASSIGN_OR_RETURN(layer.attention_output, matrix({&tensors.attention_output}));
+    LH_ASSIGN_OR_RETURN(layer.feed_forward_norm, vector(tensors.feed_forward_norm));
+    LH_ASSIGN_OR_RETURN(layer.gate_up, matrix({&tensors.gate, &tensors.up}));
+    LH_ASSIGN_OR_RETURN(layer.down, matrix({&tensors.down}));
     t.layers_.push_back(layer);
   }
-  LH_ASSIGN_OR_RETURN(t.output_norm_, backend.PackVector(model.output_norm));
-  LH_ASSIGN_OR_RETURN(t.output_, backend.PackMatrix(std::array{model.output}));
+  if (model.output) {
+    LH_ASSIGN_OR_RETURN(t.output_, matrix({&*model.output}));
+  }
 
   const int64_t heads_width = config.n_heads * config.head_dim;
   const int64_t qkv_width = heads_width + 2 * config.n_kv_heads * config.head_dim;

@@ -19,9 +19,10 @@ struct StepLimits {
 // The forward pass of the llama family, written once over Backend's operations.
 class Transformer {
  public:
-  // Packs the weights into `backend`, which is not owned and outlives it.
-  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelFile& model, const StepLimits& limits,
-                                                             Backend& backend);
+  // Reads the weights of `model` and packs them into `backend`, which is not owned and outlives it. Beside what is
+  // packed it takes the memory of the tensors at hand. CANCELLED when the reader is stopped.
+  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelFile& model, TensorReader& reader,
+                                                             const StepLimits& limits, Backend& backend);
 
   // The operations of one step, from the batch's tokens to Decode. REQUIRES: Backend::BeginStep was called.
   void Forward(const Batch& batch);

@@ -51,10 +51,11 @@ void Product(benchmark::State& state, Shape shape, ComputeType compute, int64_t 
   tensor.rows = shape.outputs;
   tensor.columns = shape.columns;
   tensor.data = bytes.data();
+  WeightMemory memory;
   std::vector<PackedMatrixPtr> matrices;
   int64_t packed = 0;
   do {
-    matrices.push_back(Pack({&tensor, 1}, compute, pool).value());
+    matrices.push_back(Pack({&tensor, 1}, compute, memory, pool).value());
     packed += Bytes(*matrices.back());
   } while (rows < 100 && packed < 80 << 20);
 
@@ -85,7 +86,8 @@ void PackBench(benchmark::State& state, Shape shape, ComputeType compute) {
   tensor.rows = shape.outputs;
   tensor.columns = shape.columns;
   tensor.data = bytes.data();
-  for (auto _ : state) benchmark::DoNotOptimize(Pack({&tensor, 1}, compute, pool).value());
+  WeightMemory memory;
+  for (auto _ : state) benchmark::DoNotOptimize(Pack({&tensor, 1}, compute, memory, pool).value());
   state.counters["bytes/s"] = benchmark::Counter(
       static_cast<double>(state.iterations()) * static_cast<double>(bytes.size()), benchmark::Counter::kIsRate);
 }

@@ -15,6 +15,7 @@
 #include "engine/backend/cpu/logit_decoder.h"
 #include "engine/backend/cpu/packed_matrix.h"
 #include "engine/backend/cpu/row_ops.h"
+#include "engine/backend/cpu/weight_memory.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/status_macros.h"
@@ -82,7 +83,7 @@ class CpuBackend final : public Backend {
 
   absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) override {
     Weight weight;
-    LH_ASSIGN_OR_RETURN(weight.matrix, cpu::Pack(parts, info_.compute_type, pool_));
+    LH_ASSIGN_OR_RETURN(weight.matrix, cpu::Pack(parts, info_.compute_type, memory_, pool_));
     return Add(std::move(weight));
   }
 
@@ -271,6 +272,7 @@ class CpuBackend final : public Backend {
 
   BackendInfo info_;
   cpu::WorkerPool pool_;
+  cpu::WeightMemory memory_;
   cpu::ProductScratch product_scratch_;
   cpu::LogitDecoder decoder_{pool_};
   std::unique_ptr<cpu::KvCache> cache_;

@@ -1,10 +1,7 @@
 #include "engine/backend/cpu/packed_matrix.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <bit>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -13,28 +10,11 @@
 #include "engine/backend/cpu/packed_layout.h"
 #include "engine/backend/cpu/panel_writer.h"
 #include "engine/backend/cpu/product_kernels.h"
+#include "engine/base/aligned_array.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul::cpu {
 namespace {
-
-struct FreeAligned {
-  void operator()(void* memory) const { std::free(memory); }
-};
-template <typename T>
-using AlignedArray = std::unique_ptr<T[], FreeAligned>;
-
-// Uninitialised and 64-byte aligned, on large pages where it is large; null when there is no memory.
-template <typename T>
-AlignedArray<T> AllocateAligned(int64_t count) {
-  constexpr size_t kLargePage = 2 << 20;
-  const size_t wanted = static_cast<size_t>(count) * sizeof(T);
-  const size_t alignment = wanted >= 2 * kLargePage ? kLargePage : 64;
-  const size_t bytes = (std::max<size_t>(wanted, 1) + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, bytes);
-  if (memory != nullptr && alignment == kLargePage) madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: may be refused
-  return AlignedArray<T>(static_cast<T*>(memory));
-}
 
 // Stacked parts of one type.
 struct Segment {
@@ -42,7 +22,7 @@ struct Segment {
   PanelLayout layout;
   int64_t first_output = 0;
   int64_t outputs = 0;
-  AlignedArray<uint8_t> panels;
+  std::shared_ptr<uint8_t[]> panels;
 
   int64_t n_panels() const { return (outputs + kPanelOutputs - 1) / kPanelOutputs; }
 };
@@ -114,9 +94,9 @@ void AppendRows(const HostTensor& part, std::vector<const uint8_t*>& rows) {
   }
 }
 
-absl::Status WriteSegment(std::vector<const uint8_t*> rows, Segment& segment, WorkerPool& pool) {
+absl::Status WriteSegment(std::vector<const uint8_t*> rows, Segment& segment, WeightMemory& memory, WorkerPool& pool) {
   const int64_t panels = segment.n_panels();
-  segment.panels = AllocateAligned<uint8_t>(panels * segment.layout.bytes);
+  segment.panels = memory.Take(panels * segment.layout.bytes);
   if (segment.panels == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for ", panels * segment.layout.bytes, " bytes of weights"));
@@ -147,7 +127,8 @@ void PackedMatrixDeleter::operator()(PackedMatrix* matrix) const {
   delete matrix;
 }
 
-absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WorkerPool& pool) {
+absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WeightMemory& memory,
+                                     WorkerPool& pool) {
   if (parts.empty()) return absl::InvalidArgumentError("a matrix of no tensors");
   if (compute == ComputeType::kAuto) return absl::InvalidArgumentError("the compute type has not been chosen");
   for (const HostTensor& part : parts) LH_RETURN_IF_ERROR(CheckPart(part, parts.front().columns));
@@ -164,7 +145,7 @@ absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeT
     for (; i < parts.size() && parts[i].type == segment.type; ++i) AppendRows(parts[i], rows);
     segment.outputs = static_cast<int64_t>(rows.size());
     matrix->outputs += segment.outputs;
-    LH_RETURN_IF_ERROR(WriteSegment(std::move(rows), segment, pool));
+    LH_RETURN_IF_ERROR(WriteSegment(std::move(rows), segment, memory, pool));
     matrix->segments.push_back(std::move(segment));
   }
   return matrix;

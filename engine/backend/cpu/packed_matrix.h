@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/cpu/weight_memory.h"
 #include "engine/backend/cpu/worker_pool.h"
 
 namespace longhaul::cpu {
@@ -19,8 +20,9 @@ struct PackedMatrixDeleter {
 using PackedMatrixPtr = std::unique_ptr<PackedMatrix, PackedMatrixDeleter>;
 
 // Packs the parts stacked along their outputs, for products of `compute`. INVALID_ARGUMENT, naming the tensor, when
-// columns differ or are no multiple of a type's block, or a row_order does not fit.
-absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WorkerPool& pool);
+// columns differ or are no multiple of a type's block, or a row_order does not fit; RESOURCE_EXHAUSTED without memory.
+absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WeightMemory& memory,
+                                     WorkerPool& pool);
 
 int64_t Outputs(const PackedMatrix& matrix);
 int64_t Columns(const PackedMatrix& matrix);

@@ -104,7 +104,8 @@ std::vector<float> RandomRows(int64_t rows, int64_t columns, uint32_t seed) {
 }
 
 PackedMatrixPtr PackOrDie(std::span<const HostTensor> parts, ComputeType compute, WorkerPool& pool) {
-  absl::StatusOr<PackedMatrixPtr> matrix = Pack(parts, compute, pool);
+  WeightMemory memory;
+  absl::StatusOr<PackedMatrixPtr> matrix = Pack(parts, compute, memory, pool);
   EXPECT_TRUE(matrix.ok()) << matrix.status().message();
   return matrix.ok() ? std::move(matrix).value() : nullptr;
 }
@@ -451,10 +452,11 @@ TEST(PackTest, AMatrixPackedUnderOneInstructionSetServesAnother) {
 
 TEST(PackTest, RefusesWhatDoesNotFitAndNamesTheTensor) {
   WorkerPool pool(1);
+  WeightMemory memory;
   RandomTensor good(TensorType::kQ4_0, 4, 64, 26), narrow(TensorType::kQ4_0, 4, 32, 27),
       k(TensorType::kQ4_K, 2, 256, 28);
   const auto refused = [&](std::vector<HostTensor> parts, const std::string& why) {
-    const absl::StatusOr<PackedMatrixPtr> matrix = Pack(parts, ComputeType::kInt8, pool);
+    const absl::StatusOr<PackedMatrixPtr> matrix = Pack(parts, ComputeType::kInt8, memory, pool);
     EXPECT_EQ(matrix.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_NE(std::string(matrix.status().message()).find(why), std::string::npos) << matrix.status().message();
   };
@@ -474,7 +476,8 @@ TEST(PackTest, RefusesWhatDoesNotFitAndNamesTheTensor) {
   HostTensor empty = good.tensor();
   empty.rows = 0;
   refused({empty}, "empty");
-  EXPECT_EQ(Pack({&good.tensor(), 1}, ComputeType::kAuto, pool).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Pack({&good.tensor(), 1}, ComputeType::kAuto, memory, pool).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

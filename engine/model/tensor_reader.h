@@ -1,0 +1,73 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/backend/backend.h"
+#include "engine/base/stop_condition.h"
+#include "engine/base/work_queue.h"
+#include "engine/model/gguf.h"
+
+namespace longhaul {
+
+// A tensor as the model uses it, and where it lies in the file.
+struct StoredTensor {
+  HostTensor tensor;  // without its bytes
+  int64_t offset = 0;
+};
+
+// Reads a model file once: hands out its tensors, those that are packed together at a time, and makes a digest of every
+// byte while it is read, also of those that nobody asks for. One thread at a time.
+class TensorReader {
+ public:
+  // Reads on `threads` threads, the caller's among them. `file` and `stopped`, which any of them asks every 128 KiB,
+  // outlive it.
+  TensorReader(const GgufFile& file, int threads, const StopCondition& stopped);
+
+  // The tensors with their bytes. The next call takes the same memory unless somebody still holds it. CANCELLED when
+  // stopped, RESOURCE_EXHAUSTED without memory, else as ByteSource::Read. REQUIRES: they are the file's, and different.
+  absl::StatusOr<std::vector<HostTensor>> Read(std::initializer_list<const StoredTensor*> tensors);
+
+  // Reads what is left, and returns the digest of the whole file: 32 hex digits, equal for equal files, whatever was
+  // read first. FAILED_PRECONDITION when the file changed since it was opened, else as Read.
+  absl::StatusOr<std::string> Finish();
+
+ private:
+  using Digest = std::array<unsigned char, 16>;
+
+  // Of one of the file's tensors.
+  struct Region {
+    int64_t begin = 0, end = 0;
+    std::vector<Digest> digests;  // of its pieces; empty until it was read
+  };
+  // What a thread reads and hashes at once.
+  struct Piece {
+    int64_t offset = 0;
+    size_t bytes = 0;
+    std::byte* to = nullptr;  // null: only its digest is wanted
+    Digest* digest = nullptr;
+  };
+
+  // Cuts the bytes from `begin` into as many pieces as there are digests, into `to` if it is not null.
+  static void Cut(int64_t begin, int64_t end, std::byte* to, std::vector<Digest>& digests, std::vector<Piece>& pieces);
+  absl::Status ReadAll(const std::vector<Piece>& pieces);
+  absl::Status ReadPiece(const Piece& piece, std::unique_ptr<std::byte[]>& scratch) const;
+  bool Reserve(int64_t bytes);
+
+  const GgufFile& file_;
+  const StopCondition& stopped_;
+  std::vector<Region> regions_;  // of all tensors, in the order of the file
+  std::shared_ptr<std::byte[]> buffer_;
+  int64_t capacity_ = 0;
+  const size_t helpers_;
+  WorkQueue queue_;
+};
+
+}  // namespace longhaul
