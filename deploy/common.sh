@@ -38,17 +38,17 @@ python_venv() {
   fi
 }
 
-# start_server BUILD_FOLDER MODEL: starts a longhaul-server on a free port of this machine and waits until it serves; sets
-# $target. It ends with the script at the latest.
-server='' server_state=''
+# start_server BUILD_FOLDER MODEL: starts a longhaul-server on a free port of this machine and waits until it serves, at most
+# $start_seconds; sets $target. It ends with the script at the latest.
+server='' server_state='' start_seconds=60
 start_server() {
   server_state=$(mktemp -d)
   trap 'stop_server >/dev/null || true; rm -rf "$server_state"' EXIT
   "$1/server/longhaul-server" --model "$2" --listen 127.0.0.1:0 --port-file "$server_state/port" \
     2>"$server_state/log" &
   server=$!
-  local try
-  for ((try = 0; try < 300; ++try)); do
+  local end=$((SECONDS + start_seconds))
+  while [ "$SECONDS" -lt "$end" ]; do
     if ! kill -0 "$server" 2>/dev/null; then
       cat "$server_state/log" >&2
       server=''
@@ -60,8 +60,10 @@ start_server() {
     fi
     sleep 0.1
   done
-  cat "$server_state/log" "$server_state/info" >&2 2>/dev/null || true
-  fail "the server did not serve within 30 seconds: its log stands above"
+  cat "$server_state/log" >&2
+  [ -s "$server_state/port" ] || fail "the server did not open its port within $start_seconds seconds: its log stands above"
+  fail "the server did not serve within $start_seconds seconds: its log stands above; longhaul info --target $target says:
+$(cat "$server_state/info")"
 }
 
 # stop_server: asks it to drain; its exit code.

@@ -8,11 +8,11 @@ question=${1:-"In two sentences: why does a lighthouse have a rotating lens?"}
 
 "$repo/deploy/install_dependencies.sh"
 
-say "Building the server and the command line (build/release)"
+say "Building the server, the command line and the load generator (build/release)"
 cd "$repo"
 cmake --preset release -DLONGHAUL_BUILD_TESTS=OFF ||
   fail "CMake could not configure: the lines above name what is missing"
-cmake --build --preset release --parallel "$(nproc)" --target longhaul-server longhaul ||
+cmake --build --preset release --parallel "$(nproc)" --target longhaul-server longhaul longhaul-bench ||
   fail "the build failed: the first error above says where"
 
 model=$("$repo/deploy/fetch_model.sh")
@@ -31,4 +31,5 @@ cat <<EOF
     build/release/server/longhaul-server --model $model
     build/release/client/longhaul generate "Once upon a time"
     build/release/client/longhaul --help
+    build/release/client/longhaul-bench --help
 EOF

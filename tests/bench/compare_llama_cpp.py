@@ -19,6 +19,9 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+import loopback  # noqa: E402  lies there
+
 PREFILL, PROMPT, DECODE = 512, 64, 128
 
 PEER = """
@@ -80,7 +83,7 @@ class Longhaul:
                                          "--port-file", port, "--log-level", "warning", *flags])
         while not port.exists():
             time.sleep(0.02)
-        channel = grpc.insecure_channel(f"127.0.0.1:{port.read_text().strip()}")
+        channel = loopback.channel(f"127.0.0.1:{port.read_text().strip()}")
         self.stub = inference_pb2_grpc.InferenceServiceStub(channel)
         for _ in range(500):
             try:

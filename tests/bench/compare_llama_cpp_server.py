@@ -32,6 +32,9 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+import loopback  # noqa: E402  lies there
+
 OUTPUT_TOKENS = 64
 SETTINGS = {"plain": ["--interrupt_requests", "false"],
             "flash_attn": ["--interrupt_requests", "false", "--flash_attn", "true"]}
@@ -64,7 +67,7 @@ class Longhaul:
         while not port.exists():
             assert self.process.poll() is None, "longhaul-server ended"
             time.sleep(0.02)
-        channel = grpc.insecure_channel(f"127.0.0.1:{port.read_text().strip()}")
+        channel = loopback.channel(f"127.0.0.1:{port.read_text().strip()}")
         self.stub = inference_pb2_grpc.InferenceServiceStub(channel)
         for _ in range(500):
             try:

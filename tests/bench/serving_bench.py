@@ -20,9 +20,10 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+import loopback  # noqa: E402  lies there
 
 
 class Bench:
@@ -85,7 +86,7 @@ class ChunkSizes:
         while not self.stopped.wait(0.25):
             listed = subprocess.run([self.bench.program.parent / "longhaul", "ps", "--json", "--target",
                                      self.bench.target], capture_output=True, text=True)
-            metrics = urllib.request.urlopen(self.url).read().decode()
+            metrics = loopback.read(self.url)
             steps = next(int(line.split()[-1]) for line in metrics.splitlines()
                          if line.startswith("longhaul_step_rows_count") and 'kind="prefill"' in line)
             if listed.returncode != 0:

@@ -17,9 +17,8 @@ import pathlib
 import statistics
 import sys
 import tempfile
-import urllib.request
 
-from serving_bench import ROOT, Bench
+from serving_bench import ROOT, Bench, loopback
 
 MODEL_THREADS = ("engine", "cpu worker")
 
@@ -42,7 +41,7 @@ def process_cpu(pid):
 
 
 def metrics(port):
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    text = loopback.read(f"http://127.0.0.1:{port}/metrics")
     values = collections.Counter()
     for line in text.splitlines():
         if not line.startswith("#"):

@@ -11,6 +11,8 @@ import grpc
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+import loopback  # noqa: E402  lies there
 BUILD = pathlib.Path(os.environ.get("LONGHAUL_BUILD", ROOT / "build" / "release"))
 CACHE = pathlib.Path(
     os.environ.get("LONGHAUL_CACHE")
@@ -78,7 +80,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def stub(server, stubs):
     pb, rpc = stubs
-    with grpc.insecure_channel(server.target) as channel:
+    with loopback.channel(server.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         server.wait_until_serving(made, pb)
         yield made

@@ -8,12 +8,13 @@ import time
 import grpc
 import pytest
 
+import loopback
 from conftest import BUILD
 
 
 @pytest.fixture
 def admin(server, stub, admin_stubs):
-    with grpc.insecure_channel(server.target) as channel:
+    with loopback.channel(server.target) as channel:
         yield admin_stubs[1].AdminServiceStub(channel)
 
 
@@ -110,7 +111,7 @@ def test_ends_what_is_still_to_be_tokenized(admin, admin_stubs, stub, stubs):
 
 
 def test_a_message_that_is_none_is_refused(server, stub):
-    with grpc.insecure_channel(server.target) as channel:
+    with loopback.channel(server.target) as channel:
         call = channel.unary_unary("/longhaul.v1.AdminService/CancelRequest")
         with pytest.raises(grpc.RpcError) as error:
             call(b"\x0a\x02\xff\xfe")

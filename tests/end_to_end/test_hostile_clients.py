@@ -6,6 +6,7 @@ import time
 import grpc
 import pytest
 
+import loopback
 from raw_http2 import RawClient
 
 
@@ -75,7 +76,7 @@ def test_tokenizing_stops_nobody_else(stub, stubs):
 def test_what_waits_is_bounded_in_bytes(start_server, stubs):
     pb, rpc = stubs
     running = start_server("--kv-cache-memory", "64MiB", "--max-message-size", "1MiB")
-    with grpc.insecure_channel(running.target) as channel:
+    with loopback.channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         text = pb.TokenizeRequest(prompt=pb.Prompt(text=" " * 1_000_000))
@@ -116,7 +117,7 @@ def test_a_message_of_millions_of_parts_is_refused_before_it_is_parsed(server, s
     message = message[:(64 << 20) - 1]
     open(f"/proc/{server.process.pid}/clear_refs", "w").write("5")
     before = peak()
-    with grpc.insecure_channel(server.target, options=[("grpc.max_send_message_length", -1)]) as channel:
+    with loopback.channel(server.target, ("grpc.max_send_message_length", -1)) as channel:
         call = channel.unary_stream("/longhaul.v1.InferenceService/Generate")
         with pytest.raises(grpc.RpcError) as error:
             list(call(message))
@@ -128,7 +129,7 @@ def test_a_message_of_millions_of_parts_is_refused_before_it_is_parsed(server, s
 def test_a_client_that_falls_silent_is_gone(start_server, stubs):
     pb, rpc = stubs
     running = start_server("--kv-cache-memory", "64MiB", "--keepalive-time", "1s")
-    with grpc.insecure_channel(running.target) as channel:
+    with loopback.channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         client = RawClient(running.target)
@@ -147,7 +148,7 @@ def test_a_client_that_falls_silent_is_gone(start_server, stubs):
 def test_draining_waits_for_a_slow_reader_of_the_last_messages(start_server, stubs):
     pb, rpc = stubs
     running = start_server("--kv-cache-memory", "64MiB", "--drain-timeout", "60s")
-    with grpc.insecure_channel(running.target) as channel:
+    with loopback.channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         client = RawClient(running.target)  # takes 64 KiB before it must read

@@ -14,6 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+import loopback
 from conftest import BUILD, MODEL
 
 GENERATE = 'grpc_service="longhaul.v1.InferenceService",grpc_method="Generate",grpc_type="server_stream"'
@@ -46,7 +47,7 @@ class Monitored:
         self.running = running
         self.pb, rpc = stubs
         self.port = int(re.search(r"metrics on .* \(port (\d+)\)", running.log.read_text()).group(1))
-        self.channel = grpc.insecure_channel(running.target)
+        self.channel = loopback.channel(running.target)
         self.stub = rpc.InferenceServiceStub(self.channel)
 
     def ask(self, path, method="GET"):

@@ -12,12 +12,14 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
+import loopback
+
 
 @contextlib.contextmanager
 def serving(start_server, stubs, *flags):
     pb, rpc = stubs
     running = start_server("--kv-cache-memory", "64MiB", *flags)
-    with grpc.insecure_channel(running.target) as channel:
+    with loopback.channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         yield running, made
@@ -114,7 +116,7 @@ def test_a_client_has_so_many_requests_by_name_or_by_address(start_server, stubs
         assert info.reason == "CLIENT_LIMIT" and info.metadata["limit"] == "2" and delay >= 1
         assert "'greedy' has 2 requests" in error.details() and "--max-client-requests" in error.details()
         # Connections of one address are one client, and not the one with a name.
-        with grpc.insecure_channel(running.target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        with loopback.channel(running.target, ("grpc.use_local_subchannel_pool", 1)) as channel:
             other = rpc.InferenceServiceStub(channel)
             streams += [start(made, pb, reading(pb, 3, 600)), start(other, pb, reading(pb, 3, 600))]
             for each in (made, other):
@@ -177,8 +179,7 @@ def test_health_answers_under_full_load(start_server, stubs, capsys):
     """While the largest prompt is tokenized, eight streams run and the cores are busy."""
     pb, rpc = stubs
     running = start_server("--kv-cache-memory", "2GiB")
-    options = [("grpc.max_send_message_length", -1)]
-    with grpc.insecure_channel(running.target, options=options) as channel:
+    with loopback.channel(running.target, ("grpc.max_send_message_length", -1)) as channel:
         made = rpc.InferenceServiceStub(channel)
         model = running.wait_until_serving(made, pb)
         done = threading.Event()
@@ -209,7 +210,7 @@ def test_health_answers_under_full_load(start_server, stubs, capsys):
             thread.start()
         while made.GetModel(pb.GetModelRequest()).running < 8:
             time.sleep(0.05)
-        with grpc.insecure_channel(running.target, options=[("grpc.use_local_subchannel_pool", 1)]) as health_channel:
+        with loopback.channel(running.target, ("grpc.use_local_subchannel_pool", 1)) as health_channel:
             health = health_pb2_grpc.HealthStub(health_channel)
             seconds, waiting = [], 0
             for _ in range(50):

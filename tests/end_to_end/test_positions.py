@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
+import loopback
 from conftest import BUILD, MODEL, Server
 
 L = 128
@@ -307,7 +308,7 @@ def test_the_default_position_comes_from_a_config_file_too(start_server, stubs, 
     config = tmp_path / "config"
     config.write_text('default-position=leaky-rerope:window=16,log-n=0\ntrained-length=64\nkv-cache-memory=32MiB\n')
     running = start_server("--config", str(config))
-    with grpc.insecure_channel(running.target) as channel:
+    with loopback.channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         plan = made.GetModel(pb.GetModelRequest(position=pb.PositionMode(), length=65)).plan

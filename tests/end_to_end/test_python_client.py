@@ -10,6 +10,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
+import loopback
+
 
 def generate(pb, text, max_tokens, **stopping):
     return pb.GenerateRequest(
@@ -92,7 +94,7 @@ def test_cancelling_frees_the_cache(stub, stubs):
 
 def test_a_client_that_vanishes_frees_the_cache(server, stub, stubs):
     pb, rpc = stubs
-    channel = grpc.insecure_channel(server.target, options=[("grpc.use_local_subchannel_pool", 1)])
+    channel = loopback.channel(server.target, ("grpc.use_local_subchannel_pool", 1))
     call = rpc.InferenceServiceStub(channel).Generate(endless(pb))
     next(call)
     channel.close()
@@ -153,7 +155,7 @@ def test_what_cannot_fit_is_refused_with_the_numbers(stub, stubs):
 
 def test_text_that_is_not_utf8_is_refused(server, stub):
     # prompt { text: 0xff }
-    with grpc.insecure_channel(server.target) as channel:
+    with loopback.channel(server.target) as channel:
         call = channel.unary_stream("/longhaul.v1.InferenceService/Generate")
         with pytest.raises(grpc.RpcError) as error:
             list(call(b"\x0a\x03\x0a\x01\xff"))
@@ -164,7 +166,7 @@ def test_text_that_is_not_utf8_is_refused(server, stub):
 def test_a_message_over_the_limit_is_refused_and_the_server_lives_on(start_server, stubs):
     pb, rpc = stubs
     running = start_server("--max-message-size", "1MiB", "--kv-cache-memory", "64MiB")
-    with grpc.insecure_channel(running.target) as channel:
+    with loopback.channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         with pytest.raises(grpc.RpcError) as error:
@@ -176,7 +178,7 @@ def test_a_message_over_the_limit_is_refused_and_the_server_lives_on(start_serve
 def test_a_full_queue_refuses(start_server, stubs):
     pb, rpc = stubs
     running = start_server("--max-queue", "1", "--kv-cache-memory", "64MiB")
-    with grpc.insecure_channel(running.target) as channel:
+    with loopback.channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         calls = [made.Generate(endless(pb)) for _ in range(6)]
@@ -204,7 +206,7 @@ def first_code(call):
 def test_draining_lets_a_stream_finish_and_exits_with_0(start_server, stubs):
     pb, rpc = stubs
     running = start_server("--kv-cache-memory", "64MiB", "--drain-timeout", "200s")
-    with grpc.insecure_channel(running.target) as channel:
+    with loopback.channel(running.target) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         health = health_pb2_grpc.HealthStub(channel)
@@ -230,7 +232,7 @@ def test_draining_lets_a_stream_finish_and_exits_with_0(start_server, stubs):
 
 
 def test_a_client_without_our_proto_finds_the_service_by_reflection(server, stub):
-    with grpc.insecure_channel(server.target) as channel:
+    with loopback.channel(server.target) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
         assert "longhaul.v1.InferenceService" in database.get_services()
         pool = DescriptorPool(database)

@@ -49,8 +49,9 @@ inline Outcome Collect(EventStream& stream) {
   return outcome;
 }
 
+// On the default model, if the options name no other.
 inline std::unique_ptr<Engine> MakeEngine(EngineOptions options = {}) {
-  options.model_path = TestModelPath();
+  if (options.model_path.empty()) options.model_path = TestModelPath();
   if (options.kv_cache_bytes == 0) options.kv_cache_bytes = int64_t{512} << 20;
   auto engine = Engine::Create(options);
   EXPECT_TRUE(engine.ok()) << engine.status();

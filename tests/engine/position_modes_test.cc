@@ -1,5 +1,5 @@
-// Position modes on the default model: identities between them, and that how a row is read changes no bit of it,
-// whatever its mode and the modes beside it.
+// Position modes in the engine: identities between them, on the default model, and that how a row is read changes no
+// bit of it, whatever its mode and the modes beside it, on a small one.
 
 #include <gtest/gtest.h>
 
@@ -14,6 +14,7 @@
 #include "engine/model/model_runner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/scheduling/sequence.h"
+#include "tests/support/small_model.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
@@ -22,8 +23,13 @@ namespace {
 constexpr int64_t kTrained = 128;  // pretended, so that short texts are long ones
 constexpr int64_t kScored = 64;    // last tokens of a text
 
-const ModelFile& Model() {
+const ModelFile& DefaultModel() {
   static const ModelFile* const model = new ModelFile(LoadModelFile(TestModelPath()).value());
+  return *model;
+}
+
+const ModelFile& SmallModel() {
+  static const ModelFile* const model = new ModelFile(LoadModelFile(SmallModelPath()).value());
   return *model;
 }
 
@@ -35,24 +41,24 @@ std::vector<TokenId> Text(int64_t n) {
     state = state * 1664525 + 1013904223;
     // A phrase that comes again now and then, so that distant keys matter.
     ids.push_back(ids.size() > 40 && state >> 30 == 0 ? ids[ids.size() - 37]
-                                                      : 500 + static_cast<TokenId>((state >> 8) % 20000));
+                                                      : 500 + static_cast<TokenId>((state >> 8) % 5000));
   }
   return ids;
 }
 
-std::unique_ptr<ModelRunner> MakeRunner(ComputeType compute, CacheType cache) {
+std::unique_ptr<ModelRunner> MakeRunner(const ModelFile& model, ComputeType compute, CacheType cache) {
   ModelRunnerOptions options;
   options.compute_type = compute;
   options.cache_type = cache;
   options.kv_cache_bytes = int64_t{1} << 30;
   options.limits.max_tokens = 1024;
   options.limits.max_logit_rows = 1024;
-  return ModelRunner::Create(Model(), options).value();
+  return ModelRunner::Create(model, options).value();
 }
 
-RotaryPlan PlanOf(PositionMode mode, int64_t length) {
-  static const auto* const resolver =
-      new PositionResolver(PositionResolver::Create(Model().config.rotation, {.kind = position::Rerope()}, 0).value());
+RotaryPlan PlanOf(const ModelFile& model, PositionMode mode, int64_t length) {
+  const auto resolver = PositionResolver::Create(model.config.rotation, {.kind = position::Rerope()}, 0);
+  EXPECT_TRUE(resolver.ok()) << resolver.status();
   if (mode.trained_length == 0) mode.trained_length = kTrained;
   mode.allow_beyond_reach = true;
   auto resolved = resolver->Resolve(mode, length);
@@ -123,12 +129,12 @@ std::vector<PositionMode> EveryMode() {
 class PositionModesTest : public ::testing::TestWithParam<CacheType> {};
 
 TEST_P(PositionModesTest, HowARowIsReadChangesNoBit) {
-  const auto runner = MakeRunner(ComputeType::kInt8, GetParam());
+  const auto runner = MakeRunner(SmallModel(), ComputeType::kInt8, GetParam());
   // Past the border of a range of keys; token by token a shorter one.
   for (const auto& [n, chunks] : std::vector<std::pair<int64_t, std::vector<int64_t>>>{{530, {7, 64}}, {300, {1}}}) {
     const std::vector<TokenId> ids = Text(n);
     std::vector<RotaryPlan> plans;
-    for (const PositionMode& mode : EveryMode()) plans.push_back(PlanOf(mode, n));
+    for (const PositionMode& mode : EveryMode()) plans.push_back(PlanOf(SmallModel(), mode, n));
     std::vector<std::vector<float>> expected;
     for (const RotaryPlan& plan : plans) expected.push_back(ReadAlone(*runner, ids, plan));
     for (int64_t chunk : chunks) EXPECT_EQ(Read(*runner, ids, plans, chunk), expected) << "chunks of " << chunk;
@@ -151,7 +157,9 @@ class IdentitiesTest : public ::testing::Test {
  protected:
   static constexpr int64_t kLength = 300;
 
-  std::vector<float> Scores(const PositionMode& mode) { return ReadAlone(*runner_, ids_, PlanOf(mode, kLength)); }
+  std::vector<float> Scores(const PositionMode& mode) {
+    return ReadAlone(*runner_, ids_, PlanOf(DefaultModel(), mode, kLength));
+  }
 
   void ExpectNear(const PositionMode& a, const PositionMode& b, double bound) {
     const std::vector<float> x = Scores(a), y = Scores(b);
@@ -162,11 +170,11 @@ class IdentitiesTest : public ::testing::Test {
   }
 
   const std::vector<TokenId> ids_ = Text(kLength);
-  const std::unique_ptr<ModelRunner> runner_ = MakeRunner(ComputeType::kF32, CacheType::kF32);
+  const std::unique_ptr<ModelRunner> runner_ = MakeRunner(DefaultModel(), ComputeType::kF32, CacheType::kF32);
 };
 
 TEST_F(IdentitiesTest, FactorOneOfAnythingIsThePlainPlan) {
-  const Fingerprint plain = PlanOf({.kind = position::None()}, kLength).fingerprint;
+  const Fingerprint plain = PlanOf(DefaultModel(), {.kind = position::None()}, kLength).fingerprint;
   const PositionMode modes[] = {{.kind = position::Linear{1}},
                                 {.kind = position::Ntk{1}},
                                 {.kind = position::Ntk{1, position::Ntk::Variant::kRadix}},
@@ -178,7 +186,8 @@ TEST_F(IdentitiesTest, FactorOneOfAnythingIsThePlainPlan) {
                                 {.kind = position::PerPair{std::vector<double>(32, 1)}},
                                 {.kind = position::LeakyRerope{64, 1}},
                                 {.kind = position::SelfExtend{1, 64}}};
-  for (const PositionMode& mode : modes) EXPECT_EQ(PlanOf(mode, kLength).fingerprint, plain) << Name(mode);
+  for (const PositionMode& mode : modes)
+    EXPECT_EQ(PlanOf(DefaultModel(), mode, kLength).fingerprint, plain) << Name(mode);
   // log-n within its trained length multiplies by 1.
   PositionMode log_n{.kind = position::None()};
   log_n.log_n = position::LogNSwitch{kLength};

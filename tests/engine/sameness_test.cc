@@ -1,5 +1,5 @@
 // Results are equal to the bit whatever runs beside a request, however its prompt was chunked and with any number of
-// threads (DESIGN.md section 10), in every compute type.
+// threads (DESIGN.md section 10): in every compute type with a small model, in the usual one with the default model.
 
 #include <gtest/gtest.h>
 
@@ -10,27 +10,48 @@
 #include "engine/backend/batch.h"
 #include "engine/base/instruction_set.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/small_model.h"
 
 namespace longhaul {
 namespace {
 
-constexpr const char* kText =
-    "The lighthouse keeper wrote in his log every evening: the wind, the ships, the height of the tide. In forty years "
-    "he missed 3 days, and on each of them, so the villagers say, something happened that nobody could explain. The "
-    "first time it was a whale; the second time, in 1911, a barque without a crew lay against the rocks at dawn, her "
-    "sails set and her lamps still burning, and the third time the log itself was gone.";
+constexpr size_t kLength = 105;  // of a text of some blocks
 
-struct Types {
+// `n` words of no meaning from the `from`-th on, some of which come again and again: the same in every run.
+std::vector<TokenId> Words(size_t from, size_t n) {
+  std::vector<TokenId> ids;
+  uint32_t state = 1;
+  while (ids.size() < from + n) {
+    state = state * 1664525 + 1013904223;
+    ids.push_back(500 + static_cast<TokenId>(state >> 30 == 0 ? state >> 8 & 15 : (state >> 8) % 5000));
+  }
+  return {ids.begin() + static_cast<ptrdiff_t>(from), ids.end()};
+}
+
+GenerateParams AskWords(size_t from, size_t n, int64_t max_tokens) {
+  GenerateParams params = Ask("", max_tokens);
+  params.prompt = TokenPrompt{Words(from, n)};
+  params.stopping.ignore_eos = true;
+  return params;
+}
+
+struct Case {
+  bool small;  // the model
   ComputeType compute;
   CacheType cache;
 };
 
-class SamenessTest : public ::testing::TestWithParam<Types> {
+class SamenessTest : public ::testing::TestWithParam<Case> {
  protected:
-  std::unique_ptr<Engine> EngineWith(int64_t max_batch_tokens, int threads) {
+  static EngineOptions Options() {
     EngineOptions options;
+    if (GetParam().small) options.model_path = SmallModelPath();
     options.compute_type = GetParam().compute;
     options.cache_type = GetParam().cache;
+    return options;
+  }
+  static std::unique_ptr<Engine> EngineWith(int64_t max_batch_tokens, int threads) {
+    EngineOptions options = Options();
     options.max_batch_tokens = max_batch_tokens;
     options.threads = threads;
     return MakeEngine(options);
@@ -44,24 +65,23 @@ std::vector<float> Scores(Engine& engine, const Prompt& prompt) {
 }
 
 TEST_P(SamenessTest, ChunksAndThreadsChangeNoBit) {
-  const std::vector<float> whole = Scores(*EngineWith(512, 2), TextPrompt{kText});
-  ASSERT_GT(whole.size(), 90u);
-  EXPECT_EQ(Scores(*EngineWith(512, 1), TextPrompt{kText}), whole) << "one thread";
-  EXPECT_EQ(Scores(*EngineWith(37, 2), TextPrompt{kText}), whole) << "chunks of 37";
-  EXPECT_EQ(Scores(*EngineWith(2, 3), TextPrompt{kText}), whole) << "two tokens at a time, three threads";
+  const TokenPrompt text{Words(0, kLength)};
+  const std::vector<float> whole = Scores(*EngineWith(512, 2), text);
+  ASSERT_EQ(whole.size(), kLength - 1);
+  EXPECT_EQ(Scores(*EngineWith(512, 1), text), whole) << "one thread";
+  EXPECT_EQ(Scores(*EngineWith(37, 2), text), whole) << "chunks of 37";
+  EXPECT_EQ(Scores(*EngineWith(2, 3), text), whole) << "two tokens at a time, three threads";
 }
 
 TEST_P(SamenessTest, WhatRunsBesideARequestChangesNoBitAndScoreAgreesWithGenerate) {
   const auto engine = EngineWith(64, 2);
-  const std::string text = kText;
   std::vector<GenerateParams> requests;
-  for (int i = 0; i < 8; ++i) {
-    GenerateParams params = Ask(text.substr(static_cast<size_t>(i) * 7, 20 + static_cast<size_t>(i) * 45), 6 + 3 * i);
-    params.stopping.ignore_eos = true;
+  for (size_t i = 0; i < 8; ++i) {
+    GenerateParams params = AskWords(2 * i, 5 + 11 * i, 6 + 3 * static_cast<int64_t>(i));
     if (i % 2 == 1) {
       params.sampling.temperature = 0.9f;
       params.sampling.top_p = 0.9f;
-      params.seed = 40 + static_cast<uint64_t>(i);
+      params.seed = 40 + i;
     }
     if (i == 4) params.sampling.repetition_penalty = 1.3f;
     requests.push_back(params);
@@ -76,12 +96,11 @@ TEST_P(SamenessTest, WhatRunsBesideARequestChangesNoBitAndScoreAgreesWithGenerat
     EXPECT_EQ(together.logprobs, alone.logprobs) << "request " << i;
     EXPECT_EQ(together.text, alone.text);
 
-    auto ids = engine->Tokenize(requests[i].prompt, false);
-    ASSERT_TRUE(ids.ok());
-    const size_t prompt_tokens = ids->size();
-    ids->insert(ids->end(), alone.ids.begin(), alone.ids.end());
+    std::vector<TokenId> ids = std::get<TokenPrompt>(requests[i].prompt).ids;
+    const size_t prompt_tokens = ids.size();
+    ids.insert(ids.end(), alone.ids.begin(), alone.ids.end());
     ScoreParams score;
-    score.prompt = TokenPrompt{*ids};
+    score.prompt = TokenPrompt{ids};
     score.from_token = static_cast<int64_t>(prompt_tokens);
     EXPECT_EQ(AnswerTo(*engine, score).logprobs, alone.logprobs) << "Score of the answer of request " << i;
   }
@@ -94,16 +113,9 @@ TEST_P(SamenessTest, RangesOfKeysAreMergedAlikeHoweverTheTextIsCut) {
   constexpr size_t kPrompt = 1014;
   constexpr int kAnswer = 30;
   const auto chunks = EngineWith(200, 2);
-  std::string text;
-  for (int i = 0; i < 12; ++i) text += std::to_string(i) + ". " + kText + "\n";
-  std::vector<TokenId> ids = *chunks->Tokenize(TextPrompt{text}, false);
-  ASSERT_GE(ids.size(), kPrompt);
-  ids.resize(kPrompt);
-  GenerateParams params = Ask("", kAnswer);
-  params.prompt = TokenPrompt{ids};
-  params.stopping.ignore_eos = true;
-  GenerateParams other = Ask(std::string(kText).substr(40), 30);
-  other.stopping.ignore_eos = true;
+  GenerateParams params = AskWords(0, kPrompt, kAnswer);
+  std::vector<TokenId> ids = std::get<TokenPrompt>(params.prompt).ids;
+  const GenerateParams other = AskWords(40, 70, 30);
 
   const auto beside = Start(*chunks, other), stream = Start(*chunks, params);
   const Outcome answer = Collect(*stream);
@@ -122,17 +134,14 @@ TEST_P(SamenessTest, RangesOfKeysAreMergedAlikeHoweverTheTextIsCut) {
 TEST_P(SamenessTest, WhatComesFromTheCacheChangesNoBit) {
   for (const PositionMode& position :
        {PositionMode{.kind = position::None()}, PositionMode{.kind = position::Rerope{32}}}) {
-    EngineOptions options;
-    options.compute_type = GetParam().compute;
-    options.cache_type = GetParam().cache;
+    EngineOptions options = Options();
     options.prefix_cache = false;
     const auto plain = MakeEngine(options);
     options.prefix_cache = true;
     options.max_batch_tokens = 100;
     const auto cached = MakeEngine(options);
 
-    GenerateParams params = Ask(kText, 40);
-    params.stopping.ignore_eos = true;
+    GenerateParams params = AskWords(0, kLength, 40);
     params.position = position;
     const Outcome expected = AnswerTo(*plain, params);
     const Outcome first = AnswerTo(*cached, params);
@@ -147,7 +156,7 @@ TEST_P(SamenessTest, WhatComesFromTheCacheChangesNoBit) {
     }
 
     // The next turn of a chat finds the answer's blocks too.
-    auto ids = plain->Tokenize(TextPrompt{kText}, false, {}).value();
+    std::vector<TokenId> ids = Words(0, kLength);
     ids.insert(ids.end(), expected.ids.begin(), expected.ids.end());
     params.prompt = TokenPrompt{ids};
     const Outcome turn = AnswerTo(*cached, params);
@@ -159,9 +168,7 @@ TEST_P(SamenessTest, WhatComesFromTheCacheChangesNoBit) {
 
 // Rows that are thrown out and read again, several times, in a cache that is much too small.
 TEST_P(SamenessTest, PreemptionChangesNoBit) {
-  EngineOptions options;
-  options.compute_type = GetParam().compute;
-  options.cache_type = GetParam().cache;
+  EngineOptions options = Options();
   const auto roomy = MakeEngine(options);
   options.kv_cache_bytes = (int64_t{512} << 20) / roomy->model().cache_tokens * 272;
   for (const bool with_cache : {true, false}) {
@@ -170,10 +177,8 @@ TEST_P(SamenessTest, PreemptionChangesNoBit) {
     ASSERT_LE(crowded->model().cache_tokens, 272);
     std::vector<GenerateParams> requests;
     std::vector<std::shared_ptr<EventStream>> streams;
-    const std::string text = kText;
-    for (int i = 0; i < 4; ++i) {
-      GenerateParams params = Ask(text.substr(static_cast<size_t>(i) * 30, 120), 60);
-      params.stopping.ignore_eos = true;
+    for (size_t i = 0; i < 4; ++i) {
+      GenerateParams params = AskWords(7 * i, 28, 60);
       if (i % 2 == 1) {
         params.position.kind = position::Rerope{48};
         params.sampling.temperature = 0.8f;
@@ -196,32 +201,24 @@ TEST_P(SamenessTest, PreemptionChangesNoBit) {
 // A text that is thrown out half scored, because its reader takes nothing and another request grows, is read again;
 // what was told already is not told twice.
 TEST_P(SamenessTest, AScoreThatIsPreemptedChangesNoBit) {
-  EngineOptions options;
-  options.compute_type = GetParam().compute;
-  options.cache_type = GetParam().cache;
+  EngineOptions options = Options();
   const auto roomy = MakeEngine(options);
   options.kv_cache_bytes = (int64_t{512} << 20) / roomy->model().cache_tokens * 192;
   options.max_batch_tokens = 32;
   options.events_per_stream = 5;  // Started and one piece of the scores
   const auto crowded = MakeEngine(options);
   ScoreParams score;
-  score.prompt = TextPrompt{kText};
+  score.prompt = TokenPrompt{Words(0, kLength)};
   const auto stream = Start(*crowded, score);
   for (int i = 0; i < 1000 && stream->HasRoom(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   ASSERT_FALSE(stream->HasRoom());
 
   Request request;
-  GenerateParams params = Ask("The tide", 140);
-  params.stopping.ignore_eos = true;
-  request.params = params;
+  request.params = AskWords(300, 2, 140);
   request.priority = 1;
   EXPECT_EQ(Collect(*crowded->Submit(std::move(request), nullptr)).finished.reason, FinishReason::kLength);
   EXPECT_GT(crowded->telemetry().preemptions.value(), 0);
-  EXPECT_EQ(Collect(*stream).logprobs, Scores(*roomy, TextPrompt{kText}));
-}
-
-std::string TypesName(const ::testing::TestParamInfo<Types>& info) {
-  return std::string(Name(info.param.compute)) + "_" + std::string(Name(info.param.cache));
+  EXPECT_EQ(Collect(*stream).logprobs, Scores(*roomy, score.prompt));
 }
 
 // As 9,000 and 11,000 tokens of a model that was trained for 8,192: both are fitted to one rung of the ladder.
@@ -244,11 +241,17 @@ TEST(PrefixSharing, PromptsOfDifferentLengthsOnOneRungShareTheirBeginning) {
   EXPECT_EQ(ask(398).finished.usage.cached_tokens, 0) << "the next rung";
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, SamenessTest,
-                         ::testing::Values(Types{ComputeType::kF32, CacheType::kF32},
-                                           Types{ComputeType::kBf16, CacheType::kF16},
-                                           Types{ComputeType::kInt8, CacheType::kBf16}),
-                         TypesName);
+std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
+  return std::string(info.param.small ? "small" : "default") + "_" + std::string(Name(info.param.compute)) + "_" +
+         std::string(Name(info.param.cache));
+}
+
+INSTANTIATE_TEST_SUITE_P(, SamenessTest,
+                         ::testing::Values(Case{true, ComputeType::kF32, CacheType::kF32},
+                                           Case{true, ComputeType::kBf16, CacheType::kF16},
+                                           Case{true, ComputeType::kInt8, CacheType::kBf16},
+                                           Case{false, ComputeType::kInt8, CacheType::kBf16}),
+                         CaseName);
 
 }  // namespace
 }  // namespace longhaul

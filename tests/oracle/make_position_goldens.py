@@ -1,8 +1,8 @@
 """Writes goldens/position_*.json: what every position mode must compute on the default model.
 
-    python tests/oracle/make_position_goldens.py MODEL.gguf [CASE...]     # all cases: about 20 minutes on one core
+    python tests/oracle/make_position_goldens.py MODEL.gguf [CASE...]     # all cases: about 15 minutes on one core
 
-The trained length is made small (512), so that 3,000 tokens are far beyond it; two cases go beyond the model's own.
+The trained length is made small (512), so that 1,300 tokens are far beyond it; two cases go beyond the model's own.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from make_goldens import largest_logits, rounded, write
 TEXT = json.loads((pathlib.Path(__file__).parent / "goldens" / "position_text.json").read_text())
 DIGITS = 6  # of a likelihood
 LARGEST = 16  # logits, at two positions
-SHORT = 3000  # tokens
+SHORT = 1300  # tokens: past two borders of a range of keys
 LONG = len(TEXT["ids"])
 LONG_SCORED = 512  # the last tokens, whose likelihoods are kept of a long case
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))  # where loopback lies
 SERVICE = "/longhaul.v1.InferenceService/"
 
 PLACES = ("harbour", "library", "mill", "observatory", "orchard", "railway station", "lighthouse", "market")

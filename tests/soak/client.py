@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 import cases
+import loopback
 from longhaul.v1 import admin_pb2, admin_pb2_grpc, inference_pb2 as pb
 
 THREADS = 4
@@ -87,8 +88,8 @@ class Asker:
 
     def __init__(self, target, groups, seed):
         # A window of some bytes: who does not read holds the server up at once, not after 64 KiB.
-        self.channel = grpc.insecure_channel(target, options=[
-            ("grpc.use_local_subchannel_pool", 1), ("grpc.http2.lookahead_bytes", 64), ("grpc.http2.bdp_probe", 0)])
+        self.channel = loopback.channel(target, ("grpc.use_local_subchannel_pool", 1), ("grpc.http2.lookahead_bytes", 64),
+                                        ("grpc.http2.bdp_probe", 0))
         self.operator = admin_pb2_grpc.AdminServiceStub(self.channel)
         self.groups, self.random = groups, random.Random(seed)
         # The server holds some dozens of tokens for who does not read: only longer answers can stall.
@@ -127,7 +128,7 @@ class Asker:
 def flood(target, groups, seed):
     """Bursts in the name of one client, then of many: the one is stopped by its own limit, the many by the queue's."""
     dice = random.Random(seed)
-    channel = grpc.insecure_channel(target)
+    channel = loopback.channel(target)
     short = [case for group in groups for case in group if 0 < len(case.answer.ids) <= 4]
     while not stopping.is_set():
         for clients in (1, FLOOD):

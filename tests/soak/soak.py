@@ -20,6 +20,7 @@ import tempfile
 import time
 
 import cases
+import loopback
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = pathlib.Path(os.environ.get("LONGHAUL_CACHE")
@@ -346,7 +347,7 @@ def soak(args, folder):
     alone = Server(args.build, args.model, folder / "alone", ALONE)
     servers, load = [alone], None
     try:
-        with grpc.insecure_channel(alone.target) as channel:
+        with loopback.channel(alone.target) as channel:
             grpc.channel_ready_future(channel).result(60)
             groups = cases.conversations(pb, dice, lambda case: answer_of(channel, pb, case))
         alone.stop()
@@ -369,7 +370,7 @@ def soak(args, folder):
         check_that_it_was_hard(values, outcomes, load.done)
         check(end["rss"] <= baseline["rss"] + memory_margin(args.seconds),
               f"memory grew by {(end['rss'] - baseline['rss']) / 2**20:.1f} MiB since the warm-up")
-        with grpc.insecure_channel(server.target) as channel:
+        with loopback.channel(server.target) as channel:
             for case in (case for group in groups for case in group):
                 wrong = answer_of(channel, pb, case).differs_from(case.answer, complete=True)
                 check(wrong is None, f"after the load, {case.name}: {wrong}")

@@ -1,10 +1,12 @@
 #include "tests/support/gguf_writer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cpu/half.h"
 
 namespace longhaul {
 namespace {
@@ -43,13 +45,26 @@ uint64_t NextRandom(uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-// One block of a type: random bits with small exponents and, for quantized types, small positive scales.
-std::string RandomBlock(TensorType type, uint64_t& state) {
+// One block of a type: random bits with small exponents and, for quantized types, small positive scales; or with the
+// deviation that is asked for.
+std::string RandomBlock(TensorType type, uint64_t& state, double deviation) {
   const TensorTypeInfo& info = Info(type);
   std::string block;
   while (static_cast<int64_t>(block.size()) < info.block_bytes) block.push_back(static_cast<char>(NextRandom(state)));
   const auto put = [&](size_t at, auto value) { std::memcpy(block.data() + at, &value, sizeof(value)); };
   const auto half = [&] { return static_cast<uint16_t>(0x2000 | (NextRandom(state) & 0x07ff)); };  // 2^-7 to 2^-5
+  if (deviation > 0 && type == TensorType::kF32) {
+    const double uniform = static_cast<double>(NextRandom(state) >> 11) * 0x1p-52 - 1;
+    put(0, static_cast<float>(uniform * std::sqrt(3) * deviation));
+    return block;
+  }
+  if (deviation > 0 && type == TensorType::kQ4_1) {
+    // The sixteen values of a block, which are equally likely, deviate by 4.61 steps from the mean of 7.5.
+    const auto step = static_cast<float>(deviation / 4.61);
+    put(0, cpu::FloatToHalf(step));
+    put(2, cpu::FloatToHalf(-7.5f * step));
+    return block;
+  }
   const uint16_t sign = static_cast<uint16_t>(NextRandom(state) & 0x8000);
   switch (type) {
     case TensorType::kF32:
@@ -153,14 +168,15 @@ void GgufWriter::SetTensor(std::string_view name, std::vector<uint64_t> dims, ui
   }
 }
 
-void GgufWriter::SetRandomTensor(std::string_view name, std::vector<uint64_t> dims, TensorType type, uint64_t seed) {
+void GgufWriter::SetRandomTensor(std::string_view name, std::vector<uint64_t> dims, TensorType type, uint64_t seed,
+                                 double deviation) {
   uint64_t state = seed;
   for (const char c : name) state = state * 31 + static_cast<unsigned char>(c);
   uint64_t blocks = 1;
   for (const uint64_t dim : dims) blocks *= dim;
   blocks /= static_cast<uint64_t>(Info(type).block_elements);
   std::string data;
-  for (uint64_t i = 0; i < blocks; ++i) data += RandomBlock(type, state);
+  for (uint64_t i = 0; i < blocks; ++i) data += RandomBlock(type, state, deviation);
   SetTensor(name, std::move(dims), static_cast<uint32_t>(type), std::move(data));
 }
 
@@ -231,7 +247,8 @@ GgufWriter TinyModel(const TinyModelOptions& o) {
   const auto tensor = [&](const std::string& name, int64_t rows, int64_t columns) {
     TensorType type = o.type(name);
     if (columns % Info(type).block_elements != 0) type = TensorType::kF16;
-    writer.SetRandomTensor(name, {static_cast<uint64_t>(columns), static_cast<uint64_t>(rows)}, type, o.seed);
+    writer.SetRandomTensor(name, {static_cast<uint64_t>(columns), static_cast<uint64_t>(rows)}, type, o.seed,
+                           o.gain / std::sqrt(static_cast<double>(columns)));
   };
   const auto norm = [&](const std::string& name) {
     writer.SetRandomTensor(name, {static_cast<uint64_t>(o.width)}, TensorType::kF32, o.seed);

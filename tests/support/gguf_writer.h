@@ -31,8 +31,10 @@ class GgufWriter {
 
   // `dims` with the columns first. `data` may have any length: the file's tensors follow each other as they are given.
   void SetTensor(std::string_view name, std::vector<uint64_t> dims, uint32_t type, std::string data);
-  // A tensor of random finite values that depend on `seed` and the name alone.
-  void SetRandomTensor(std::string_view name, std::vector<uint64_t> dims, TensorType type, uint64_t seed);
+  // A tensor of random finite values that depend on `seed` and the name alone. `deviation`, of F32 and Q4_1 only: about
+  // 0 with this standard deviation; 0 leaves the spread to the type.
+  void SetRandomTensor(std::string_view name, std::vector<uint64_t> dims, TensorType type, uint64_t seed,
+                       double deviation = 0);
   void RemoveTensor(std::string_view name);
 
   std::vector<std::byte> Build() const;
@@ -61,6 +63,8 @@ struct TinyModelOptions {
   int64_t context_length = 256;
   bool tied = true;
   uint64_t seed = 1;
+  // By how much a matrix (F32 or Q4_1) lengthens a vector. 0 leaves it to the types: attention then sees one key alone.
+  double gain = 0;
   // The type of a tensor; F16 where the columns are no multiple of its block. Norms are F32.
   std::function<TensorType(std::string_view name)> type = [](std::string_view) { return TensorType::kQ8_0; };
 };
