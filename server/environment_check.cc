@@ -1,11 +1,9 @@
 #include "server/environment_check.h"
 
-#include <algorithm>
-#include <numeric>
 #include <string_view>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/edit_distance.h"
 #include "engine/base/printable.h"
 
 namespace longhaul {
@@ -14,21 +12,6 @@ namespace {
 constexpr std::string_view kPrefix = "LONGHAUL_";
 constexpr size_t kNear = 2;
 constexpr std::string_view kOfCompose = "LONGHAUL_MODELS";  // the folder that deploy/compose.yaml brings in
-
-// How many characters must be inserted, left out or changed to make `b` of `a`.
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i + 1);
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({changed, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
 
 }  // namespace
 

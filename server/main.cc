@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/command_line/standard_output.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
 #include "engine/base/printable.h"
@@ -163,5 +164,6 @@ int Main(int argc, char** argv) {
 }  // namespace longhaul
 
 int main(int argc, char** argv) {
-  return longhaul::Main(argc, argv);
+  longhaul::BeginStandardOutput();
+  return longhaul::EndStandardOutput(longhaul::Main(argc, argv));
 }

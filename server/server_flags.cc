@@ -2,15 +2,14 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <functional>
 #include <map>
-#include <sstream>
 
 #include "absl/status/statusor.h"
+#include "engine/base/command_line/command_line.h"
 #include "engine/base/printable.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -37,10 +36,6 @@ absl::StatusOr<PositionMode> ParseDefaultPosition(const std::string& text) {
   LH_ASSIGN_OR_RETURN(const v1::PositionMode mode, ParsePosition(text));
   if (mode.has_auto_()) return absl::InvalidArgumentError("auto is not allowed; it is what the default mode is for");
   return FromWire(mode);
-}
-
-std::string CheckNotEmpty(const std::string& value) {
-  return value.empty() ? "the value is empty" : "";
 }
 
 // The environment's variables that are nearly a flag's.
@@ -97,24 +92,22 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       "Every flag but --help and --version is also an environment variable (LONGHAUL_MAX_QUEUE=64), and a line of a "
       "--config file (max-queue=64).\n"
       "SIGTERM ends the server when its running requests have finished; a second one at once."};
-  app.set_version_flag("--version", LONGHAUL_VERSION);
   // CLI11 looks at this variable only after it has read the file.
   const char* const config = std::getenv("LONGHAUL_CONFIG");
   const bool has_config = config != nullptr && *config != '\0';
   app.set_config("--config", has_config ? config : "", "a file of flags, one NAME=VALUE a line", has_config)
       ->envname(EnvironmentName("--config"))
-      ->check(CheckNotEmpty, "FILE");
+      ->type_name("TEXT");
   app.allow_config_extras(CLI::config_extras_mode::error);
-  const auto bytes = CLI::AsSizeValue(/*kb_is_1000=*/false);
 
-  Add(app, "--model", flags.engine.model_path, "the GGUF file to serve")->required()->check(CheckNotEmpty, "FILE");
+  Add(app, "--model", flags.engine.model_path, "the GGUF file to serve")->required();
   Add(app, "--listen", flags.server.listen, "HOST:PORT to listen on; port 0 takes a free one")
       ->check(CheckListen, "HOST:PORT");
   Add(app, "--metrics-listen", flags.metrics_listen,
       "HOST:PORT of an HTTP server for Prometheus: /metrics and /healthz; empty: none")
+      ->type_name(kMayBeEmpty)
       ->check(CheckMetricsListen, "HOST:PORT");
-  Add(app, "--port-file", flags.port_file, "write the port that was bound into this file")
-      ->check(CheckNotEmpty, "FILE");
+  Add(app, "--port-file", flags.port_file, "write the port that was bound into this file");
   Add(app, "--threads", flags.engine.threads, "threads of the CPU backend; 0: one per core")
       ->check(CLI::Range(0, 1024));
   Add(app, "--compute-type", compute_type, "what activations are rounded to in matrix products")
@@ -122,11 +115,9 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--kv-cache-type", cache_type, "what keys and values are rounded to")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
   uint64_t cache_bytes = 0, message_bytes = 64 << 20;
-  constexpr double kMostMessage = 2047 << 20, kMostCache = 0x1p50;
   Add(app, "--kv-cache-memory", cache_bytes,
       "memory of the KV cache, as in 4GiB; 0: a quarter of the machine's or container's")
-      ->transform(bytes)
-      ->check(Within(0, kMostCache, "at most 1024TiB"));
+      ->transform(Bytes(0, int64_t{1} << 50, "at most 1024TiB"));
   Add(app, "--max-queue", flags.engine.max_queue, "requests that may wait")->check(CLI::Range(1, 1000000));
   Add(app, "--max-batch-tokens", flags.engine.max_batch_tokens, "tokens of one step at most")
       ->check(CLI::Range(64, 8192));
@@ -158,8 +149,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       "tokens of prompts, of all their rows, that one client may have in the queue; 0: no limit")
       ->check(CLI::NonNegativeNumber);
   Add(app, "--max-message-size", message_bytes, "of one gRPC message, as in 64MiB")
-      ->transform(bytes)
-      ->check(Within(1024, kMostMessage, "1KiB to 2047MiB"));
+      ->transform(Bytes(1024, int64_t{2047} << 20, "1KiB to 2047MiB"));
   Add(app, "--drain-timeout", drain_seconds, "how long running requests may take to finish after SIGTERM, as in 30s")
       ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
       ->check(Within(0, 1e6, "0s to 1e6s"));
@@ -183,12 +173,8 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   Add(app, "--log-level", flags.log_level, "how much is logged")
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    std::ostringstream errors;
-    *exit_code = app.exit(error, std::cout, errors) == 0 ? 0 : 2;
-    std::cerr << PrintableText(errors.str());
+  if (const std::optional<int> ended = ParseCommandLine(app, argc, argv); ended.has_value()) {
+    *exit_code = *ended;
     return std::nullopt;
   }
   const absl::StatusOr<PositionMode> position = ParseDefaultPosition(default_position);

@@ -10,7 +10,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
-#include "engine/text/utf8.h"
+#include "engine/base/strings.h"
+#include "engine/base/utf8.h"
 
 namespace longhaul {
 namespace {

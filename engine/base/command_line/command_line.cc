@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "engine/base/edit_distance.h"
+#include "engine/base/printable.h"
 #include "engine/base/quoted.h"
 
 namespace longhaul {
@@ -185,7 +186,7 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, char** argv) {
       return 0;
     }
     std::fprintf(stderr, "%s: %s\nRun with --help for more information.\n", app.get_name().c_str(),
-                 Message(app, error).c_str());
+                 PrintableText(Message(app, error)).c_str());
     return 2;
   }
   return std::nullopt;
