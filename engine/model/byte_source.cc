@@ -6,17 +6,32 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
 namespace {
 
-absl::StatusOr<struct stat> Examine(int descriptor, const std::string& path) {
+// Of an open file; closes it.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+  ~Descriptor() {
+    if (number_ >= 0) close(number_);
+  }
+
+  int number() const { return number_; }
+
+ private:
+  int number_;
+};
+
+absl::StatusOr<struct stat> Examine(const Descriptor& file, const std::string& path) {
   struct stat info {};
-  if (fstat(descriptor, &info) != 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be examined"));
+  if (fstat(file.number(), &info) != 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be examined"));
   return info;
 }
 
@@ -30,13 +45,12 @@ const char* NameKind(mode_t mode) {
 
 class FileSource final : public ByteSource {
  public:
-  FileSource(int descriptor, std::string path, const struct stat& info)
-      : ByteSource(std::move(path), info.st_size), descriptor_(descriptor), written_(info.st_mtim) {}
-  ~FileSource() override { close(descriptor_); }
+  FileSource(Descriptor file, std::string path, const struct stat& info)
+      : ByteSource(std::move(path), info.st_size), file_(std::move(file)), written_(info.st_mtim) {}
 
   absl::Status Read(int64_t offset, std::span<std::byte> to) const override {
     while (!to.empty()) {
-      const ssize_t n = pread(descriptor_, to.data(), to.size(), offset);
+      const ssize_t n = pread(file_.number(), to.data(), to.size(), offset);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return absl::ErrnoToStatus(errno, absl::StrCat(name(), ": cannot be read at byte ", offset));
       if (n == 0) return Changed(absl::StrCat("it ends after ", offset, " bytes, and had ", size()));
@@ -47,7 +61,7 @@ class FileSource final : public ByteSource {
   }
 
   absl::Status CheckUnchanged() const override {
-    LH_ASSIGN_OR_RETURN(const struct stat now, Examine(descriptor_, name()));
+    LH_ASSIGN_OR_RETURN(const struct stat now, Examine(file_, name()));
     if (now.st_size != size()) return Changed(absl::StrCat("it has ", now.st_size, " bytes, and had ", size()));
     const bool same = now.st_mtim.tv_sec == written_.tv_sec && now.st_mtim.tv_nsec == written_.tv_nsec;
     return same ? absl::OkStatus() : Changed("somebody wrote to it");
@@ -60,7 +74,7 @@ class FileSource final : public ByteSource {
         ". Start again when it is complete, and replace a model by renaming a new file, never by writing into it"));
   }
 
-  const int descriptor_;
+  const Descriptor file_;
   const timespec written_;  // the last time, when it was opened
 };
 
@@ -83,16 +97,14 @@ class MemorySource final : public ByteSource {
 
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenFile(const std::string& path) {
   // Without O_NONBLOCK a named pipe would wait here for its writer.
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be opened"));
-  absl::Cleanup close_file = [file] { close(file); };
+  Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.number() < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be opened"));
   LH_ASSIGN_OR_RETURN(const struct stat info, Examine(file, path));
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, ": is ", NameKind(info.st_mode)));
   if (info.st_size == 0) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": is empty: perhaps a download that failed"));
   }
-  std::move(close_file).Cancel();
-  return std::make_unique<FileSource>(file, path, info);
+  return std::make_unique<FileSource>(std::move(file), path, info);
 }
 
 std::unique_ptr<ByteSource> SourceOf(std::span<const std::byte> bytes, std::string name) {
