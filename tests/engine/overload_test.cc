@@ -61,7 +61,7 @@ class EngineOverloadTest : public ::testing::Test {
   static constexpr int64_t kMoreThanIsLeft = 1450;
   // Until one of this id is so far.
   RequestInfo WaitFor(const std::string& id, RequestPhase phase) {
-    for (int i = 0; i < 5000; ++i) {
+    for (int i = 0; i < 100'000; ++i) {  // a busy machine takes long, a hung one for ever
       for (const RequestInfo& info : engine_->ListRequests()) {
         if (info.id == id && info.progress.phase == phase && info.rows > 0) return info;
       }
