@@ -11,7 +11,7 @@ say "Address and undefined-behaviour sanitizers"
 cmake --preset asan >/dev/null || fail "CMake could not configure the asan preset"
 cmake --build --preset asan --parallel 2 --target tests_unit longhaul-server longhaul ||
   fail "the asan build failed: the first error above says where"
-ctest --test-dir build/asan --output-on-failure --timeout 600 --parallel 2 --label-regex unit ||
+ctest --test-dir build/asan --output-on-failure --parallel 2 --label-regex unit ||
   fail "a test failed under the address sanitizer: its output stands above"
 
 say "One end-to-end run under the address sanitizer"
@@ -27,7 +27,7 @@ say "Thread sanitizer"
 cmake --preset tsan >/dev/null || fail "CMake could not configure the tsan preset"
 cmake --build --preset tsan --parallel 2 --target tests_threads ||
   fail "the tsan build failed: the first error above says where"
-ctest --test-dir build/tsan --output-on-failure --timeout 600 --parallel 2 --label-regex threads ||
+ctest --test-dir build/tsan --output-on-failure --parallel 2 --label-regex threads ||
   fail "a test failed under the thread sanitizer: its output stands above"
 
 say "The sanitizers found nothing"

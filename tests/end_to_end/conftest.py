@@ -56,7 +56,7 @@ class Server:
         self.target = f"127.0.0.1:{port_file.read_text().strip()}"
 
     def wait_until_serving(self, stub, pb):
-        for _ in range(500):
+        for _ in range(3000):
             try:
                 return stub.GetModel(pb.GetModelRequest())
             except grpc.RpcError as error:

@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 
-import grpc
+import loopback
 import pytest
 
 from conftest import BUILD
@@ -67,7 +67,7 @@ def test_a_full_queue_and_a_restart_are_said(start_server, stubs):
 
     def serving(**more):
         running = start_server("--kv-cache-memory", "64MiB", "--max-queue", "1", "--max-rows", "1", **more)
-        channel = grpc.insecure_channel(running.target)
+        channel = loopback.channel(running.target)
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)
         return running, made

@@ -91,12 +91,12 @@ def test_ctrl_c_cancels(server, stub):
          "--max-tokens", "2500"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.read(20)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 130
 
 
 def server_fails(*flags):
-    result = subprocess.run([BUILD / "server" / "longhaul-server", *flags], capture_output=True, text=True, timeout=30)
+    result = subprocess.run([BUILD / "server" / "longhaul-server", *flags], capture_output=True, text=True, timeout=120)
     return result.returncode, result.stderr
 
 
@@ -141,7 +141,7 @@ def test_flags_come_from_the_environment_and_a_file(start_server, tmp_path, monk
     config.write_text("threads=1\nkv-cache-memory=32MiB\n")
     monkeypatch.setenv("LONGHAUL_COMPUTE_TYPE", "f32")
     running = start_server("--config", str(config))
-    for _ in range(100):
+    for _ in range(600):
         result = subprocess.run([BUILD / "client" / "longhaul", "info", "--json", "--target", running.target],
                                 capture_output=True, text=True)
         if result.returncode == 0:

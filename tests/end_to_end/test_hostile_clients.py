@@ -55,7 +55,7 @@ def test_a_text_that_cannot_fit_is_refused_at_once(stub, stubs):
         stub.Tokenize(pb.TokenizeRequest(prompt=pb.Prompt(text=" " * 9_000_000)))
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert "prompt: 9000000 bytes" in error.value.details() and "8388608" in error.value.details()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_tokenizing_stops_nobody_else(stub, stubs):
@@ -66,11 +66,11 @@ def test_tokenizing_stops_nobody_else(stub, stubs):
     time.sleep(0.3)
     begin = time.monotonic()
     stub.GetModel(pb.GetModelRequest())
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 10  # to their end they would take a minute
     for call in calls:
         call.cancel()
     assert list(stub.Tokenize(pb.TokenizeRequest(prompt=pb.Prompt(text="hello"))).ids) == [28120]
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 20
 
 
 def test_what_waits_is_bounded_in_bytes(start_server, stubs):

@@ -6,7 +6,7 @@ import signal
 import struct
 import subprocess
 
-import grpc
+import loopback
 import pytest
 
 from conftest import BUILD, MODEL
@@ -20,7 +20,7 @@ def model(tmp_path):
 
 def connect(server, stubs):
     pb, rpc = stubs
-    stub = rpc.InferenceServiceStub(grpc.insecure_channel(server.target))
+    stub = rpc.InferenceServiceStub(loopback.channel(server.target))
     return stub, server.wait_until_serving(stub, pb)
 
 

@@ -65,7 +65,7 @@ class Monitored:
 
     def scrape_when(self, condition):
         """The first scrape that fulfils a condition; gauges follow between two steps."""
-        for _ in range(500):
+        for _ in range(3000):
             scrape = self.scrape()
             if condition(scrape):
                 return scrape

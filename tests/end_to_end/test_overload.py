@@ -123,7 +123,7 @@ def test_a_client_has_so_many_requests_by_name_or_by_address(start_server, stubs
                 assert "'127.0.0.1' has 2 requests" in error_of(each.Generate(reading(pb, 1))).details()
             for stream in streams:
                 stream.cancel()
-        for _ in range(100):  # until what was cancelled has ended
+        for _ in range(3000):  # until what was cancelled has ended
             try:
                 assert len(list(made.Generate(reading(pb, 1), metadata=named))) > 1
                 break
@@ -154,7 +154,7 @@ def test_the_server_ends_what_has_no_deadline(start_server, stubs):
         error = error_of(made.Generate(reading(pb, 3, 2500)))
         assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         assert "400 ms" in error.details() and "--max-request-time" in error.details()
-        assert 0.35 < time.monotonic() - begin < 5
+        assert 0.35 < time.monotonic() - begin < 60
 
 
 def test_what_cannot_be_read_before_its_deadline_is_not_begun(start_server, stubs):
@@ -166,7 +166,7 @@ def test_what_cannot_be_read_before_its_deadline_is_not_begun(start_server, stub
         error = error_of(made.Generate(request, timeout=seconds * 2500 / 1100 / 10))
         assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         # The client's own clock may have been first; the server's log tells what it did.
-        for _ in range(100):
+        for _ in range(3000):
             if "not begun" in running.log.read_text():
                 break
             time.sleep(0.02)

@@ -37,7 +37,7 @@ def test_the_command_line_reaches_loopback(server, stub, environment, host):
     target = server.target.replace("127.0.0.1", host)
     done = subprocess.run([BUILD / "client" / "longhaul", "info", "--target", target], env=environment, text=True,
                           capture_output=True, timeout=60)
-    assert done.returncode == 0 and "SmolLM2" in done.stdout, done.stderr
+    assert done.returncode == 0 and done.stdout.startswith("model "), done.stderr
 
 
 def test_the_load_generator_reaches_loopback(server, stub, environment, tmp_path):
@@ -54,7 +54,7 @@ def test_the_scripts_reach_the_server_that_they_start(environment):
 
 
 def test_the_scripts_tell_the_client_s_last_words(environment, tmp_path):
-    for folder, words in {"server": "while [ $# -gt 1 ]; do [ $1 = --port-file ] && echo 9 >$2; shift; done; sleep 60",
+    for folder, words in {"server": "while [ $# -gt 1 ]; do [ $1 = --port-file ] && echo 9 >$2; shift; done; exec sleep 60",
                           "client": "echo the proxy is to blame >&2; exit 4"}.items():
         (tmp_path / folder).mkdir()
         program = tmp_path / folder / ("longhaul-server" if folder == "server" else "longhaul")

@@ -37,7 +37,7 @@ def answer_of(messages):
 
 
 def wait_until_free(stub, pb):
-    for _ in range(200):
+    for _ in range(3000):
         if stub.GetModel(pb.GetModelRequest()).cache_tokens_used == 0:
             return
         time.sleep(0.02)
@@ -216,7 +216,7 @@ def test_draining_lets_a_stream_finish_and_exits_with_0(start_server, stubs):
         exit_code = []
         stopper = threading.Thread(target=lambda: exit_code.append(running.stop(240)))
         stopper.start()
-        for _ in range(500):
+        for _ in range(6000):
             status = health.Check(health_pb2.HealthCheckRequest()).status
             if status == health_pb2.HealthCheckResponse.NOT_SERVING:
                 break

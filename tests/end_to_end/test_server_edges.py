@@ -7,6 +7,7 @@ import struct
 import subprocess
 
 import grpc
+import loopback
 import pytest
 
 from conftest import BUILD, MODEL
@@ -83,7 +84,7 @@ def test_a_chat_has_the_bos_of_its_template_and_no_name_forges_the_log(start_ser
     server = start_server(model=model.write(), environment={
         "LONGHAUL_CONFIG": str(config), "LONGHAUL_MAX_QUEU": "3", "LONGHAUL_PORT": "tcp://10.0.0.7:50051",
         "LONGHAUL_SERVICE_HOST": "10.0.0.7", "LONGHAUL_PORT_50051_TCP_PROTO": "tcp"})
-    with grpc.insecure_channel(server.target) as channel:
+    with loopback.channel(server.target) as channel:
         stub = rpc.InferenceServiceStub(channel)
         info = server.wait_until_serving(stub, pb)
         ids = stub.Tokenize(pb.TokenizeRequest(prompt=chat(pb, "Hi", "Hello.", "Bye <|im_start|>"))).ids
@@ -103,7 +104,7 @@ def test_a_template_that_no_family_writes_refuses_chats_alone(start_server, stub
     model.set_chat_template("{% for message in messages %}{{ '[INST] ' + message['content'] }}{% endfor %}")
     threads = str(os.cpu_count() + 1)
     server = start_server("--kv-cache-memory", "64MiB", "--threads", threads, model=model.write())
-    with grpc.insecure_channel(server.target) as channel:
+    with loopback.channel(server.target) as channel:
         stub = rpc.InferenceServiceStub(channel)
         assert server.wait_until_serving(stub, pb).chat_template == ""
         with pytest.raises(grpc.RpcError) as refusal:
@@ -123,7 +124,7 @@ def test_no_answer_holds_what_is_not_a_number(start_server, stubs, tmp_path):
     server = start_server("--kv-cache-memory", "64MiB", model=model.write())
     text = pb.Prompt(text="The capital of France is Paris.")
     documents = pb.Contexts(documents=pb.Documents(documents=[pb.Document(text="Paris."), pb.Document(text="Rome.")]))
-    with grpc.insecure_channel(server.target) as channel:
+    with loopback.channel(server.target) as channel:
         stub = rpc.InferenceServiceStub(channel)
         server.wait_until_serving(stub, pb)
         for call in (
@@ -148,6 +149,6 @@ def test_what_the_machine_or_the_model_cannot_is_refused_at_the_start(tmp_path):
     said = refused(*model, "--kv-cache-memory", "64MiB", "--chat-template", "llama3")
     assert "<|start_header_id|>, <|end_header_id|>, <|eot_id|>" in said
     for flag in ("--model", "--listen", "--port-file", "--config", "--kv-cache-memory", "--chat-template"):
-        assert refused(*(model if flag != "--model" else ()), flag, "").startswith(flag + ":"), flag
+        assert refused(*(model if flag != "--model" else ()), flag, "").startswith(f"longhaul-server: {flag}:"), flag
     assert str(tmp_path / "none") in refused(*model, environment={"LONGHAUL_CONFIG": str(tmp_path / "none")})
     assert refused(*model, "--log-level", "\x1b[31m").count("\x1b") == 0

@@ -79,7 +79,7 @@ inline Outcome AnswerTo(Engine& engine, std::variant<GenerateParams, ScoreParams
 
 // Waits until the engine, between two steps, has taken back every block; false when it never does.
 inline bool AllBlocksComeBack(const Engine& engine) {
-  for (int i = 0; i < 1000 && engine.Stats().blocks_used > 0; ++i) {
+  for (int i = 0; i < 10000 && engine.Stats().blocks_used > 0; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   return engine.Stats().blocks_used == 0;

@@ -147,16 +147,16 @@ TEST(EnginePriority, LargerGoesFirst) {
   const int64_t token_bytes = (int64_t{512} << 20) / MakeEngine(options)->model().cache_tokens;
   options.kv_cache_bytes = token_bytes * 160;
   const auto engine = MakeEngine(options);
-  const auto ask = [&](TokenId first, int32_t priority) {
-    GenerateParams params = Ask("", 20);
-    params.prompt = TokenPrompt{std::vector<TokenId>(100, first)};
+  const auto ask = [&](TokenId first, int32_t priority, size_t prompt_tokens = 100) {
+    GenerateParams params = Ask("", 120 - static_cast<int64_t>(prompt_tokens));
+    params.prompt = TokenPrompt{std::vector<TokenId>(prompt_tokens, first)};
     params.stopping.ignore_eos = true;
     Request request;
     request.params = params;
     request.priority = priority;
     return engine->Submit(std::move(request), nullptr);
   };
-  const auto running = ask(1000, 0);
+  const auto running = ask(1000, 0, 70);  // for a while, but nobody takes its answer
   while (engine->Stats().running == 0) std::this_thread::sleep_for(milliseconds(1));
   const auto low = ask(2000, -5), high = ask(3000, 5);
   const Outcome of_high = Collect(*high);
@@ -199,7 +199,7 @@ TEST_F(EngineTest, CancellingFreesTheBlocks) {
 TEST_F(EngineTest, ADeadlineEndsARequestThatRunsAndOneThatWaits) {
   Request running;
   running.params = Endless();
-  running.deadline = Clock::now() + milliseconds(400);
+  running.deadline = Clock::now() + milliseconds(1000);
   Request waiting = running;
   std::get<GenerateParams>(waiting.params).stopping.max_tokens = 2500;  // does not fit beside the other
   const auto first = engine_->Submit(running, nullptr);
@@ -213,14 +213,16 @@ TEST_F(EngineTest, ADeadlineEndsARequestThatRunsAndOneThatWaits) {
 
 TEST_F(EngineTest, AFullQueueRefusesAndLivesOn) {
   std::vector<std::shared_ptr<EventStream>> streams;
-  for (int i = 0; i < 12; ++i) streams.push_back(Start(*engine_, Endless()));  // one at a time fits
-  int refused = 0;
-  std::this_thread::sleep_for(milliseconds(100));
+  for (int i = 0; i < 12; ++i) streams.push_back(Start(*engine_, Endless()));
+  while (!std::holds_alternative<Chunk>(*streams[0]->Next())) {
+  }
   for (const auto& stream : streams) engine_->Cancel(*stream);
+  int refused = 0;
   for (const auto& stream : streams) {
     const Outcome outcome = Collect(*stream);
-    if (!outcome.finished.refused) continue;
+    if (outcome.finished.status.code() == absl::StatusCode::kCancelled) continue;
     ++refused;
+    EXPECT_TRUE(outcome.finished.refused);
     EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kResourceExhausted);
     EXPECT_THAT(std::string(outcome.finished.status.message()), HasSubstr("--max-queue"));
   }
@@ -316,8 +318,8 @@ class SlowReaderTest : public ::testing::Test {
   }
   // Tokens decoded until none comes for a while.
   static int64_t DecodedAtRest(const Engine& engine) {
-    int64_t decoded = -1;
-    while (decoded != engine.Stats().decode_tokens) {
+    int64_t decoded = 0;
+    while (decoded == 0 || decoded != engine.Stats().decode_tokens) {
       decoded = engine.Stats().decode_tokens;
       std::this_thread::sleep_for(milliseconds(200));
     }
@@ -355,10 +357,10 @@ TEST_F(SlowReaderTest, IsGivenUpAfterTheStallTimeout) {
 }
 
 TEST_F(SlowReaderTest, IsNotGivenUpWhileItTakesSomethingNowAndThen) {
-  const auto engine = EngineWith(milliseconds(300));
+  const auto engine = EngineWith(milliseconds(1500));
   const auto slow = Start(*engine, Long());
   for (int i = 0; i < 8; ++i) {
-    std::this_thread::sleep_for(milliseconds(100));
+    std::this_thread::sleep_for(milliseconds(250));
     ASSERT_TRUE(slow->TryNext().has_value());
   }
   EXPECT_EQ(Collect(*slow).finished.reason, FinishReason::kLength);

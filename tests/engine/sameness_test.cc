@@ -210,7 +210,7 @@ TEST_P(SamenessTest, AScoreThatIsPreemptedChangesNoBit) {
   ScoreParams score;
   score.prompt = TokenPrompt{Words(0, kLength)};
   const auto stream = Start(*crowded, score);
-  for (int i = 0; i < 1000 && stream->HasRoom(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  for (int i = 0; i < 10000 && stream->HasRoom(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   ASSERT_FALSE(stream->HasRoom());
 
   Request request;

@@ -159,6 +159,7 @@ class Load:
         self.environment = {**os.environ, "PYTHONPATH": str(stubs)}
         self.number, self.clients, self.gone, self.flooder, self.bench = 0, [], [], None, None
         self.done, self.worst = collections.Counter(), collections.Counter()
+        self.first_faults = ["kill", "stop"]  # for certain, however short the run is
 
     def run(self, seconds):
         """So many seconds of load, then the end of it."""
@@ -218,6 +219,8 @@ class Load:
     def fault(self, now):
         client = self.random.choice(self.clients)
         what = self.random.choices(("kill", "stop", "bench"), (5, 3, 1))[0]
+        if self.first_faults:
+            what = self.first_faults.pop()
         if what == "bench":
             self.done["longhaul-bench killed"] += 1
             self.bench.kill()

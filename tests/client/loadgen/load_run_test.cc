@@ -58,16 +58,17 @@ double WidestError(const Histogram& measured, const std::vector<double>& truth) 
 }
 
 TEST(LoadRunTest, PercentilesAreWhatTheServerDid) {
-  // A busy machine may delay messages between the two clocks: one quiet attempt is enough.
+  // A busy machine may delay messages between the two clocks by some milliseconds: the delays are long, and one quiet
+  // attempt is enough.
   double first = 1, gap = 1;
-  for (int attempt = 0; attempt < 4 && (first > 0.02 || gap > 0.02); ++attempt) {
+  for (int attempt = 0; attempt < 10 && (first > 0.02 || gap > 0.02); ++attempt) {
     StubServer stub([](int64_t number) {
       Random random(9, Random::Purpose::kLengths, static_cast<uint64_t>(number));
-      return StubAnswer{.first = 0.1 + 0.2 * random.Uniform(), .gap = 0.04 + 0.06 * random.Uniform()};
+      return StubAnswer{.first = 0.5 + random.Uniform(), .gap = 0.2 + 0.3 * random.Uniform()};
     });
-    RunOptions options = For(stub, 4);
+    RunOptions options = For(stub, 1.5);
     options.connections = 2;
-    LoadRun run(options, Workload(Small(6)), Rate(Kind::kPoisson, 40), {});
+    LoadRun run(options, Workload(Small(6)), Rate(Kind::kPoisson, 100), {});
     const RunResult result = run.Run();
     const StubServer::Log log = stub.log();
     ASSERT_GT(log.requests, 100);
@@ -92,8 +93,9 @@ TEST(LoadRunTest, ChunksOfSeveralTokensAreDividedAmongThem) {
   LoadRun run(For(stub, 1), Workload(Small(12)), Rate(Kind::kConstant, 20), {});
   const RunResult result = run.Run();
   EXPECT_EQ(result.total.inter_token_latency.count(), 8 * result.total.answered);
-  EXPECT_NEAR(result.total.inter_token_latency.Percentile(50), 0.02, 0.005);
-  EXPECT_NEAR(result.total.chunk_gap.Percentile(50), 0.08, 0.02);
+  const double gap = Exact(stub.log().gaps, 50);
+  EXPECT_NEAR(result.total.inter_token_latency.Percentile(50), gap / 4, 0.005);
+  EXPECT_NEAR(result.total.chunk_gap.Percentile(50), gap, 0.02);
 }
 
 // A server that stands still for one second: who sends on schedule meets it with a quarter of the requests; who waits
@@ -181,7 +183,7 @@ TEST(LoadRunTest, ErrorsAreCountedByCode) {
 }
 
 TEST(LoadRunTest, PlannedCancellationsReachTheServer) {
-  StubServer stub([](int64_t) { return StubAnswer{.first = 0.01, .gap = 0.02}; });
+  StubServer stub([](int64_t) { return StubAnswer{.first = 0.01, .gap = 0.1}; });
   WorkloadOptions workload = Small(20);
   workload.cancel_share = 0.5;
   const RunResult result = LoadRun(For(stub, 1), Workload(workload), Rate(Kind::kConstant, 50), {}).Run();
