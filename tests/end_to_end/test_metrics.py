@@ -229,7 +229,8 @@ def test_health_reflection_and_unknown_methods_are_counted_without_new_labels(mo
 def test_a_server_that_drains_says_so_and_keeps_its_figures(monitored):
     made = monitored("--drain-timeout", "60s")
     call = made.stub.Generate(made.request(400))
-    next(call)
+    while not next(call).HasField("chunk"):
+        pass
     made.running.process.send_signal(signal.SIGTERM)
     draining = made.scrape_when(lambda scrape: scrape("longhaul_server_state", state="draining") == 1)
     assert draining("longhaul_server_state", state="ready") == 0
