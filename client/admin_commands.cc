@@ -12,8 +12,9 @@
 #include "client/client.h"
 #include "client/command_flags.h"
 #include "client/output.h"
-#include "client/terminal.h"
+#include "client/text_input.h"
 #include "engine/base/quoted.h"
+#include "engine/base/terminal.h"
 #include "proto/position_text.h"
 
 namespace longhaul {
@@ -67,6 +68,7 @@ int Ps(const Common& common) {
 }
 
 int Cancel(const Common& common, const std::string& id) {
+  if (absl::Status status = CheckText("the id", id); !status.ok()) return PrintError(status, common.json);
   v1::CancelRequestRequest request;
   request.set_id(id);
   const auto response = Client(common.target).CancelRequest(request, common.call());

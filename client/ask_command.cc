@@ -79,16 +79,15 @@ int Ask(const CLI::App& command, const Common& common, AskFlags& flags) {
     if (message.has_finished()) finished = message.finished();
     if (common.json) {
       PrintJson(message);
-      return true;
-    }
-    if (message.has_progress()) progress.Show(message.progress());
-    if (message.has_chunk()) {
+    } else if (message.has_progress()) {
+      progress.Show(message.progress());
+    } else if (message.has_chunk()) {
       progress.Clear();
       answer.Print(message.chunk());
     }
     return std::ferror(stdout) == 0;
   });
-  if (std::ferror(stdout) != 0) return 1;  // told at the end of the program
+  progress.Clear();
   if (!common.json) answer.End(status.ok());
   if (!status.ok()) return PrintError(status, common.json);
   if (!common.json && !flags.generate.quiet) {

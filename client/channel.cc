@@ -1,9 +1,14 @@
 #include "client/channel.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -47,32 +52,45 @@ const char* FirstSet(std::initializer_list<const char*> names) {
 }  // namespace
 
 absl::StatusOr<std::string> NormalTarget(const std::string& target) {
+  const auto wrong = [&](const char* why) {
+    return absl::InvalidArgumentError(absl::StrCat("target ", Quoted(target), " is not HOST:PORT", why));
+  };
   if (target.empty()) return absl::InvalidArgumentError("the target is empty; it must be HOST:PORT");
+  if (target == "unix:") return wrong(" nor unix:PATH");
   if (IsUnix(target) || !Scheme(target).empty()) return target;
-  const std::string_view host = Host(target);
-  const bool bracketed = target.starts_with('[');
-  const std::string_view rest =
-      std::string_view(target).substr(std::min(host.size() + (bracketed ? 2 : 0), target.size()));
-  if (host.empty() || (!rest.empty() && !rest.starts_with(':'))) {
-    return absl::InvalidArgumentError(absl::StrCat("target ", Quoted(target), " is not HOST:PORT"));
+  if (target.find("://") != std::string::npos) return wrong("; it has no scheme such as http://");
+  const std::string host(Host(target));
+  const size_t end = host.size() + (target.starts_with('[') ? 2 : 0);
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  in6_addr address{};
+  if (host.empty() || end > target.size() || (is_ipv6 && inet_pton(AF_INET6, host.c_str(), &address) != 1)) {
+    return wrong("");
   }
-  if (rest.empty()) {
-    const bool is_ipv6 = host.find(':') != std::string_view::npos;
-    return absl::StrCat(is_ipv6 ? "[" : "", std::string(host), is_ipv6 ? "]" : "", ":", std::string(kDefaultPort));
+  if (end == target.size()) {
+    return absl::StrCat(is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", ":", std::string(kDefaultPort));
   }
-  int port = 0;
-  if (!absl::SimpleAtoi(std::string(rest.substr(1)), &port) || port < 1 || port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("target ", Quoted(target), " is not HOST:PORT with a port of 1 to 65535"));
+  const std::string port = target.substr(end + 1);
+  int number = 0;
+  const bool digits = port.find_first_not_of("0123456789") == std::string::npos;
+  if (target[end] != ':' || !digits || !absl::SimpleAtoi(port, &number) || number < 1 || number > 65535) {
+    return wrong(" with a port of 1 to 65535");
   }
   return target;
 }
 
 bool IsLoopback(std::string_view target) {
   if (IsUnix(target)) return true;
-  const std::string_view host = Host(target.substr(Scheme(target).size()));
-  return host == "localhost" || host.ends_with(".localhost") || host == "::1" || host.starts_with("127.") ||
-         host.starts_with("::ffff:127.");
+  const std::string host = absl::AsciiStrToLower(std::string(Host(target.substr(Scheme(target).size()))));
+  if (host == "localhost" || host == "ip6-localhost" || host.ends_with(".localhost")) return true;
+  in_addr ipv4{};
+  if (inet_pton(AF_INET, host.c_str(), &ipv4) == 1) {
+    const uint32_t number = ntohl(ipv4.s_addr);
+    return number >> 24 == 127 || number == INADDR_ANY;
+  }
+  in6_addr ipv6{};
+  if (inet_pton(AF_INET6, host.c_str(), &ipv6) != 1) return false;
+  return IN6_IS_ADDR_LOOPBACK(&ipv6) || IN6_IS_ADDR_UNSPECIFIED(&ipv6) ||
+         (IN6_IS_ADDR_V4MAPPED(&ipv6) && ipv6.s6_addr[12] == 127);
 }
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, grpc::ChannelArguments arguments) {
@@ -93,9 +111,14 @@ std::string ProxyHint(std::string_view target) {
       if (absl::EndsWith(host, absl::StripAsciiWhitespace(end))) return "";
     }
   }
-  const char* const proxy = FirstSet({"grpc_proxy", "https_proxy", "http_proxy"});
-  if (proxy == nullptr) return "";
-  return absl::StrCat("; $", proxy, " sends the connection through ", Quoted(std::getenv(proxy)),
+  const char* const variable = FirstSet({"grpc_proxy", "https_proxy", "http_proxy"});
+  if (variable == nullptr) return "";
+  // Others it does not use. A name and a password before an @ are nobody's business.
+  constexpr std::string_view kScheme = "http://";
+  std::string_view proxy = std::getenv(variable);
+  if (!proxy.starts_with(kScheme)) return "";
+  proxy.remove_prefix(std::max(kScheme.size(), proxy.find('@') + 1));
+  return absl::StrCat("; $", variable, " sends the connection through ", Quoted(proxy),
                       ": where that is not wanted, put ", host, " into $no_proxy");
 }
 

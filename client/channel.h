@@ -15,14 +15,15 @@ namespace longhaul {
 // INVALID_ARGUMENT when it is empty or its port is none.
 absl::StatusOr<std::string> NormalTarget(const std::string& target);
 
-// Whether the target is this machine itself: a loopback address, localhost or a unix socket.
+// Whether the target is this machine by its name: a loopback or the unspecified address, localhost or a unix socket.
 bool IsLoopback(std::string_view target);
 
 // A channel with messages of any size, not encrypted. Loopback is reached directly, whatever proxy the environment
 // names. REQUIRES: a target of NormalTarget.
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, grpc::ChannelArguments arguments = {});
 
-// What to add to the message of an UNAVAILABLE: the variable that sends the target through a proxy. Mostly empty.
+// What to add to the message of a call that did not come through: the variable of the environment that sends the target
+// through a proxy. Mostly empty.
 std::string ProxyHint(std::string_view target);
 
 }  // namespace longhaul

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/output.h"
-#include "client/terminal.h"
+#include "engine/base/terminal.h"
 
 namespace longhaul {
 namespace {

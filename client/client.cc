@@ -59,8 +59,9 @@ struct Client::Impl {
 
   // The status of a call that was made.
   absl::Status ToStatus(const grpc::Status& status) const {
-    if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return FromGrpc(status);
-    return absl::UnavailableError(absl::StrCat(status.error_message(), ProxyHint(*target)));
+    const absl::Status converted = FromGrpc(status);
+    if (!absl::IsUnavailable(converted) && !absl::IsDeadlineExceeded(converted)) return converted;
+    return absl::Status(converted.code(), absl::StrCat(converted.message(), ProxyHint(*target)));
   }
 
   const absl::StatusOr<std::string> target;

@@ -1,10 +1,6 @@
 #include "client/command_flags.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>  // program_invocation_short_name
-#include <cstdio>
 
 #include "client/text_input.h"
 #include "engine/base/command_line/command_line.h"
@@ -82,10 +78,6 @@ absl::StatusOr<std::string> ReadPrompt(const std::optional<std::string>& text, c
     if (file.path.empty()) return *text;
   }
   const std::string path = file.path.empty() ? "-" : file.path;
-  if (path == "-" && isatty(STDIN_FILENO) != 0) {
-    std::fprintf(stderr, "%s: reading the prompt from the terminal; Ctrl-D on an empty line ends it\n",
-                 program_invocation_short_name);
-  }
   LH_ASSIGN_OR_RETURN(std::string read, ReadText("--prompt-file", path));
   if (!file.keep_newline) DropFinalNewline(read);
   if (read.empty()) {

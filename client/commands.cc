@@ -45,19 +45,22 @@ int Warm(const Common& common, WarmFlags& flags) {
   request.mutable_output()->set_progress(true);
   request.set_priority(flags.priority);
   if (absl::Status status = FillPosition(flags.position, request); !status.ok()) return PrintError(status, common.json);
-  auto text = TakeQuestion(flags.contexts, /*only_files=*/false);
+  auto text = TakeQuestion(flags.contexts, /*only_files=*/!flags.prompt.path.empty());
   if (!text.ok()) return PrintError(text.status(), common.json);
-  if (flags.contexts.documents.empty() && flags.contexts.long_document.empty()) {
-    auto prompt = ReadPrompt(*text, flags.prompt);
-    if (!prompt.ok()) return PrintError(prompt.status(), common.json);
-    request.mutable_prompt()->set_text(*std::move(prompt));
-  } else {
-    // Any question will do: it comes after the documents.
-    request.mutable_prompt()->set_text(text->value_or("?"));
+  const bool has_contexts = !flags.contexts.documents.empty() || !flags.contexts.long_document.empty();
+  if (!has_contexts && !flags.contexts.document_template.empty()) {
+    return PrintError(absl::InvalidArgumentError("--document-template: there is no document"), common.json);
+  }
+  if (has_contexts) {
     if (absl::Status status = FillContexts(flags.contexts, request); !status.ok()) {
       return PrintError(status, common.json);
     }
+    // Any question will do: it comes after the documents.
+    if (!text->has_value() && flags.prompt.path.empty()) *text = "?";
   }
+  auto prompt = ReadPrompt(*text, flags.prompt);
+  if (!prompt.ok()) return PrintError(prompt.status(), common.json);
+  request.mutable_prompt()->set_text(*std::move(prompt));
   InterruptibleClient client(common.target);
   ReadingLine progress(!common.json);
   v1::Finished finished;
@@ -65,7 +68,7 @@ int Warm(const Common& common, WarmFlags& flags) {
     if (common.json) PrintJson(message);
     if (message.has_progress()) progress.Show(message.progress());
     if (message.has_finished()) finished = message.finished();
-    return true;
+    return std::ferror(stdout) == 0;
   });
   progress.Clear();
   if (!status.ok()) return PrintError(status, common.json);
@@ -145,7 +148,6 @@ int Score(const Common& common, const ScoreFlags& flags) {
     }
     return std::ferror(stdout) == 0;
   });
-  if (std::ferror(stdout) != 0) return 1;  // told at the end of the program
   if (!status.ok()) return PrintError(status, common.json);
   if (n > 0) {
     std::fprintf(stderr, "[%lld tokens, %.5f nat per token]\n", static_cast<long long>(n),

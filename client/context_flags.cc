@@ -22,7 +22,8 @@ bool IsFile(const std::string& path) {
 }
 
 // Whether a word that is no file was meant to be one of them.
-bool LooksLikeFile(const std::string& word, const std::vector<std::string>& files) {
+bool LooksLikeFile(const std::string& word, std::vector<std::string> files, const std::string& long_document) {
+  files.push_back(long_document);
   if (word.find_first_of(" \t\n") != std::string::npos) return false;
   const std::string ending = std::filesystem::path(word).extension();
   return word.find('/') != std::string::npos ||
@@ -65,9 +66,16 @@ absl::StatusOr<std::optional<std::string>> TakeQuestion(ContextFlags& flags, boo
   std::vector<std::string>& files = flags.documents;
   files.insert(files.end(), flags.words.begin(), flags.words.end());
   flags.words.clear();
-  if (question.has_value() && LooksLikeFile(*question, files)) {
+  if (question.has_value() && LooksLikeFile(*question, files, flags.long_document)) {
     return absl::InvalidArgumentError(
         absl::StrCat("no file ", Quoted(*question), "; if it is the question, give it with --question"));
+  }
+  for (const std::string& file : files) {
+    if (file.empty()) return absl::InvalidArgumentError("--documents: a name is given and empty");
+    if (file.find(' ') != std::string::npos && !IsFile(file)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("no file ", Quoted(file), "; the question comes last, or is given with --question"));
+    }
   }
   if (!flags.long_document.empty() && !files.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("--long-document: one document at a time, and ", Quoted(files[0]),
@@ -78,6 +86,7 @@ absl::StatusOr<std::optional<std::string>> TakeQuestion(ContextFlags& flags, boo
 
 absl::Status FillContexts(const ContextFlags& flags, v1::GenerateRequest& request) {
   v1::Contexts& contexts = *request.mutable_contexts();
+  LH_RETURN_IF_ERROR(CheckText("--document-template", flags.document_template));
   contexts.set_document_template(flags.document_template);
   if (!flags.long_document.empty()) {
     LH_ASSIGN_OR_RETURN(std::string text, ReadText("--long-document", flags.long_document));

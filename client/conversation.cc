@@ -118,6 +118,7 @@ void Conversation::Ask(std::string message) {
   say("user", message);
   std::string answer;
   const absl::Status status = StreamAnswer(*client_, request_, common_, quiet_, &answer);
+  if (std::ferror(stdout) != 0) return;
   const bool stopped = absl::IsCancelled(status);
   if (stopped && (common_.json || answer.empty())) std::fprintf(stderr, "\n");  // after the terminal's ^C
   if (!status.ok() && (common_.json || !stopped)) PrintError(status, common_.json);
@@ -130,7 +131,7 @@ void Conversation::Ask(std::string message) {
   if (IsTooLong(status)) {
     SayTooLong();
   } else {
-    Say("The message has no answer; /retry sends it again.");
+    Say("The message has no whole answer; /retry sends it again.");
   }
 }
 

@@ -5,7 +5,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
+#include <cerrno>  // and program_invocation_short_name
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
@@ -17,6 +18,10 @@
 namespace longhaul {
 
 absl::StatusOr<std::string> ReadDescriptor(int descriptor, const std::string& name) {
+  if (isatty(descriptor) != 0) {
+    std::fprintf(stderr, "%s: reading %s from the terminal; Ctrl-D on an empty line ends it\n",
+                 program_invocation_short_name, name.c_str());
+  }
   std::string bytes;
   std::array<char, 1 << 16> part;
   for (;;) {
@@ -43,12 +48,16 @@ absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string&
 }
 
 absl::Status WriteFile(const char* flag, const std::string& path, const std::string& bytes) {
-  const auto failed = [&] {
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": cannot write ", path, ": ", std::strerror(errno)));
+  const auto failed = [&](absl::StatusCode code) {
+    return absl::Status(code, absl::StrCat(flag, ": cannot write ", Printable(path), ": ", std::strerror(errno)));
   };
-  const std::string partial = path + ".partial";
+  std::error_code error;
+  const bool is_new = !std::filesystem::exists(path, error);
+  // What a device, a pipe or a link stands for is written to, and not replaced.
+  const bool replaces = is_new || std::filesystem::is_regular_file(std::filesystem::symlink_status(path, error));
+  const std::string partial = replaces ? path + ".partial" : path;
   const int file = open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0) return failed();
+  if (file < 0) return failed(absl::StatusCode::kInvalidArgument);
   size_t written = 0;
   while (written < bytes.size()) {
     const ssize_t n = write(file, bytes.data() + written, bytes.size() - written);
@@ -56,13 +65,11 @@ absl::Status WriteFile(const char* flag, const std::string& path, const std::str
     if (n < 0) break;
     written += static_cast<size_t>(n);
   }
-  const bool ok = written == bytes.size() && fsync(file) == 0;
-  const int error = errno;
+  bool ok = written == bytes.size();
+  if (replaces) ok = ok && fsync(file) == 0 && std::rename(partial.c_str(), path.c_str()) == 0;
+  const absl::Status status = ok ? absl::OkStatus() : failed(absl::StatusCode::kInternal);
   close(file);
-  if (ok && std::rename(partial.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  if (!ok) errno = error;
-  const absl::Status status = failed();
-  unlink(partial.c_str());
+  if (!ok && replaces) unlink(partial.c_str());
   return status;
 }
 

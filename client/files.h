@@ -15,10 +15,11 @@ constexpr int64_t kMaxInputBytes = int64_t{256} << 20;
 // All bytes of a file, also of a pipe; "-" is standard input. INVALID_ARGUMENT names `flag` and the path.
 absl::StatusOr<std::string> ReadFile(const std::string& flag, const std::string& path);
 
-// All that a descriptor still holds; `name` stands for it in messages.
+// All that a descriptor still holds; `name` stands for it in messages. A terminal is told that it is read.
 absl::StatusOr<std::string> ReadDescriptor(int descriptor, const std::string& name);
 
-// Whole or not at all, also when the machine stops meanwhile: a new file beside `path` takes its name.
+// Whole or not at all, also when the machine stops meanwhile: a new file beside `path` takes its name, unless that is a
+// link, a pipe or a device. INVALID_ARGUMENT when it cannot be opened, INTERNAL when not all could be written.
 absl::Status WriteFile(const char* flag, const std::string& path, const std::string& bytes);
 
 // SHA-256 in lower-case hexadecimal digits.

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/text_input.h"
 #include "engine/base/command_line/command_line.h"
+#include "engine/base/decimal.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 
@@ -79,12 +80,12 @@ absl::Status FillRequest(const CLI::App& command, const GenerateFlags& f, v1::Ge
   for (const std::string& entry : f.logit_bias) {
     const size_t equals = std::min(entry.find('='), entry.size());
     int32_t id = 0;
-    float bias = 0;
+    double bias = 0;
     if (equals == entry.size() || !absl::SimpleAtoi(entry.substr(0, equals), &id) ||
-        !absl::SimpleAtof(entry.substr(equals + 1), &bias)) {
+        !ParseDecimal(entry.substr(equals + 1), bias)) {
       return absl::InvalidArgumentError(absl::StrCat("--logit-bias: '", entry, "' is not ID=BIAS"));
     }
-    (*sampling.mutable_logit_bias())[id] = bias;
+    (*sampling.mutable_logit_bias())[id] = static_cast<float>(bias);
   }
   v1::Stopping& stopping = *request.mutable_stopping();
   if (given("--max-tokens")) stopping.set_max_tokens(f.max_tokens);

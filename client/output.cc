@@ -8,7 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "client/message_json.h"
 #include "client/plan_output.h"
-#include "client/terminal.h"
+#include "engine/base/terminal.h"
 
 namespace longhaul {
 namespace {
@@ -72,6 +72,7 @@ int ExitCode(const absl::Status& status) {
 }
 
 int PrintError(const absl::Status& status, bool json) {
+  if (std::ferror(stdout) != 0) return ExitCode(absl::InternalError(""));
   const std::string message(status.message());
   if (json) {
     PrintLine({{"error", {{"code", absl::StatusCodeToString(status.code())}, {"message", message}}}});

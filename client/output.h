@@ -21,7 +21,8 @@ constexpr int kNoSuchRequest = 7;
 // 0 for OK; otherwise by the kind of error, as `longhaul --help` lists them.
 int ExitCode(const absl::Status& status);
 
-// "PROGRAM: MESSAGE" on standard error; with `json` an object on standard output. Returns ExitCode.
+// "PROGRAM: MESSAGE" on standard error; with `json` an object on standard output. Returns ExitCode. Says nothing once
+// standard output cannot be written: requests are stopped for that, and the end of the program tells it.
 int PrintError(const absl::Status& status, bool json);
 
 // A message as a JSON object on a line of its own (see client/README.md), written out at once.

@@ -27,8 +27,6 @@ absl::Status StreamAnswer(Client& client, const v1::GenerateRequest& request, co
     return std::ferror(stdout) == 0;
   });
   progress.Clear();
-  // Stopped because nobody can read it; the end of the program says why.
-  if (std::ferror(stdout) != 0) return absl::OkStatus();
   if (common.json) return status;
   answers.End(status.ok());
   if (status.ok() && !quiet) PrintSummary(started, finished);

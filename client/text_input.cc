@@ -14,6 +14,7 @@ namespace {
 
 using std::string_view_literals::operator""sv;
 
+constexpr size_t kExamined = size_t{1} << 16;  // bytes of a file that tell what it is
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 struct Format {
@@ -47,32 +48,41 @@ bool LooksBinary(std::string_view bytes) {
   return static_cast<size_t>(controls) > bytes.size() / 100;
 }
 
-// What the bytes are if they are no UTF-8 text; empty where nothing speaks against it.
-std::string_view NotText(std::string_view bytes, bool is_utf8) {
+// What bytes that are not UTF-8 are.
+std::string_view OtherFormat(std::string_view bytes) {
   for (const Format& format : kFormats) {
-    const bool certain = !is_utf8 || format.beginning != "GGUF";  // a text may begin with that word
-    if (certain && bytes.starts_with(format.beginning)) return format.name;
+    if (bytes.starts_with(format.beginning)) return format.name;
   }
   if (LooksLikeUtf16(bytes)) return kUtf16;
-  if (is_utf8) return "";
-  return LooksBinary(bytes) ? "a binary file" : "Latin-1 or the like: convert it with `iconv -f WINDOWS-1252 -t UTF-8`";
+  if (LooksBinary(bytes)) return "a binary file";
+  return "another encoding: convert it with `iconv -f WINDOWS-1252 -t UTF-8`, or from whatever encoding it has";
+}
+
+// What a file is although its beginning is UTF-8; empty: text.
+std::string_view HiddenFormat(std::string_view bytes) {
+  for (const Format& format : kFormats) {
+    // A text may begin with this word.
+    if (format.beginning != "GGUF" && bytes.starts_with(format.beginning)) return format.name;
+  }
+  return LooksLikeUtf16(bytes) ? kUtf16 : "";
 }
 
 }  // namespace
 
 absl::Status CheckText(const std::string& name, std::string_view text) {
   const size_t invalid = FirstInvalidUtf8(text);
-  const std::string_view what = NotText(text.substr(0, size_t{1} << 16), invalid == text.size());
-  if (what.empty()) return absl::OkStatus();
-  if (invalid == text.size()) return absl::InvalidArgumentError(absl::StrCat(name, " looks like ", std::string(what)));
-  return absl::InvalidArgumentError(
-      absl::StrCat(name, " is not UTF-8 at byte ", invalid, "; it looks like ", std::string(what)));
+  if (invalid == text.size()) return absl::OkStatus();
+  const std::string what(OtherFormat(text.substr(0, kExamined)));
+  return absl::InvalidArgumentError(absl::StrCat(name, " is not UTF-8 at byte ", invalid, "; it looks like ", what));
 }
 
 absl::StatusOr<std::string> ReadText(const std::string& flag, const std::string& path) {
   LH_ASSIGN_OR_RETURN(std::string text, ReadFile(flag, path));
   if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
-  LH_RETURN_IF_ERROR(CheckText(path == "-" ? "standard input" : absl::StrCat(flag, " ", Printable(path)), text));
+  const std::string name = path == "-" ? "standard input" : absl::StrCat(flag, " ", Printable(path));
+  LH_RETURN_IF_ERROR(CheckText(name, text));
+  const std::string what(HiddenFormat(std::string_view(text).substr(0, kExamined)));
+  if (!what.empty()) return absl::InvalidArgumentError(absl::StrCat(name, " looks like ", what));
   return text;
 }
 

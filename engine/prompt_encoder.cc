@@ -43,10 +43,8 @@ absl::StatusOr<std::unique_ptr<PromptEncoder>> PromptEncoder::Create(Vocabulary 
   absl::StatusOr<ChatStyle> style = FindChatStyle(tokenizer->vocabulary());
   if (!chat_template.empty()) {
     LH_ASSIGN_OR_RETURN(const ChatFamily family, ParseChatFamily(chat_template));
-    if (!style.ok() || style->family != family) {
-      LH_RETURN_IF_ERROR(CheckMarks(*tokenizer, family));
-      style = PlainChatStyle(family, tokenizer->vocabulary());
-    }
+    LH_RETURN_IF_ERROR(CheckMarks(*tokenizer, family));
+    if (!style.ok() || style->family != family) style = PlainChatStyle(family, tokenizer->vocabulary());
   } else if (!style.ok() && !tokenizer->vocabulary().chat_template.empty()) {
     LogWarning("chats will be refused: ", style.status().message());
   }

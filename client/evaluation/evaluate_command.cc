@@ -155,6 +155,7 @@ void AddEvaluateCommand(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(int64_t{1}, int64_t{100000}))
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "passkey: of the keys; documents: of the documents")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("--documents", flags->documents, "documents: how many are read for a question")
       ->delimiter(',')

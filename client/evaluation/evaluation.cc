@@ -22,7 +22,7 @@
 #include "client/evaluation/tail_loss.h"
 #include "client/evaluation/text.h"
 #include "client/files.h"
-#include "client/terminal.h"
+#include "engine/base/terminal.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {

@@ -14,8 +14,8 @@
 #include "client/loadgen/live_line.h"
 #include "client/loadgen/report.h"
 #include "client/output.h"
-#include "client/terminal.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/terminal.h"
 
 namespace longhaul::loadgen {
 namespace {

@@ -13,6 +13,7 @@
 #include "client/loadgen/bench.h"
 #include "client/loadgen/duration.h"
 #include "client/output.h"
+#include "client/text_input.h"
 #include "engine/base/command_line/command_line.h"
 #include "engine/base/status_macros.h"
 
@@ -57,7 +58,7 @@ absl::Status FillArrivals(const CLI::App& app, Flags& flags) {
     return absl::InvalidArgumentError("--ramp-to: the rate at the end, with --arrivals ramp and only there");
   }
   if (given_trace) {
-    LH_ASSIGN_OR_RETURN(const std::string lines, ReadFile("--trace", flags.trace));
+    LH_ASSIGN_OR_RETURN(const std::string lines, ReadText("--trace", flags.trace));
     LH_FLAG("--trace", o.workload.trace, ParseTrace(lines));
     for (TraceEntry& entry : o.workload.trace) {
       entry.at /= flags.trace_speed;

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/decimal.h"
 
 namespace longhaul::loadgen {
 
@@ -18,7 +19,7 @@ absl::StatusOr<double> ParseDuration(std::string_view text) {
     if (!text.ends_with(unit)) continue;
     const std::string number(text.substr(0, text.size() - unit.size()));
     double value = 0;
-    if (absl::SimpleAtod(number, &value) && std::isfinite(value) && value >= 0) return value * seconds;
+    if (ParseDecimal(number, value) && std::isfinite(value) && value >= 0) return value * seconds;
     break;
   }
   return absl::InvalidArgumentError(

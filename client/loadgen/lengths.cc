@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/files.h"
+#include "engine/base/decimal.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul::loadgen {
@@ -38,7 +39,7 @@ absl::StatusOr<std::map<std::string, std::string>> Parameters(const std::string&
 
 absl::StatusOr<double> Number(const std::string& name, const std::string& text, double least) {
   double value = 0;
-  if (absl::SimpleAtod(text, &value) && value >= least && value <= static_cast<double>(kMost)) return value;
+  if (ParseDecimal(text, value) && value >= least && value <= static_cast<double>(kMost)) return value;
   return absl::InvalidArgumentError(absl::StrCat(name, "=", text, " is not allowed; it must be at least ", least));
 }
 

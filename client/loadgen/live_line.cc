@@ -10,7 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "client/evaluation/progress.h"
 #include "client/loadgen/duration.h"
-#include "client/terminal.h"
+#include "engine/base/terminal.h"
 
 namespace longhaul::loadgen {
 namespace {

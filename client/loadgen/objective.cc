@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/loadgen/duration.h"
+#include "engine/base/decimal.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul::loadgen {
@@ -16,7 +17,7 @@ namespace {
 absl::StatusOr<double> ParseShare(const std::string& text) {
   double percent = 0;
   const bool is_percent = text.ends_with('%');
-  if (is_percent && absl::SimpleAtod(text.substr(0, text.size() - 1), &percent) && percent >= 0 && percent <= 100) {
+  if (is_percent && ParseDecimal(text.substr(0, text.size() - 1), percent) && percent >= 0 && percent <= 100) {
     return percent / 100;
   }
   return absl::InvalidArgumentError(absl::StrCat("'", text, "' is no share, 0% to 100%"));
@@ -26,7 +27,7 @@ absl::StatusOr<double> ParseShare(const std::string& text) {
 std::optional<double> ParsePercentile(const std::string& text) {
   if (text == "max") return 100;
   double percent = 0;
-  if (!text.starts_with('p') || !absl::SimpleAtod(text.substr(1), &percent)) return std::nullopt;
+  if (!text.starts_with('p') || !ParseDecimal(text.substr(1), percent)) return std::nullopt;
   if (!(percent > 0 && percent <= 100)) return std::nullopt;
   return percent;
 }

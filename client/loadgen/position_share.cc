@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "engine/base/decimal.h"
 #include "engine/base/status_macros.h"
 #include "proto/position_text.h"
 
@@ -25,7 +26,7 @@ absl::StatusOr<std::vector<Weighted>> SplitAtWeights(const std::string& text) {
     pieces.push_back(sides.first);
     if (sides.first == piece) continue;
     Weighted part{.modes = absl::StrJoin(pieces, ","), .given = true};
-    if (!absl::SimpleAtod(sides.second, &part.weight) || !(part.weight > 0 && part.weight <= 1e6)) {
+    if (!ParseDecimal(sides.second, part.weight) || !(part.weight > 0 && part.weight <= 1e6)) {
       return absl::InvalidArgumentError(absl::StrCat("'", piece, "': the share after '@' must be a number above 0"));
     }
     parts.push_back(std::move(part));

@@ -7,6 +7,7 @@
 
 #include "engine/base/printable.h"
 #include "engine/base/quoted.h"
+#include "engine/base/terminal.h"
 
 namespace longhaul {
 namespace {
@@ -29,7 +30,8 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
 
 spdlog::logger& Logger() {
   static const auto logger = [] {
-    auto made = spdlog::stderr_color_mt("longhaul");
+    auto made = spdlog::stderr_color_mt("longhaul",
+                                        HasColours(stderr) ? spdlog::color_mode::automatic : spdlog::color_mode::never);
     made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
     made->flush_on(spdlog::level::info);
     return made;

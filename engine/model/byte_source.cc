@@ -53,7 +53,10 @@ class FileSource final : public ByteSource {
       const ssize_t n = pread(file_.number(), to.data(), to.size(), offset);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return absl::ErrnoToStatus(errno, absl::StrCat(name(), ": cannot be read at byte ", offset));
-      if (n == 0) return Changed(absl::StrCat("it ends after ", offset, " bytes, and had ", size()));
+      if (n == 0) {
+        LH_RETURN_IF_ERROR(CheckUnchanged());
+        return Changed(absl::StrCat("it ended before byte ", offset));
+      }
       offset += n;
       to = to.subspan(static_cast<size_t>(n));
     }

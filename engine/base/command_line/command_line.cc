@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/decimal.h"
 #include "engine/base/edit_distance.h"
 #include "engine/base/printable.h"
 #include "engine/base/quoted.h"
@@ -38,11 +39,25 @@ std::string CheckWhole(bool has_sign, std::string& text) {
 
 std::string CheckNumber(const std::string& text) {
   double value = 0;
-  return absl::SimpleAtod(text, &value) && !std::isnan(value) ? "" : Quoted(text) + " is not a number";
+  return ParseDecimal(text, value) && !std::isnan(value) ? "" : Quoted(text) + " is not a number";
+}
+
+// Of a number with a unit; the option's own transform reads the rest.
+std::string CheckNotHexadecimal(const std::string& text) {
+  return text.find_first_of("xX") == std::string::npos ? "" : Quoted(text) + " is not a decimal number";
 }
 
 std::string CheckNotEmpty(const std::string& text) {
   return text.empty() ? "it is given and empty" : "";
+}
+
+// CLI11 takes a word like "[a, b]" for a list where an option has several values. No word of a command line holds this
+// byte, so it keeps the bracket from being the last one.
+constexpr char kNoList = '\0';
+
+std::string WithoutMark(std::string word) {
+  if (!word.empty() && word.back() == kNoList) word.pop_back();
+  return word;
 }
 
 // Adds the checks of values to all options.
@@ -50,15 +65,19 @@ void AddChecks(CLI::App& app) {
   for (CLI::Option* const option : app.get_options()) {
     const std::string type = option->get_type_name();
     const bool has_unit = type.find("SIZE") != std::string::npos || type.find("TIME") != std::string::npos;
+    // Each is put before the option's own checks, so the last one here is the first to run.
     if (type.starts_with("TEXT")) {
       option->transform(CLI::Validator([](std::string& text) { return CheckNotEmpty(text); }, ""));
-    } else if (type.starts_with("INT") && !has_unit) {
+    } else if (has_unit) {
+      option->transform(CLI::Validator([](std::string& text) { return CheckNotHexadecimal(text); }, ""));
+    } else if (type.starts_with("INT")) {
       option->transform(CLI::Validator([](std::string& text) { return CheckWhole(/*has_sign=*/true, text); }, ""));
-    } else if (type.starts_with("UINT") && !has_unit) {
+    } else if (type.starts_with("UINT")) {
       option->transform(CLI::Validator([](std::string& text) { return CheckWhole(/*has_sign=*/false, text); }, ""));
-    } else if (type.starts_with("FLOAT") && !has_unit) {
+    } else if (type.starts_with("FLOAT")) {
       option->transform(CLI::Validator([](std::string& text) { return CheckNumber(text); }, ""));
     }
+    if (option->get_expected_max() > 0) option->transform([](const std::string& text) { return WithoutMark(text); });
   }
   for (CLI::App* const command : app.get_subcommands([](CLI::App*) { return true; })) AddChecks(*command);
 }
@@ -74,6 +93,7 @@ std::vector<std::string> Words(int argc, char** argv) {
       words.push_back(word.substr(0, word.size() - 1));
       words.emplace_back();
     } else {
+      if (word.starts_with('[') && word.ends_with(']')) word += kNoList;
       words.push_back(std::move(word));
     }
   }
@@ -133,13 +153,18 @@ std::string Message(const CLI::App& app, const CLI::ParseError& error) {
   const auto code = static_cast<CLI::ExitCodes>(error.get_exit_code());
   if (code == CLI::ExitCodes::ExtrasError || code == CLI::ExitCodes::RequiredError) {
     std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
-    std::erase(unknown, "--");
-    const auto flag = std::find_if(unknown.begin(), unknown.end(), [](const auto& w) { return w.starts_with('-'); });
+    // What comes after -- is no flag, whatever it looks like.
+    const auto flags_end = std::find(unknown.begin(), unknown.end(), "--");
+    const auto first = std::find_if(unknown.begin(), flags_end, [](const auto& w) { return w.starts_with('-'); });
+    const auto flag = first == flags_end ? unknown.end() : first;
+    for (std::string& word : unknown) word = WithoutMark(word);
     const bool no_command = app.get_subcommands().empty() && !CommandsOf(app).empty();
     if (flag != unknown.end() && !(no_command && flag != unknown.begin())) return UnknownWord(app, *flag);
-    if (!unknown.empty()) return UnknownWord(app, unknown.front());
+    const auto word = std::find_if(unknown.begin(), unknown.end(), [](const auto& w) { return w != "--"; });
+    if (word != unknown.end()) return UnknownWord(app, *word);
     if (no_command) return absl::StrCat("a command is missing: ", absl::StrJoin(CommandsOf(app), ", "));
   }
+  if (code == CLI::ExitCodes::ConversionError) return absl::StrCat(error.what(), ", which is too large");
   return error.what();
 }
 

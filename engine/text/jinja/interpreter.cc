@@ -14,8 +14,9 @@
 namespace longhaul::jinja {
 namespace {
 
-constexpr int64_t kMaxSteps = 1'000'000;
-constexpr size_t kMaxBytes = size_t{16} << 20;
+// A hundred times what real templates need for the conversations that are tried.
+constexpr int64_t kMaxSteps = 100'000;
+constexpr size_t kMaxBytes = size_t{1} << 20;
 
 }  // namespace
 
@@ -111,14 +112,17 @@ void Interpreter::ExecuteSetMember(const Node& node) {
 
 Value Interpreter::Lookup(const std::string& name) {
   for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
-    if (const auto found = scope->find(name); found != scope->end()) return Copy(found->second);
+    if (const auto found = scope->find(name); found != scope->end()) return found->second;
   }
   return Value();
 }
 
-Value Interpreter::Copy(const Value& value) {
-  if (value.text() != nullptr && !Spend(value.text()->size())) return Value();
-  return value;
+Value Interpreter::Made(std::string text) {
+  return Spend(text.size()) ? Value(std::move(text)) : Value();
+}
+
+Value Interpreter::Made(List list) {
+  return Spend(list.size() * sizeof(Value)) ? Value(std::move(list)) : Value();
 }
 
 Value Interpreter::Evaluate(const Node& node) {
@@ -126,7 +130,7 @@ Value Interpreter::Evaluate(const Node& node) {
   line_ = node.line;
   switch (node.kind) {
     case NodeKind::kConstant:
-      return Copy(node.value);
+      return node.value;
     case NodeKind::kName:
       return Lookup(node.text);
     case NodeKind::kMember:
@@ -168,7 +172,7 @@ Value Interpreter::Member(const Node& node) {
   const Map* members = object.space() != nullptr ? &object.space()->members : object.map();
   if (members == nullptr) return Value();
   const auto found = members->find(node.text);
-  return found == members->end() ? Value() : Copy(found->second);
+  return found == members->end() ? Value() : found->second;
 }
 
 Value Interpreter::Item(const Node& node) {
@@ -177,7 +181,7 @@ Value Interpreter::Item(const Node& node) {
   if (!error_.ok()) return Value();
   if (object.map() != nullptr && index.text() != nullptr) {
     const auto found = object.map()->find(*index.text());
-    return found == object.map()->end() ? Value() : Copy(found->second);
+    return found == object.map()->end() ? Value() : found->second;
   }
   if (object.list() == nullptr || index.number() == nullptr) return Fail("this subscript is not supported");
   const int64_t n = std::ssize(*object.list());
@@ -202,7 +206,7 @@ Value Interpreter::Slice(const Node& node) {
   if (step != 1 && (step != -1 || begin != 0 || end != n)) return Fail("this slice is not supported");
   List list(object.list()->begin() + begin, object.list()->begin() + std::max(begin, end));
   if (step == -1) std::reverse(list.begin(), list.end());
-  return Value(std::move(list));
+  return Made(std::move(list));
 }
 
 std::vector<Value> Interpreter::Arguments(const Node& node) {
@@ -254,9 +258,9 @@ Value Interpreter::CallMethod(const Node& node, const Node& member) {
   if (name == "split" && !first->empty()) {
     List parts;
     for (const absl::string_view part : absl::StrSplit(text, absl::ByString(*first))) {
-      parts.push_back(Value(std::string(part)));
+      parts.emplace_back(std::string(part));
     }
-    return Value(std::move(parts));
+    return Made(std::move(parts));
   }
   const bool ascii = std::all_of(first->begin(), first->end(), [](char c) { return static_cast<signed char>(c) >= 0; });
   if ((name == "strip" || name == "lstrip" || name == "rstrip") && ascii) {
@@ -279,7 +283,7 @@ Value Interpreter::Filter(const Node& node) {
     std::vector<std::string> parts;
     for (const Value& part : *value.list()) parts.push_back(ToText(part));
     std::string joined = absl::StrJoin(parts, arguments.empty() ? "" : ToText(arguments[0]));
-    return Spend(joined.size()) ? Value(std::move(joined)) : Value();
+    return Made(std::move(joined));
   }
   if (!arguments.empty()) return Fail("the filter ", Quoted(name), " with these arguments is not supported");
   if (name == "length" || name == "count") {
@@ -291,9 +295,9 @@ Value Interpreter::Filter(const Node& node) {
   } else if (name == "last" && value.list() != nullptr) {
     return value.list()->empty() ? Value() : value.list()->back();
   } else if (name == "safe" || name == "string") {
-    return Value(ToText(value));
+    return Made(ToText(value));
   } else if (name == "trim") {
-    return Value(std::string(Trim(ToText(value))));
+    return Made(std::string(Trim(ToText(value))));
   } else if (value.text() != nullptr &&
              (name == "upper" || name == "lower" || name == "capitalize" || name == "title")) {
     std::string text = *value.text();
@@ -304,7 +308,7 @@ Value Interpreter::Filter(const Node& node) {
     absl::AsciiStrToLower(&text);
     if (name == "upper") absl::AsciiStrToUpper(&text);
     if (!text.empty() && name != "lower") text[0] = absl::ascii_toupper(static_cast<unsigned char>(text[0]));
-    return Value(std::move(text));
+    return Made(std::move(text));
   }
   return Fail("the filter ", Quoted(name), " is not supported");
 }
@@ -347,7 +351,7 @@ Value Interpreter::Binary(const Node& node) {
   if (op == "in") return Value(Contains(right, left));
   if (op == "~") {
     std::string joined = ToText(left) + ToText(right);
-    return Spend(joined.size()) ? Value(std::move(joined)) : Value();
+    return Made(std::move(joined));
   }
   if (left.number() != nullptr && right.number() != nullptr) return Compute(op, *left.number(), *right.number());
   if (op == "+") return Add(left, right);
@@ -357,12 +361,12 @@ Value Interpreter::Binary(const Node& node) {
 Value Interpreter::Add(const Value& left, const Value& right) {
   if (left.text() != nullptr && right.text() != nullptr) {
     std::string joined = *left.text() + *right.text();
-    return Spend(joined.size()) ? Value(std::move(joined)) : Value();
+    return Made(std::move(joined));
   }
   if (left.list() != nullptr && right.list() != nullptr) {
     List joined = *left.list();
     joined.insert(joined.end(), right.list()->begin(), right.list()->end());
-    return Spend(joined.size() * sizeof(Value)) ? Value(std::move(joined)) : Value();
+    return Made(std::move(joined));
   }
   return Fail("'+' of these values is not supported");
 }
@@ -395,7 +399,7 @@ bool Interpreter::Contains(const Value& all, const Value& one) {
   if (all.undefined()) return false;
   if (all.text() != nullptr && one.text() != nullptr) return all.text()->find(*one.text()) != std::string::npos;
   if (all.map() != nullptr && one.text() != nullptr) return all.map()->contains(*one.text());
-  if (all.list() != nullptr) {
+  if (all.list() != nullptr && Spend(all.list()->size() * sizeof(Value))) {
     return std::any_of(all.list()->begin(), all.list()->end(), [&](const Value& item) { return Equal(item, one); });
   }
   Fail("'in' of these values is not supported");

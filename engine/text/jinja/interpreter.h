@@ -29,7 +29,8 @@ class Interpreter {
   // Expressions; an undefined value once an error is known.
   Value Evaluate(const Node& node);
   Value Lookup(const std::string& name);
-  Value Copy(const Value& value);
+  Value Made(std::string text);  // a new text, within the bounds
+  Value Made(List list);
   Value Member(const Node& node);
   Value Item(const Node& node);
   Value Slice(const Node& node);

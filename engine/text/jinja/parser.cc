@@ -16,7 +16,7 @@ namespace longhaul::jinja {
 namespace {
 
 constexpr int kMaxDepth = 200;
-constexpr size_t kMaxTokens = 20'000;
+constexpr size_t kMaxBytes = 256 << 10, kMaxTokens = 20'000;
 
 // By recursive descent. The first error is kept; from then on every token is a kEnd, so that all loops end.
 class Parser {
@@ -400,8 +400,10 @@ class Parser {
 }  // namespace
 
 absl::StatusOr<NodePtr> Parse(std::string_view text) {
+  const absl::Status too_long = absl::InvalidArgumentError("the template is too long");
+  if (text.size() > kMaxBytes) return too_long;
   LH_ASSIGN_OR_RETURN(std::vector<Token> tokens, Tokenize(text));
-  if (tokens.size() > kMaxTokens) return absl::InvalidArgumentError("the template is too long");
+  if (tokens.size() > kMaxTokens) return too_long;
   return Parser(std::move(tokens)).Run();
 }
 

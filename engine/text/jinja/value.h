@@ -17,18 +17,19 @@ struct Undefined {};
 struct None {};
 struct Namespace;
 
-// What an expression of a template comes to. What lies in lists and maps is shared: only a namespace ever changes.
+// What an expression of a template comes to. Texts, lists and maps are shared, so that a copy costs nothing: only a
+// namespace ever changes.
 struct Value {
-  std::variant<Undefined, None, bool, int64_t, std::string, std::shared_ptr<const List>, std::shared_ptr<const Map>,
-               std::shared_ptr<Namespace>>
+  std::variant<Undefined, None, bool, int64_t, std::shared_ptr<const std::string>, std::shared_ptr<const List>,
+               std::shared_ptr<const Map>, std::shared_ptr<Namespace>>
       held;
 
   Value() = default;
   Value(None none) : held(none) {}
   Value(bool truth) : held(truth) {}
   Value(int64_t number) : held(number) {}
-  Value(std::string text) : held(std::move(text)) {}
-  Value(const char* text) : held(std::string(text)) {}
+  Value(std::string text) : held(std::make_shared<const std::string>(std::move(text))) {}
+  Value(const char* text) : Value(std::string(text)) {}
   Value(List list) : held(std::make_shared<const List>(std::move(list))) {}
   Value(Map map) : held(std::make_shared<const Map>(std::move(map))) {}
   Value(std::shared_ptr<Namespace> space) : held(std::move(space)) {}
@@ -37,7 +38,7 @@ struct Value {
   bool none() const { return std::holds_alternative<None>(held); }
   const bool* boolean() const { return std::get_if<bool>(&held); }
   const int64_t* number() const { return std::get_if<int64_t>(&held); }
-  const std::string* text() const { return std::get_if<std::string>(&held); }
+  const std::string* text() const { return Shared<const std::string>(); }
   const List* list() const { return Shared<const List>(); }
   const Map* map() const { return Shared<const Map>(); }
   Namespace* space() const { return Shared<Namespace>(); }

@@ -1,4 +1,4 @@
-#include "client/terminal.h"
+#include "engine/base/terminal.h"
 
 #include <unistd.h>
 

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string_view>
+
+#include "absl/strings/numbers.h"
+#include "engine/base/strings.h"
+
+namespace longhaul {
+
+// As absl::SimpleAtod, but decimal numbers alone: 0x10 is none.
+inline bool ParseDecimal(std::string_view text, double& value) {
+  return text.find_first_of("xX") == std::string_view::npos && absl::SimpleAtod(ToAbsl(text), &value);
+}
+
+}  // namespace longhaul
