@@ -555,6 +555,10 @@ void EngineImpl::TellReaders() {
 
 }  // namespace
 
+int64_t KvCacheBytes(const EngineOptions& options) {
+  return options.kv_cache_bytes > 0 ? options.kv_cache_bytes : MemoryLimit() / 4;
+}
+
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, const StopCondition& stopped) {
   LH_ASSIGN_OR_RETURN(const ModelFile model, LoadModelFile(options.model_path));
   LH_ASSIGN_OR_RETURN(Vocabulary vocabulary, ReadVocabulary(*model.gguf));
@@ -569,7 +573,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
   runner_options.compute_type = options.compute_type;
   runner_options.cache_type = options.cache_type;
   runner_options.threads = options.threads;
-  runner_options.kv_cache_bytes = options.kv_cache_bytes > 0 ? options.kv_cache_bytes : MemoryLimit() / 4;
+  runner_options.kv_cache_bytes = KvCacheBytes(options);
   runner_options.limits.max_tokens = options.max_batch_tokens;
   EngineOptions resolved = options;
   LH_ASSIGN_OR_RETURN(resolved.max_rows, ResolveMaxRows(options, runner_options.limits));

@@ -47,6 +47,9 @@ struct EngineOptions {
   int64_t trained_length = 0;                         // instead of the file's; 0: the file's
 };
 
+// The memory of the KV cache that `options` come to, in bytes.
+int64_t KvCacheBytes(const EngineOptions& options);
+
 struct EngineStats {
   int64_t running = 0, waiting = 0;  // requests
   int64_t running_rows = 0;

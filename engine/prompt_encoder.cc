@@ -24,15 +24,13 @@ size_t TextBytes(const Prompt& prompt) {
   return bytes;
 }
 
-// A family that was chosen by hand is garbage to a model that does not know its marks.
-absl::Status CheckMarks(const Tokenizer& tokenizer, ChatFamily family) {
+// The marks of a family that the vocabulary lacks; empty: none. Without them a chat is garbage to the model.
+std::string MissingMarks(const Tokenizer& tokenizer, ChatFamily family) {
   std::vector<std::string> missing;
   for (const std::string_view mark : ChatMarks(family)) {
     if (!tokenizer.FindSpecial(mark).has_value()) missing.emplace_back(mark);
   }
-  if (missing.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("--chat-template ", ToAbsl(Name(family)), ": the vocabulary has no ",
-                                                 absl::StrJoin(missing, ", "), ": the model was not trained with it"));
+  return missing.empty() ? "" : absl::StrCat("the vocabulary has no ", absl::StrJoin(missing, ", "));
 }
 
 }  // namespace
@@ -43,9 +41,16 @@ absl::StatusOr<std::unique_ptr<PromptEncoder>> PromptEncoder::Create(Vocabulary 
   absl::StatusOr<ChatStyle> style = FindChatStyle(tokenizer->vocabulary());
   if (!chat_template.empty()) {
     LH_ASSIGN_OR_RETURN(const ChatFamily family, ParseChatFamily(chat_template));
-    LH_RETURN_IF_ERROR(CheckMarks(*tokenizer, family));
+    if (const std::string missing = MissingMarks(*tokenizer, family); !missing.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--chat-template ", chat_template, ": ", missing, ": the model was not trained with it"));
+    }
     if (!style.ok() || style->family != family) style = PlainChatStyle(family, tokenizer->vocabulary());
-  } else if (!style.ok() && !tokenizer->vocabulary().chat_template.empty()) {
+  } else if (style.ok()) {
+    const std::string missing = MissingMarks(*tokenizer, style->family);
+    if (!missing.empty()) style = absl::FailedPreconditionError("the model's chat template is none for it: " + missing);
+  }
+  if (!style.ok() && !tokenizer->vocabulary().chat_template.empty()) {
     LogWarning("chats will be refused: ", style.status().message());
   }
   return std::unique_ptr<PromptEncoder>(new PromptEncoder(std::move(tokenizer), std::move(style)));

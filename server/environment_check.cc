@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::string_view kPrefix = "LONGHAUL_";
 constexpr size_t kNear = 2;
-constexpr std::string_view kOfCompose = "LONGHAUL_MODELS";  // the folder that deploy/compose.yaml brings in
 
 }  // namespace
 
@@ -21,7 +20,7 @@ std::vector<std::string> CheckEnvironment(std::span<const std::string> environme
   for (const std::string& entry : environment) {
     constexpr size_t kLongest = 100;  // of a name that is looked at
     const std::string name = entry.substr(0, entry.find('='));
-    if (!name.starts_with(kPrefix) || name.size() > kLongest || name == kOfCompose) continue;
+    if (!name.starts_with(kPrefix) || name.size() > kLongest) continue;
     const std::string* nearest = nullptr;
     size_t least = kNear + 1;
     for (const std::string& flag : known) {

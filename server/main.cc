@@ -94,8 +94,8 @@ absl::Status CheckMachineFor(const ServerFlags& flags) {
   const uintmax_t model_bytes = std::filesystem::file_size(flags.engine.model_path, error);
   const MachineUse use = {
       .model_bytes = error ? 0 : static_cast<int64_t>(model_bytes),
-      .cache_bytes = flags.engine.kv_cache_bytes > 0 ? flags.engine.kv_cache_bytes : machine.memory / 4,
-      .message_bytes = 4 * flags.server.max_message_bytes,
+      .cache_bytes = KvCacheBytes(flags.engine),
+      .message_bytes = flags.server.message_budget(),
       .threads = flags.engine.threads,
   };
   LH_ASSIGN_OR_RETURN(const std::vector<std::string> warnings, CheckMachine(use, machine));

@@ -21,6 +21,9 @@ struct ServerOptions {
   std::chrono::milliseconds keepalive_time{
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
   RpcMetrics* rpc_metrics = nullptr;  // counts the RPCs, if any; not owned, outlives the server
+
+  // Bytes that the messages of requests that wait may hold together: four of the largest.
+  int64_t message_budget() const { return 4 * max_message_bytes; }
 };
 
 // A gRPC server with InferenceService, AdminService, grpc.health.v1 and reflection.
@@ -43,8 +46,7 @@ class Server {
   bool Drain(std::chrono::milliseconds timeout);
 
  private:
-  // Requests that wait may hold four of the largest messages.
-  explicit Server(const ServerOptions& options) : service_(4 * options.max_message_bytes) {}
+  explicit Server(const ServerOptions& options) : service_(options.message_budget()) {}
   void SetServing(bool serving);
 
   InferenceService service_;

@@ -35,6 +35,8 @@ def test_a_question_may_follow_any_option(longhaul, tmp_path):
         result = longhaul("ask", *short, *arguments)
         assert "bridge" in answer(result), arguments
     assert expected == answer(longhaul("ask", *short, "--question", question, a, b))
+    for question in ("[why, how]", "[]"):
+        assert longhaul("ask", *short, a, question).returncode == 0, "a question in brackets is no list"
     assert "tokens read" in answer(longhaul("warm", "--documents", a, b))
     assert "tokens read" in answer(longhaul("warm", a, b, question))
     assert "bridge" in answer(longhaul("ask", "--long-document", a, question, *short))
@@ -43,7 +45,8 @@ def test_a_question_may_follow_any_option(longhaul, tmp_path):
 @pytest.mark.parametrize("arguments", [
     ("ask", "--documents", "a.txt", "typo.txt"), ("ask", "a.txt", "typo.txt"), ("ask", "--documents", "a.txt", "b/c"),
     ("warm", "--documents", "a.txt", "typo.txt"), ("ask", "--question", "Why?", "a.txt", "typo"),
-    ("ask", "--long-document", "a.txt", "typo.txt", "Why?"), ("ask", "--documents", "missing*.txt", "Why is it?"),
+    ("ask", "--long-document", "a.txt", "typo.txt", "Why?"), ("ask", "--long-document", "a.txt", "typo.txt"),
+    ("warm", "--documents", "a.txt", "--prompt-file", "typo"), ("ask", "--documents", "missing*.txt", "Why is it?"),
 ])
 def test_a_misspelt_file_is_no_question(longhaul, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
@@ -59,7 +62,7 @@ def test_a_misspelt_file_is_no_question(longhaul, tmp_path, monkeypatch, argumen
     (("ask", "--documents", "/dev/null", "--question", ""), "--question"),
     (("generate", "--prompt-file", ""), "--prompt-file"), (("generate", "--prompt-file=", "x"), "--prompt-file"),
     (("generate", "x", "--position", ""), "--position"), (("generate", "x", "--request-id", ""), "--request-id"),
-    (("info", "--target", ""), "--target"), (("cancel", ""), "id"), (("evaluate", "--model", ""), "--model"),
+    (("ask", "--documents", ""), "--documents"), (("info", "--target", ""), "--target"), (("cancel", ""), "id"), (("evaluate", "--model", ""), "--model"),
 ])
 def test_an_empty_argument_is_given(longhaul, arguments, named):
     """Nothing is read in its place: what standard input holds belongs to somebody else."""
@@ -72,9 +75,10 @@ def test_an_empty_argument_is_given(longhaul, arguments, named):
     os.close(write_end)
 
 
-def test_a_terminal_is_told_that_it_is_read(server, stub):
-    with Terminal([PROGRAM, "tokenize", "--target", server.target]) as terminal:
-        terminal.expect("reading the prompt from the terminal")
+@pytest.mark.parametrize("file", [(), ("--prompt-file", "-"), ("--prompt-file", "/dev/stdin")])
+def test_a_terminal_is_told_that_it_is_read(server, stub, file):
+    with Terminal([PROGRAM, "tokenize", "--target", server.target, *file]) as terminal:
+        terminal.expect("from the terminal; Ctrl-D on an empty line ends it")
         terminal.send("hello\n")
         terminal.end_of_input()
         terminal.expect('28120\t"hello"')
@@ -94,11 +98,33 @@ def test_every_program_tells_its_version_and_the_nearest_flag(program):
     (("generate", "x", "--seed", "-1"), "--seed"), (("generate", "x", "--seed", "18446744073709551616"), "--seed"),
     (("generate", "x", "--max-tokens", "0x10"), "--max-tokens"), (("generate", "x", "--top-p", "nan"), "--top-p"),
     (("generate", "Say", "hello"), "quotes"), (("info", "--target", "127.0.0.1:http"), "127.0.0.1:http"),
-    (("info", "--target", "127.0.0.1:0"), "1 to 65535"),
+    (("info", "--target", "127.0.0.1:0"), "1 to 65535"), (("info", "--target", "http://127.0.0.1:1"), "no scheme"),
+    (("generate", "x", "--temperature", "0x1"), "--temperature"), (("info", "--timeout", "0x10"), "--timeout"),
+    (("generate", "x", "--logit-bias", "1=0x1p3"), "1=0x1p3"), (("evaluate", "--seed", "-1"), "--seed"),
+    (("ask", "Why is it so?", "/etc/os-release"), "the question comes last"),
 ])
 def test_a_wrong_word_is_told_with_what_was_meant(arguments, message):
     result = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode == 2 and message in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("program,arguments", [
+    (BUILD / "client" / "longhaul-bench", ("--rate", "0x1")), (BUILD / "client" / "longhaul-bench", ("--seed", "-1")),
+    (BUILD / "client" / "longhaul-bench", ("--rate", "1", "--duration", "0x1s")),
+    (BUILD / "client" / "longhaul-bench", ("--rate", "1", "--slo", "ttft_p99=0x10ms")),
+    (BUILD / "server" / "longhaul-server", ("--model", "m", "--drain-timeout", "0x10s")),
+    (BUILD / "server" / "longhaul-server", ("--model", "m", "--threads", "0x2")),
+])
+def test_no_program_reads_hexadecimal_numbers(program, arguments):
+    result = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and arguments[-2] in result.stderr, result.stderr
+
+
+def test_a_line_of_a_config_file_is_named_with_the_nearest_flag(tmp_path):
+    (tmp_path / "server.ini").write_text("max-queu=3\n")
+    result = subprocess.run([PROGRAMS[2], "--model", "m", "--config", tmp_path / "server.ini"], capture_output=True,
+                            text=True, timeout=60)
+    assert result.returncode == 2 and "did you mean --max-queue?" in result.stderr and "server.ini" in result.stderr
 
 
 def test_numbers_are_decimal(longhaul):

@@ -34,6 +34,12 @@ class ModelCopy:
         assert padding >= 4
         self.bytes[at + 8 : at + 8 + length] = text.encode() + b"{#" + b" " * (padding - 4) + b"#}"
 
+    def rename_token(self, token: bytes, to: bytes):
+        """Of the vocabulary."""
+        entry = struct.pack("<Q", len(token)) + token
+        at = self.bytes.index(entry, self.bytes.index(b"tokenizer.ggml.tokens"))
+        self.bytes[at : at + len(entry)] = struct.pack("<Q", len(to)) + to
+
     def spoil(self, tensor: bytes):
         """Makes the first number of an F32 tensor NaN."""
         (n_tensors,) = struct.unpack_from("<Q", self.bytes, 8)
@@ -115,6 +121,18 @@ def test_a_template_that_no_family_writes_refuses_chats_alone(start_server, stub
     warnings = [line for line in server.log.read_text().splitlines() if " warning " in line]
     assert any("chats will be refused" in line and "[INST]" in line for line in warnings)
     assert any(f"--threads: {threads} " in line for line in warnings)
+
+
+def test_a_template_is_none_for_a_vocabulary_without_its_marks(start_server, stubs, tmp_path):
+    model = ModelCopy(tmp_path)
+    model.rename_token(b"<|im_end|>", b"<|zz_end|>")
+    path = model.write()
+    assert "the vocabulary has no <|im_end|>" in refused("--model", str(path), "--chat-template", "chatml")
+    server = start_server("--kv-cache-memory", "64MiB", model=path)
+    pb, rpc = stubs
+    with loopback.channel(server.target) as channel:
+        server.wait_until_serving(rpc.InferenceServiceStub(channel), pb)
+    assert "chats will be refused" in server.log.read_text()
 
 
 def test_no_answer_holds_what_is_not_a_number(start_server, stubs, tmp_path):

@@ -136,6 +136,18 @@ def test_colours_are_for_who_wants_them(target, document, environment, coloured,
     assert ("reading: 1 of 3 tokens\r\x1b[K" in output) == rewritten == ("\r" in output)
 
 
+@pytest.mark.parametrize("environment,coloured", [
+    ({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb", "COLORTERM": "truecolor"}, False),
+])
+def test_the_log_of_the_server_has_colours_for_who_wants_them(environment, coloured):
+    # Its first line is a warning about this variable; without a model it ends at once.
+    unset = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
+    with Terminal([BUILD / "server" / "longhaul-server", "--model", "/none", "--listen", "127.0.0.1:0"],
+                  env={**unset, "TERM": "xterm", "LONGHAUL_MAX_QUEU": "1", **environment}) as terminal:
+        assert terminal.exit_code() == 1
+        assert "LONGHAUL_MAX_QUEU" in terminal.output and ("\x1b[" in terminal.output) == coloured, terminal.output
+
+
 def test_nothing_is_rewritten_on_a_dumb_terminal(target):
     load = ("bench", "--concurrency", "1", "--requests", "1", "--warmup", "0s")
     with open(os.devnull, "w") as nowhere:

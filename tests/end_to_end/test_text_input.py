@@ -39,11 +39,17 @@ def test_every_command_checks_its_texts(longhaul, tmp_path, command, flag):
     assert result.returncode == 2 and f"{flag} {file}" in result.stderr and "iconv" in result.stderr, result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("generate", b"caf\xe9"), ("chat", "Hello", "--system", b"caf\xe9"),
+@pytest.mark.parametrize("arguments", [("generate", b"caf\xe9"), ("cancel", b"caf\xe9"),
+                                       ("warm", "/etc/os-release", b"caf\xe9"),
+                                       ("ask", "/etc/os-release", "Why is it?", "--document-template", b"caf\xe9"), ("chat", "Hello", "--system", b"caf\xe9"),
                                        ("generate", "x", "--stop", b"caf\xe9")])
 def test_arguments_that_are_no_text_are_named(longhaul, arguments):
     result = longhaul(*arguments)
     assert result.returncode == 2 and "UTF-8 at byte 3" in result.stderr, result.stderr
+
+
+def test_a_prompt_may_begin_like_another_format(longhaul):
+    assert longhaul("tokenize", "%PDF-1.7 is a header").returncode == 0
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(longhaul, tmp_path):

@@ -37,7 +37,7 @@ TEST(EnvironmentCheck, SaysNothingOfFlagsAndOfWhatOthersPutThere) {
       Check({"LONGHAUL_SERVICE_HOST=10.0.0.7", "LONGHAUL_SERVICE_PORT=50051", "LONGHAUL_PORT=tcp://10.0.0.7:50051",
              "LONGHAUL_PORT_50051_TCP=tcp://10.0.0.7:50051", "LONGHAUL_PORT_50051_TCP_ADDR=10.0.0.7",
              "LONGHAUL_SERVICE_PORT_GRPC=50051", "LONGHAUL_TARGET=h", "LONGHAUL_CACHE=/c", "LONGHAUL_BUILD=b",
-             "LONGHAUL_MODELS=/m", "LONGHAUL_=", "LONGHAUL_MAX_QUEXYZ=1", "MAX_QUEUE=1", "longhaul_model=x", "=", ""}),
+             "LONGHAUL_=", "LONGHAUL_MAX_QUEXYZ=1", "MAX_QUEUE=1", "longhaul_model=x", "=", ""}),
       IsEmpty());
   EXPECT_THAT(Check({"LONGHAUL_" + std::string(1 << 20, 'X')}), IsEmpty());
 }

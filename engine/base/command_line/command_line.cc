@@ -64,11 +64,13 @@ std::string WithoutMark(std::string word) {
 void AddChecks(CLI::App& app) {
   for (CLI::Option* const option : app.get_options()) {
     const std::string type = option->get_type_name();
-    const bool has_unit = type.find("SIZE") != std::string::npos || type.find("TIME") != std::string::npos;
+    const auto is = [&](const char* unit) { return type.find(unit) != std::string::npos; };
     // Each is put before the option's own checks, so the last one here is the first to run.
     if (type.starts_with("TEXT")) {
       option->transform(CLI::Validator([](std::string& text) { return CheckNotEmpty(text); }, ""));
-    } else if (has_unit) {
+    } else if (is("SIZE")) {
+      // Bytes reads it whole.
+    } else if (is("TIME")) {
       option->transform(CLI::Validator([](std::string& text) { return CheckNotHexadecimal(text); }, ""));
     } else if (type.starts_with("INT")) {
       option->transform(CLI::Validator([](std::string& text) { return CheckWhole(/*has_sign=*/true, text); }, ""));
@@ -121,11 +123,11 @@ std::string DidYouMean(const std::string& nearest) {
   return nearest.empty() ? "" : "; did you mean " + nearest + "?";
 }
 
-// What is wrong with a word that neither `app` nor its subcommand knows.
-std::string UnknownWord(const CLI::App& app, const std::string& word) {
+// What is wrong with a word that neither `app` nor its subcommand knows; `is_flag`: it stands where flags do.
+std::string UnknownWord(const CLI::App& app, const std::string& word, bool is_flag) {
   const std::vector<CLI::App*> chosen = app.get_subcommands();
   const std::vector<std::string> commands = CommandsOf(app);
-  if (!word.starts_with('-')) {
+  if (!is_flag) {
     if (chosen.empty() && !commands.empty()) {
       const std::string nearest = Nearest(word, commands);
       return absl::StrCat(
@@ -159,13 +161,21 @@ std::string Message(const CLI::App& app, const CLI::ParseError& error) {
     const auto flag = first == flags_end ? unknown.end() : first;
     for (std::string& word : unknown) word = WithoutMark(word);
     const bool no_command = app.get_subcommands().empty() && !CommandsOf(app).empty();
-    if (flag != unknown.end() && !(no_command && flag != unknown.begin())) return UnknownWord(app, *flag);
+    if (flag != unknown.end() && !(no_command && flag != unknown.begin()))
+      return UnknownWord(app, *flag, /*is_flag=*/true);
     const auto word = std::find_if(unknown.begin(), unknown.end(), [](const auto& w) { return w != "--"; });
-    if (word != unknown.end()) return UnknownWord(app, *word);
+    if (word != unknown.end()) return UnknownWord(app, *word, /*is_flag=*/false);
     if (no_command) return absl::StrCat("a command is missing: ", absl::StrJoin(CommandsOf(app), ", "));
   }
-  if (code == CLI::ExitCodes::ConversionError) return absl::StrCat(error.what(), ", which is too large");
-  return error.what();
+  constexpr std::string_view kNotParsed = "INI was not able to parse ";
+  const std::string what = error.what();
+  if (code == CLI::ExitCodes::ConfigError && what.starts_with(kNotParsed)) {
+    const std::string line = what.substr(kNotParsed.size());
+    return absl::StrCat("--config ", app.get_config_ptr()->as<std::string>(), ": ", Quoted(line), " is no flag",
+                        DidYouMean(Nearest("--" + line, FlagsOf(app))));
+  }
+  if (code == CLI::ExitCodes::ConversionError) return absl::StrCat(what, ", which is too large");
+  return what;
 }
 
 }  // namespace

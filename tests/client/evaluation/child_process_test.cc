@@ -1,5 +1,7 @@
 #include "client/evaluation/child_process.h"
 
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -23,7 +25,7 @@ TEST(ChildProcess, StopsWhatRuns) {
 }
 
 TEST(ChildProcess, WritesItsLog) {
-  const std::string log = testing::TempDir() + "/child_process_test.log";
+  const std::string log = testing::TempDir() + "/child_process_test." + std::to_string(getpid()) + ".log";
   EXPECT_EQ((*ChildProcess::Start({"sh", "-c", "echo out; echo error >&2"}, log))->WaitFor(seconds(10)), 0);
   char text[32] = {};
   FILE* const file = fopen(log.c_str(), "r");

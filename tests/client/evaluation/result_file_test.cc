@@ -1,5 +1,7 @@
 #include "client/evaluation/result_file.h"
 
+#include <unistd.h>
+
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -43,7 +45,7 @@ class ResultFileTest : public ::testing::Test {
   std::string Bytes() { return *ReadFile("", path_); }
   nlohmann::json Json() { return nlohmann::json::parse(Bytes()); }
 
-  const std::string path_ = testing::TempDir() + "/result_file_test.json";
+  const std::string path_ = testing::TempDir() + "/result_file_test." + std::to_string(getpid()) + ".json";
   Identity identity_;
   RunInfo run_;
   std::vector<int64_t> spans_ = {300, 600, 900};

@@ -20,6 +20,10 @@ class CommandLineTest : public testing::Test {
     command->add_option("--temperature", temperature_);
     command->add_option("--memory", memory_)->transform(Bytes(1024, int64_t{1} << 40, "1KiB to 1TiB"));
     command->add_option("--name", name_);
+    command->add_option("--timeout", timeout_)
+        ->transform(
+            CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1}}, CLI::AsNumberWithUnit::DEFAULT, "TIME"));
+    command->add_option("--documents", documents_)->type_name(kMayBeEmpty);
     command->add_option("--stop", stops_)->allow_extra_args(false);
     app_.add_subcommand("ask", "help");
   }
@@ -44,7 +48,8 @@ class CommandLineTest : public testing::Test {
   int32_t max_tokens_ = -1;
   uint64_t seed_ = 1, memory_ = 0;
   double temperature_ = 0;
-  std::vector<std::string> stops_;
+  double timeout_ = 0;
+  std::vector<std::string> stops_, documents_;
 };
 
 TEST_F(CommandLineTest, NumbersAreDecimal) {
@@ -68,6 +73,9 @@ TEST_F(CommandLineTest, WhatIsNoSuchNumberIsRefused) {
   ExpectRefused({"generate", "--max-tokens", "-"}, "'-' is not a whole number");
   ExpectRefused({"generate", "--max-tokens", "3000000000"}, "--max-tokens");
   ExpectRefused({"generate", "--seed", "18446744073709551616"}, "too large");
+  ExpectRefused({"generate", "--temperature", "0x1"}, "'0x1' is not a number");
+  ExpectRefused({"generate", "--timeout", "0x10s"}, "'0x10s' is not a decimal number");
+  ExpectRefused({"generate", "--max-tokens", "3000000000"}, "too large");
   ExpectRefused({"generate", "--temperature", "nan"}, "'nan' is not a number");
   ExpectRefused({"generate", "--temperature", "warm"}, "'warm' is not a number");
 }
@@ -98,6 +106,22 @@ TEST_F(CommandLineTest, AnOptionTakesOneValueEachTime) {
   EXPECT_EQ(Parse({"generate", "--stop", ".", "Say hello", "--stop", "!"}), std::nullopt);
   EXPECT_EQ(prompt_, "Say hello");
   EXPECT_EQ(stops_, std::vector<std::string>({".", "!"}));
+}
+
+TEST_F(CommandLineTest, BracketsAreNoList) {
+  EXPECT_EQ(Parse({"generate", "[a, b]", "--documents", "[x,y].txt", "[why, how]", "[]", "--name", "[n]"}),
+            std::nullopt)
+      << error_;
+  EXPECT_EQ(prompt_, "[a, b]");
+  EXPECT_EQ(documents_, std::vector<std::string>({"[x,y].txt", "[why, how]", "[]"}));
+  EXPECT_EQ(name_, "[n]");
+  ExpectRefused({"generate", "a", "[b]"}, "'[b]' is one word too many");
+}
+
+TEST_F(CommandLineTest, WhatComesAfterTwoDashesIsNoFlag) {
+  EXPECT_EQ(Parse({"generate", "--", "--max-tokens"}), std::nullopt);
+  EXPECT_EQ(prompt_, "--max-tokens");
+  ExpectRefused({"generate", "--", "a", "--max-tokens"}, "'--max-tokens' is one word too many");
 }
 
 TEST_F(CommandLineTest, AMisspeltWordIsNamedWithTheNearest) {

@@ -1,6 +1,7 @@
 #include "engine/base/memory_limit.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <string>
@@ -11,8 +12,8 @@ namespace {
 class MemoryLimitTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    root_ =
-        std::filesystem::path(::testing::TempDir()) / ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    root_ = std::filesystem::path(::testing::TempDir()) /
+            (::testing::UnitTest::GetInstance()->current_test_info()->name() + std::to_string(getpid()));
     std::filesystem::remove_all(root_);
   }
   void TearDown() override { std::filesystem::remove_all(root_); }

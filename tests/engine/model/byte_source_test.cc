@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -18,7 +19,7 @@ namespace fs = std::filesystem;
 // A file of ten bytes that was written an hour ago.
 class ByteSourceTest : public ::testing::Test {
  protected:
-  ByteSourceTest() : path_(::testing::TempDir() + "longhaul_byte_source") {
+  ByteSourceTest() : path_(::testing::TempDir() + "longhaul_byte_source." + std::to_string(getpid())) {
     fs::remove_all(path_);
     std::ofstream(path_) << "0123456789";
     fs::last_write_time(path_, fs::file_time_type::clock::now() - std::chrono::hours(1));
@@ -51,8 +52,7 @@ TEST_F(ByteSourceTest, AFileCutShortIsAnError) {
   std::string part(3, ' ');
   const absl::Status read = (*file)->Read(7, std::as_writable_bytes(std::span(part)));
   EXPECT_EQ(read.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(read.message()),
-              HasSubstr("longhaul_byte_source: changed while it was read: it ends after 8 bytes, and had 10"));
+  EXPECT_THAT(std::string(read.message()), HasSubstr("changed while it was read: it has 8 bytes, and had 10"));
   EXPECT_THAT(std::string((*file)->CheckUnchanged().message()), HasSubstr("it has 8 bytes, and had 10"));
 }
 
@@ -78,10 +78,10 @@ TEST_F(ByteSourceTest, AFileThatIsReplacedByAnotherStaysTheOldOne) {
 TEST_F(ByteSourceTest, NamesWhatIsNoFile) {
   EXPECT_EQ(OpenFile("/no/such/file.gguf").status().code(), absl::StatusCode::kNotFound);
   fs::resize_file(path_, 0);
-  EXPECT_THAT(ErrorOfOpening(), HasSubstr("longhaul_byte_source: is empty"));
+  EXPECT_THAT(ErrorOfOpening(), HasSubstr(path_.string() + ": is empty"));
   fs::remove(path_);
   fs::create_directory(path_);
-  EXPECT_THAT(ErrorOfOpening(), HasSubstr("longhaul_byte_source: is a folder: name the GGUF file in it"));
+  EXPECT_THAT(ErrorOfOpening(), HasSubstr(path_.string() + ": is a folder: name the GGUF file in it"));
   fs::remove(path_);
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);  // nobody ever writes to it
   EXPECT_THAT(ErrorOfOpening(), AllOf(HasSubstr("is a pipe"), HasSubstr("write the model into a file first")));

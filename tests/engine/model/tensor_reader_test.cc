@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -74,7 +75,7 @@ absl::StatusOr<std::unique_ptr<ModelRunner>> Load(const ModelFile& model, const 
 // A model in a file that was written an hour ago.
 class ModelOnDisk : public ::testing::Test {
  protected:
-  ModelOnDisk() : path_(::testing::TempDir() + "longhaul_tensor_reader.gguf") {
+  ModelOnDisk() : path_(::testing::TempDir() + "longhaul_tensor_reader." + std::to_string(getpid())) {
     const Bytes bytes = TinyModel().Build();
     std::ofstream(path_, std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
