@@ -54,7 +54,7 @@ def test_the_scripts_reach_the_server_that_they_start(environment):
 
 
 def test_the_scripts_tell_the_client_s_last_words(environment, tmp_path):
-    for folder, words in {"server": "while [ $# -gt 1 ]; do [ $1 = --port-file ] && echo 9 >$2; shift; done; sleep 60",
+    for folder, words in {"server": "while [ $# -gt 1 ]; do [ $1 = --port-file ] && echo 9 >$2; shift; done; exec sleep 60",
                           "client": "echo the proxy is to blame >&2; exit 4"}.items():
         (tmp_path / folder).mkdir()
         program = tmp_path / folder / ("longhaul-server" if folder == "server" else "longhaul")
