@@ -78,10 +78,10 @@ TEST_F(ByteSourceTest, AFileThatIsReplacedByAnotherStaysTheOldOne) {
 TEST_F(ByteSourceTest, NamesWhatIsNoFile) {
   EXPECT_EQ(OpenFile("/no/such/file.gguf").status().code(), absl::StatusCode::kNotFound);
   fs::resize_file(path_, 0);
-  EXPECT_THAT(ErrorOfOpening(), HasSubstr(path_.string() + ": is empty"));
+  EXPECT_THAT(ErrorOfOpening(), HasSubstr(path_ + ": is empty"));
   fs::remove(path_);
   fs::create_directory(path_);
-  EXPECT_THAT(ErrorOfOpening(), HasSubstr(path_.string() + ": is a folder: name the GGUF file in it"));
+  EXPECT_THAT(ErrorOfOpening(), HasSubstr(path_ + ": is a folder: name the GGUF file in it"));
   fs::remove(path_);
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);  // nobody ever writes to it
   EXPECT_THAT(ErrorOfOpening(), AllOf(HasSubstr("is a pipe"), HasSubstr("write the model into a file first")));
