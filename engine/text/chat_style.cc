@@ -12,7 +12,8 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/utf8.h"
-#include "engine/text/jinja/jinja_template.h"
+#include "engine/text/jinja/interpreter.h"
+#include "engine/text/jinja/parser.h"
 
 namespace longhaul {
 namespace {
@@ -23,6 +24,15 @@ std::string TokenName(const Vocabulary& vocabulary, std::optional<TokenId> id) {
   return id.has_value() && *id >= 0 && static_cast<size_t>(*id) < vocabulary.tokens.size()
              ? vocabulary.tokens[static_cast<size_t>(*id)]
              : std::string();
+}
+
+// Longer than what a template that leaves the early turns out would keep.
+Turns LongChat(bool system) {
+  constexpr std::string_view kText = "The quick brown fox jumps over the lazy dog.";
+  Turns turns;
+  if (system) turns.push_back({"system", "Be brief."});
+  for (size_t i = 0; i < 41; ++i) turns.push_back({i % 2 == 0 ? "user" : "assistant", kText.substr(i)});
+  return turns;
 }
 
 // What is tried. The white space at the ends and what stands in the texts is what templates are known to treat in some
@@ -38,6 +48,8 @@ const std::vector<Turns> kOrdinary = {
     {{"user", "k"}, {"assistant", "<think>\nl\n</think>\n\nm"}, {"user", "<think>n</think>o"}},
     {{"system", "/no_think <tool_call>p</tool_call>"}, {"user", "/think <tool_response>q</tool_response> [INST]"}},
     {{"user", "r"}, {"assistant", "<tool_call>\n{}\n</tool_call> s"}, {"user", "<tool_response>\nt\n</tool_response>"}},
+    LongChat(/*system=*/false),
+    LongChat(/*system=*/true),
 };
 const std::vector<Turns> kUnusual = {
     {{"user", "a"}, {"user", "b"}},
@@ -68,7 +80,7 @@ absl::Status Unknown(const Parts&... parts) {
 // Finds the style of one vocabulary's template.
 class StyleFinder {
  public:
-  StyleFinder(const Vocabulary& vocabulary, const jinja::JinjaTemplate& jinja)
+  StyleFinder(const Vocabulary& vocabulary, const jinja::Node& jinja)
       : bos_(TokenName(vocabulary, vocabulary.bos)), eos_(TokenName(vocabulary, vocabulary.eos)), jinja_(jinja) {}
 
   absl::StatusOr<ChatStyle> Find() const {
@@ -111,7 +123,7 @@ class StyleFinder {
                             {"documents", jinja::None{}}};
     if (!bos_.empty()) variables["bos_token"] = bos_;
     if (!eos_.empty()) variables["eos_token"] = eos_;
-    absl::StatusOr<std::string> text = jinja_.Render(std::move(variables));
+    absl::StatusOr<std::string> text = jinja::Render(jinja_, std::move(variables));
     if (text.ok()) return text;
     const char* const refuses = absl::IsFailedPrecondition(text.status()) ? "it refuses a chat: " : "";
     return Unknown(refuses, Printable(ToStd(text.status().message())));
@@ -145,7 +157,7 @@ class StyleFinder {
   }
 
   const std::string bos_, eos_;
-  const jinja::JinjaTemplate& jinja_;
+  const jinja::Node& jinja_;
 };
 
 }  // namespace
@@ -158,9 +170,9 @@ absl::StatusOr<ChatStyle> FindChatStyle(const Vocabulary& vocabulary) {
   if (const size_t at = FirstInvalidUtf8(vocabulary.chat_template); at != vocabulary.chat_template.size()) {
     return Unknown("it is not UTF-8 at byte ", at);
   }
-  const absl::StatusOr<jinja::JinjaTemplate> jinja = jinja::JinjaTemplate::Parse(vocabulary.chat_template);
+  const absl::StatusOr<jinja::NodePtr> jinja = jinja::Parse(vocabulary.chat_template);
   if (!jinja.ok()) return Unknown(jinja.status().message());
-  return StyleFinder(vocabulary, *jinja).Find();
+  return StyleFinder(vocabulary, **jinja).Find();
 }
 
 ChatStyle PlainChatStyle(ChatFamily family, const Vocabulary& vocabulary) {

@@ -148,7 +148,8 @@ OTHER = {
     "chatml, thoughts are left out": (
         "{% for message in messages %}{% set content = message.content %}{% if message.role == 'assistant' and "
         "'</think>' in content %}{% set content = content.split('</think>')[-1].lstrip('\\n') %}{% endif %}"
-        "{{ '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}{% endfor %}" + OPEN, "<think>"),
+        "{{ '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}{% endfor %}" + OPEN,
+        "'split' is not supported"),
     "chatml, the user's turns are trimmed": (
         "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + (message.content.strip() if message.role == "
         "'user' else message.content) + '<|im_end|>\\n' }}{% endfor %}" + OPEN, "where chatml writes"),
@@ -157,7 +158,10 @@ OTHER = {
         "'replace' is not supported"),
     "chatml, capitals": (
         "{% for message in messages %}{{ '<|im_start|>' + message.role | capitalize + '\\n' + message.content + '<|im_end|>\\n' "
-        "}}{% endfor %}" + OPEN, "User"),
+        "}}{% endfor %}" + OPEN, "'capitalize' is not supported"),
+    "chatml, the last turns alone": (LOOP.replace("messages", "messages[-8:]") + OPEN, "where chatml writes"),
+    "chatml, the system's and the last turns": (
+        "{% for message in messages[:1] + messages[1:][-8:] %}" + TURN + "{% endfor %}" + OPEN, "where chatml writes"),
     "chatml, no end of a turn": ("{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + "
                                  "'\\n' }}{% endfor %}" + OPEN, "where chatml writes"),
     "chatml, the system's text before the user's": (

@@ -1,427 +1,354 @@
 #include "engine/text/jinja/interpreter.h"
 
+#include <string.h>
+
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
+#include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
-#include "engine/base/strings.h"
 #include "engine/text/trim.h"
 
 namespace longhaul::jinja {
 namespace {
 
-// A hundred times what real templates need for the conversations that are tried.
-constexpr int64_t kMaxSteps = 100'000;
-constexpr size_t kMaxBytes = size_t{1} << 20;
+// Bytes that are read or made; a step counts as some. A hundred times what real templates need for what is tried.
+constexpr size_t kMaxWork = size_t{1} << 20, kStep = 16, kLoopStep = 256;
+
+class Interpreter {
+ public:
+  explicit Interpreter(Map variables) { scopes_.push_back(std::move(variables)); }
+
+  absl::StatusOr<std::string> Run(const Node& root) {
+    Execute(root);
+    if (!error_.ok()) return error_;
+    return std::move(out_);
+  }
+
+ private:
+  template <typename... Parts>
+  Value Fail(const Parts&... parts) {
+    if (error_.ok()) error_ = absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", parts...));
+    return Value();
+  }
+
+  // False, and an error, once the bound is passed. To call before what takes time or memory.
+  bool Spend(size_t bytes) {
+    work_ += bytes;
+    if (work_ > kMaxWork) Fail("the template does too much");
+    return error_.ok();
+  }
+
+  // --- Statements ---
+
+  void Execute(const Node& node) {
+    if (!Spend(kStep)) return;
+    line_ = node.line;
+    switch (node.kind) {
+      case NodeKind::kBlock:
+        for (const NodePtr& child : node.children) Execute(*child);
+        return;
+      case NodeKind::kText:
+        if (Spend(node.text.size())) out_ += node.text;
+        return;
+      case NodeKind::kOutput:
+        out_ += ToText(Evaluate(*node.children[0]));
+        return;
+      case NodeKind::kIf:
+        return ExecuteIf(node);
+      case NodeKind::kFor:
+        return ExecuteFor(node);
+      case NodeKind::kSet:
+        scopes_.back()[node.text] = Evaluate(*node.children[0]);
+        return;
+      case NodeKind::kSetMember: {
+        const Value space = Evaluate(*node.children[0]);
+        Value value = Evaluate(*node.children[1]);
+        if (space.space() == nullptr) {
+          Fail("setting ", Quoted(node.text), " is not supported");
+        } else if (Holdable(value)) {
+          (*space.space())[node.text] = std::move(value);
+        }
+        return;
+      }
+      default:
+        Fail(node.text, " is not supported");
+    }
+  }
+
+  void ExecuteIf(const Node& node) {
+    for (size_t i = 0; i + 1 < node.children.size(); i += 2) {
+      if (Truth(Evaluate(*node.children[i]))) return Execute(*node.children[i + 1]);
+      if (!error_.ok()) return;
+    }
+    if (node.children.size() % 2 == 1) Execute(*node.children.back());
+  }
+
+  void ExecuteFor(const Node& node) {
+    const Value all = Evaluate(*node.children[0]);
+    if (!error_.ok() || all.undefined()) return;
+    if (all.list() == nullptr || node.text.empty()) {
+      Fail("a loop over anything but a list is not supported");
+      return;
+    }
+    List items;
+    for (const Value& item : *all.list()) {
+      if (!Spend(kLoopStep)) return;
+      scopes_.push_back({{node.text, item}});
+      if (node.children.size() < 3 || Truth(Evaluate(*node.children[2]))) items.push_back(item);
+      scopes_.pop_back();
+    }
+    const int64_t n = std::ssize(items);
+    for (int64_t i = 0; i < n && Spend(kLoopStep); ++i) {
+      auto loop = std::make_shared<Map>(Map{{"index", Value(i + 1)},
+                                            {"index0", Value(i)},
+                                            {"first", Value(i == 0)},
+                                            {"last", Value(i + 1 == n)},
+                                            {"length", Value(n)}});
+      scopes_.push_back({{"loop", Value(std::move(loop))}, {node.text, items[static_cast<size_t>(i)]}});
+      Execute(*node.children[1]);
+      scopes_.pop_back();
+    }
+  }
+
+  // --- Expressions; an undefined value once an error is known ---
+
+  Value Evaluate(const Node& node) {
+    if (!Spend(kStep)) return Value();
+    line_ = node.line;
+    switch (node.kind) {
+      case NodeKind::kConstant:
+        return node.value;
+      case NodeKind::kName:
+        return Lookup(node.text);
+      case NodeKind::kItem:
+        return Item(Evaluate(*node.children[0]), Evaluate(*node.children[1]));
+      case NodeKind::kSlice:
+        return Slice(Evaluate(*node.children[0]), Arguments(node));
+      case NodeKind::kCall:
+        return Call(node);
+      case NodeKind::kFilter:
+        return Filter(node, Evaluate(*node.children[0]), Arguments(node));
+      case NodeKind::kTest:
+        return Test(node, Evaluate(*node.children[0]));
+      case NodeKind::kNot:
+        return Value(!Truth(Evaluate(*node.children[0])));
+      case NodeKind::kBinary:
+        return Binary(node);
+      case NodeKind::kConditional:
+        return Evaluate(*node.children[Truth(Evaluate(*node.children[0])) ? 1 : 2]);
+      case NodeKind::kList: {
+        List list;
+        for (const NodePtr& child : node.children) {
+          list.push_back(Evaluate(*child));
+          if (list.back().list() != nullptr) return Fail("a list in a list is not supported");
+          if (!Holdable(list.back())) return Value();
+        }
+        return Value(std::move(list));
+      }
+      default:
+        return Fail(node.text, " is not supported");
+    }
+  }
+
+  Value Lookup(const std::string& name) {
+    for (auto scope = scopes_.rbegin(); scope != scopes_.rend() && Spend(kStep); ++scope) {
+      if (const auto found = scope->find(name); found != scope->end()) return found->second;
+    }
+    return Value();
+  }
+
+  // All children but the first.
+  std::vector<Value> Arguments(const Node& node) {
+    std::vector<Value> arguments;
+    for (const NodePtr& child : std::span(node.children).subspan(1)) arguments.push_back(Evaluate(*child));
+    return arguments;
+  }
+
+  // An error for what could hold itself, or others so deep that to free them would overrun the stack.
+  bool Holdable(const Value& value) {
+    if (value.space() != nullptr) Fail("a namespace in another value is not supported");
+    return error_.ok();
+  }
+
+  Value Item(const Value& object, const Value& index) {
+    if (!error_.ok()) return Value();
+    if (const List* list = object.list(); list != nullptr && index.number() != nullptr) {
+      const int64_t at = *index.number() < 0 ? *index.number() + std::ssize(*list) : *index.number();
+      return at >= 0 && at < std::ssize(*list) ? (*list)[static_cast<size_t>(at)] : Value();
+    }
+    const Map* members = object.space() != nullptr ? object.space() : object.map();
+    if (index.text() == nullptr || members == nullptr || !Spend(index.text()->size())) {
+      return Fail("this subscript or member is not supported");
+    }
+    if (const auto found = members->find(*index.text()); found != members->end()) return found->second;
+    return object.map() != nullptr ? Value() : Fail("the member ", Quoted(*index.text()), " is not supported");
+  }
+
+  // As Python's: what lies outside is cut off.
+  Value Slice(const Value& object, const std::vector<Value>& given) {
+    const List* all = object.list();
+    if (all == nullptr) return Fail("a slice of anything but a list is not supported");
+    const int64_t n = std::ssize(*all);
+    int64_t parts[3] = {0, n, 1};
+    for (size_t i = 0; i < given.size(); ++i) {
+      if (given[i].none()) continue;
+      if (given[i].number() == nullptr) return Fail("a slice by what is no number");
+      parts[i] = *given[i].number();
+      if (i < 2) parts[i] = std::clamp<int64_t>(parts[i] < 0 ? parts[i] + n : parts[i], 0, n);
+    }
+    const auto [begin, end, step] = parts;
+    if (step != 1 && (step != -1 || begin != 0 || end != n)) return Fail("this slice is not supported");
+    if (!Spend(all->size() * sizeof(Value))) return Value();
+    List list(all->begin() + begin, all->begin() + std::max(begin, end));
+    if (step == -1) std::reverse(list.begin(), list.end());
+    return Value(std::move(list));
+  }
+
+  Value Call(const Node& node) {
+    const Node& callee = *node.children[0];
+    const std::vector<Value> arguments = Arguments(node);
+    const bool method = callee.kind == NodeKind::kItem && callee.children[1]->value.text() != nullptr;
+    if (method) return CallMethod(Evaluate(*callee.children[0]), *callee.children[1]->value.text(), arguments);
+    if (callee.text == "namespace" && arguments.size() == node.names.size()) {
+      auto space = std::make_shared<Map>();
+      for (size_t i = 0; i < arguments.size() && Holdable(arguments[i]); ++i) {
+        (*space)[node.names[i]] = arguments[i];
+      }
+      return Value(std::move(space));
+    }
+    if (callee.text != "raise_exception" || arguments.size() != 1) {
+      return Fail("the function ", Quoted(callee.text), " is not supported");
+    }
+    const std::string why = ToText(arguments[0]);
+    if (error_.ok()) error_ = absl::FailedPreconditionError(why);
+    return Value();
+  }
+
+  Value CallMethod(const Value& object, const std::string& name, const std::vector<Value>& arguments) {
+    const std::string* first = arguments.size() == 1 ? arguments[0].text() : nullptr;
+    if (const std::string* text = object.text(); text != nullptr && Spend(text->size())) {
+      if (name == "strip" && arguments.empty()) return Value(std::string(Trim(*text)));
+      if (name == "startswith" && first != nullptr) return Value(text->starts_with(*first));
+      if (name == "endswith" && first != nullptr) return Value(text->ends_with(*first));
+    }
+    return Fail("the method ", Quoted(name), " is not supported here");
+  }
+
+  Value Filter(const Node& node, const Value& value, const std::vector<Value>& arguments) {
+    const std::string& name = node.text;
+    const bool known = name == "default" ? arguments.size() == 1 && node.names.empty() : arguments.empty();
+    if (known && name == "default") return value.undefined() ? arguments[0] : value;
+    if (known && name == "trim") return Value(std::string(Trim(ToText(value))));
+    if (const List* list = value.list(); known && list != nullptr) {
+      if (name == "length") return Value(std::ssize(*list));
+      if (name == "first") return list->empty() ? Value() : list->front();
+      if (name == "last") return list->empty() ? Value() : list->back();
+    }
+    return Fail("the filter ", Quoted(name), " is not supported here");
+  }
+
+  Value Test(const Node& node, const Value& value) {
+    const std::string& name = node.text;
+    if (node.children.size() > 1) return Fail("the test ", Quoted(name), " with these arguments is not supported");
+    if (name == "defined") return Value(!value.undefined());
+    if (name == "none") return Value(value.none());
+    if (name == "string") return Value(value.text() != nullptr);
+    if (name == "mapping") return Value(value.map() != nullptr);
+    if (name == "iterable") {
+      return Value(value.undefined() || value.text() != nullptr || value.list() != nullptr || value.map() != nullptr);
+    }
+    return Fail("the test ", Quoted(name), " is not supported");
+  }
+
+  Value Binary(const Node& node) {
+    const std::string& op = node.text;
+    const Value left = Evaluate(*node.children[0]);
+    if (op == "and" || op == "or") return Truth(left) == (op == "or") ? left : Evaluate(*node.children[1]);
+    const Value right = Evaluate(*node.children[1]);
+    if (!error_.ok()) return Value();
+    line_ = node.line;
+    if (op == "==" || op == "!=") return Value(Equal(left, right) == (op == "=="));
+    if (op == "in" || op == "not in") return Value(Contains(right, left) == (op == "in"));
+    if (op == "~") return Value(ToText(left) + ToText(right));
+    if (left.number() != nullptr && right.number() != nullptr) return Compute(op, *left.number(), *right.number());
+    if (op == "+" && left.text() != nullptr && right.text() != nullptr) return Value(ToText(left) + ToText(right));
+    if (op == "+" && left.list() != nullptr && right.list() != nullptr) {
+      if (!Spend((left.list()->size() + right.list()->size()) * sizeof(Value))) return Value();
+      List joined = *left.list();
+      joined.insert(joined.end(), right.list()->begin(), right.list()->end());
+      return Value(std::move(joined));
+    }
+    return Fail("'", op, "' of these values is not supported");
+  }
+
+  Value Compute(const std::string& op, int64_t left, int64_t right) {
+    int64_t result = 0;
+    if (op == "<") return Value(left < right);
+    if (op == ">") return Value(left > right);
+    if (op == "<=") return Value(left <= right);
+    if (op == ">=") return Value(left >= right);
+    if (op == "+" && !__builtin_add_overflow(left, right, &result)) return Value(result);
+    if (op == "-" && !__builtin_sub_overflow(left, right, &result)) return Value(result);
+    if (op == "%" && left >= 0 && right > 0) return Value(left % right);  // of negative numbers Python's is another
+    return Fail("'", op, "' of these numbers is not supported");
+  }
+
+  bool Equal(const Value& left, const Value& right) {
+    if (!Spend(kStep) || left.held.index() != right.held.index()) return false;
+    if (const std::string* text = left.text()) return Spend(text->size()) && *text == *right.text();
+    if (const int64_t* number = left.number()) return *number == *right.number();
+    if (const bool* truth = left.boolean()) return *truth == *right.boolean();
+    if (!left.undefined() && !left.none()) Fail("comparing lists or maps is not supported");
+    return error_.ok();
+  }
+
+  bool Contains(const Value& all, const Value& one) {
+    if (all.list() != nullptr) {
+      return std::any_of(all.list()->begin(), all.list()->end(), [&](const Value& item) { return Equal(item, one); });
+    }
+    if (const std::string* part = one.text(); part != nullptr && Spend(part->size())) {
+      if (all.map() != nullptr) return all.map()->contains(*part);
+      if (const std::string* text = all.text(); text != nullptr && Spend(text->size())) {
+        return memmem(text->data(), text->size(), part->data(), part->size()) != nullptr;  // takes linear time
+      }
+    }
+    if (!all.undefined()) Fail("'in' of these values is not supported");
+    return false;
+  }
+
+  bool Truth(const Value& value) {
+    if (value.boolean() != nullptr) return *value.boolean();
+    if (value.number() != nullptr) return *value.number() != 0;
+    if (value.text() != nullptr) return !value.text()->empty();
+    if (value.list() != nullptr) return !value.list()->empty();
+    return value.space() != nullptr || (value.map() != nullptr && !value.map()->empty());
+  }
+
+  // As it is written.
+  std::string ToText(const Value& value) {
+    if (value.text() != nullptr) return Spend(value.text()->size()) ? *value.text() : std::string();
+    if (value.undefined()) return "";
+    if (value.none()) return "None";
+    if (value.boolean() != nullptr) return *value.boolean() ? "True" : "False";
+    if (value.number() != nullptr) return absl::StrCat(*value.number());
+    Fail("writing a list or a map is not supported");
+    return "";
+  }
+
+  std::vector<Map> scopes_;  // the innermost last
+  std::string out_;
+  absl::Status error_;
+  int line_ = 0;
+  size_t work_ = 0;
+};
 
 }  // namespace
 
-absl::StatusOr<std::string> Interpreter::Run(const Node& root) {
-  Execute(root);
-  if (!error_.ok()) return error_;
-  return std::move(out_);
-}
-
-bool Interpreter::Spend(size_t bytes) {
-  bytes_ += bytes;
-  if (++steps_ > kMaxSteps || bytes_ > kMaxBytes) Fail("the template does too much");
-  return error_.ok();
-}
-
-void Interpreter::Execute(const Node& node) {
-  if (!Spend(0)) return;
-  line_ = node.line;
-  switch (node.kind) {
-    case NodeKind::kBlock:
-      for (const NodePtr& child : node.children) Execute(*child);
-      return;
-    case NodeKind::kText:
-      if (Spend(node.text.size())) out_ += node.text;
-      return;
-    case NodeKind::kOutput: {
-      const std::string text = ToText(Evaluate(*node.children[0]));
-      if (Spend(text.size())) out_ += text;
-      return;
-    }
-    case NodeKind::kIf:
-      return ExecuteIf(node);
-    case NodeKind::kFor:
-      return ExecuteFor(node);
-    case NodeKind::kSet:
-      scopes_.back()[node.text] = Evaluate(*node.children[0]);
-      return;
-    case NodeKind::kSetMember:
-      return ExecuteSetMember(node);
-    default:
-      Fail(node.text, " is not supported");
-  }
-}
-
-void Interpreter::ExecuteIf(const Node& node) {
-  const size_t pairs = node.children.size() / 2;
-  for (size_t i = 0; i < pairs; ++i) {
-    if (Truth(Evaluate(*node.children[2 * i]))) return Execute(*node.children[2 * i + 1]);
-    if (!error_.ok()) return;
-  }
-  if (node.children.size() % 2 == 1) Execute(*node.children.back());
-}
-
-void Interpreter::ExecuteFor(const Node& node) {
-  const Value all = Evaluate(*node.children[0]);
-  if (!error_.ok() || all.undefined()) return;
-  if (all.list() == nullptr || node.text.empty()) {
-    Fail("a loop over anything but a list is not supported");
-    return;
-  }
-  List items;
-  for (const Value& item : *all.list()) {
-    scopes_.push_back({{node.text, item}});
-    if (node.children.size() < 3 || Truth(Evaluate(*node.children[2]))) items.push_back(item);
-    scopes_.pop_back();
-    if (!Spend(0)) return;
-  }
-  const int64_t n = std::ssize(items);
-  for (int64_t i = 0; i < n && error_.ok(); ++i) {
-    const auto at = [&](int64_t index) {
-      return index >= 0 && index < n ? items[static_cast<size_t>(index)] : Value();
-    };
-    Map loop = {{"index", Value(i + 1)},         {"index0", Value(i)},    {"first", Value(i == 0)},
-                {"last", Value(i + 1 == n)},     {"length", Value(n)},    {"revindex", Value(n - i)},
-                {"revindex0", Value(n - i - 1)}, {"previtem", at(i - 1)}, {"nextitem", at(i + 1)}};
-    scopes_.push_back({{"loop", Value(std::move(loop))}, {node.text, at(i)}});
-    Execute(*node.children[1]);
-    scopes_.pop_back();
-  }
-}
-
-void Interpreter::ExecuteSetMember(const Node& node) {
-  const Value space = Evaluate(*node.children[0]);
-  Value value = Evaluate(*node.children[1]);
-  // A namespace is given plain values alone, so that none ever holds itself.
-  const bool plain = value.list() == nullptr && value.map() == nullptr && value.space() == nullptr;
-  if (space.space() == nullptr || !plain) {
-    Fail("setting ", Quoted(node.text), " is not supported");
-  } else {
-    space.space()->members[node.text] = std::move(value);
-  }
-}
-
-Value Interpreter::Lookup(const std::string& name) {
-  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
-    if (const auto found = scope->find(name); found != scope->end()) return found->second;
-  }
-  return Value();
-}
-
-Value Interpreter::Made(std::string text) {
-  return Spend(text.size()) ? Value(std::move(text)) : Value();
-}
-
-Value Interpreter::Made(List list) {
-  return Spend(list.size() * sizeof(Value)) ? Value(std::move(list)) : Value();
-}
-
-Value Interpreter::Evaluate(const Node& node) {
-  if (!Spend(0)) return Value();
-  line_ = node.line;
-  switch (node.kind) {
-    case NodeKind::kConstant:
-      return node.value;
-    case NodeKind::kName:
-      return Lookup(node.text);
-    case NodeKind::kMember:
-      return Member(node);
-    case NodeKind::kItem:
-      return Item(node);
-    case NodeKind::kSlice:
-      return Slice(node);
-    case NodeKind::kCall:
-      return Call(node);
-    case NodeKind::kFilter:
-      return Filter(node);
-    case NodeKind::kTest:
-      return Test(node);
-    case NodeKind::kNot:
-      return Value(!Truth(Evaluate(*node.children[0])));
-    case NodeKind::kNegative: {
-      const Value value = Evaluate(*node.children[0]);
-      if (value.number() == nullptr) return Fail("a minus before what is no number");
-      return Compute("-", 0, *value.number());
-    }
-    case NodeKind::kBinary:
-      return Binary(node);
-    case NodeKind::kConditional:
-      return Evaluate(*node.children[Truth(Evaluate(*node.children[0])) ? 1 : 2]);
-    case NodeKind::kList: {
-      List list;
-      for (const NodePtr& child : node.children) list.push_back(Evaluate(*child));
-      return Value(std::move(list));
-    }
-    default:
-      return Fail(node.text, " is not supported");
-  }
-}
-
-Value Interpreter::Member(const Node& node) {
-  const Value object = Evaluate(*node.children[0]);
-  if (object.undefined() || object.none()) return Fail("member ", Quoted(node.text), " of what is not defined");
-  const Map* members = object.space() != nullptr ? &object.space()->members : object.map();
-  if (members == nullptr) return Value();
-  const auto found = members->find(node.text);
-  return found == members->end() ? Value() : found->second;
-}
-
-Value Interpreter::Item(const Node& node) {
-  const Value object = Evaluate(*node.children[0]);
-  const Value index = Evaluate(*node.children[1]);
-  if (!error_.ok()) return Value();
-  if (object.map() != nullptr && index.text() != nullptr) {
-    const auto found = object.map()->find(*index.text());
-    return found == object.map()->end() ? Value() : found->second;
-  }
-  if (object.list() == nullptr || index.number() == nullptr) return Fail("this subscript is not supported");
-  const int64_t n = std::ssize(*object.list());
-  const int64_t at = *index.number() < 0 ? *index.number() + n : *index.number();
-  return at >= 0 && at < n ? (*object.list())[static_cast<size_t>(at)] : Value();
-}
-
-// As Python's: what lies outside is cut off.
-Value Interpreter::Slice(const Node& node) {
-  const Value object = Evaluate(*node.children[0]);
-  if (object.list() == nullptr) return Fail("a slice of anything but a list is not supported");
-  const int64_t n = std::ssize(*object.list());
-  int64_t parts[3] = {0, n, 1};
-  for (size_t i = 0; i < 3; ++i) {
-    const Value part = Evaluate(*node.children[i + 1]);
-    if (part.none()) continue;
-    if (part.number() == nullptr) return Fail("a slice by what is no number");
-    parts[i] = *part.number();
-    if (i < 2) parts[i] = std::clamp<int64_t>(parts[i] < 0 ? parts[i] + n : parts[i], 0, n);
-  }
-  const auto [begin, end, step] = parts;
-  if (step != 1 && (step != -1 || begin != 0 || end != n)) return Fail("this slice is not supported");
-  List list(object.list()->begin() + begin, object.list()->begin() + std::max(begin, end));
-  if (step == -1) std::reverse(list.begin(), list.end());
-  return Made(std::move(list));
-}
-
-std::vector<Value> Interpreter::Arguments(const Node& node) {
-  std::vector<Value> arguments;
-  for (const NodePtr& child : std::span(node.children).subspan(1)) arguments.push_back(Evaluate(*child));
-  return arguments;
-}
-
-Value Interpreter::Call(const Node& node) {
-  const Node& callee = *node.children[0];
-  if (callee.kind == NodeKind::kMember) return CallMethod(node, callee);
-  if (callee.kind != NodeKind::kName) return Fail("this call is not supported");
-  const std::vector<Value> arguments = Arguments(node);
-  if (!error_.ok()) return Value();
-  if (callee.text == "raise_exception" && arguments.size() == 1) {
-    error_ = absl::FailedPreconditionError(ToText(arguments[0]));
-    return Value();
-  }
-  if (callee.text == "namespace" && arguments.size() == node.names.size()) {
-    auto space = std::make_shared<Namespace>();
-    for (size_t i = 0; i < arguments.size(); ++i) space->members[node.names[i]] = arguments[i];
-    return Value(std::move(space));
-  }
-  return Fail("the function ", Quoted(callee.text), " is not supported");
-}
-
-Value Interpreter::CallMethod(const Node& node, const Node& member) {
-  const Value object = Evaluate(*member.children[0]);
-  const std::vector<Value> arguments = Arguments(node);
-  const std::string& name = member.text;
-  if (!error_.ok()) return Value();
-  if (object.map() != nullptr && name == "get" && !arguments.empty() && arguments[0].text() != nullptr) {
-    const auto found = object.map()->find(*arguments[0].text());
-    if (found != object.map()->end()) return found->second;
-    return arguments.size() > 1 ? arguments[1] : Value(None{});
-  }
-  if (object.text() == nullptr) return Fail("the method ", Quoted(name), " is not supported here");
-  const std::string& text = *object.text();
-  if (!Spend(text.size())) return Value();
-  if (arguments.empty()) {
-    if (name == "strip") return Value(std::string(Trim(text)));
-    if (name == "lstrip") return Value(std::string(TrimFront(text)));
-    if (name == "rstrip") return Value(std::string(TrimBack(text)));
-  }
-  const std::string* first = arguments.size() == 1 ? arguments[0].text() : nullptr;
-  if (first == nullptr) return Fail("the method ", Quoted(name), " is not supported");
-  if (name == "startswith") return Value(text.starts_with(*first));
-  if (name == "endswith") return Value(text.ends_with(*first));
-  if (name == "split" && !first->empty()) {
-    List parts;
-    for (const absl::string_view part : absl::StrSplit(text, absl::ByString(*first))) {
-      parts.emplace_back(std::string(part));
-    }
-    return Made(std::move(parts));
-  }
-  const bool ascii = std::all_of(first->begin(), first->end(), [](char c) { return static_cast<signed char>(c) >= 0; });
-  if ((name == "strip" || name == "lstrip" || name == "rstrip") && ascii) {
-    const size_t begin = name == "rstrip" ? 0 : std::min(text.find_first_not_of(*first), text.size());
-    const size_t end = name == "lstrip" ? text.size() : text.find_last_not_of(*first) + 1;
-    return Value(begin < end ? text.substr(begin, end - begin) : std::string());
-  }
-  return Fail("the method ", Quoted(name), " is not supported");
-}
-
-Value Interpreter::Filter(const Node& node) {
-  const Value value = Evaluate(*node.children[0]);
-  const std::vector<Value> arguments = Arguments(node);
-  const std::string& name = node.text;
-  if (!error_.ok()) return Value();
-  if (name == "default" || name == "d") {
-    return value.undefined() && !arguments.empty() ? arguments[0] : value;
-  }
-  if (name == "join" && value.list() != nullptr) {
-    std::vector<std::string> parts;
-    for (const Value& part : *value.list()) parts.push_back(ToText(part));
-    std::string joined = absl::StrJoin(parts, arguments.empty() ? "" : ToText(arguments[0]));
-    return Made(std::move(joined));
-  }
-  if (!arguments.empty()) return Fail("the filter ", Quoted(name), " with these arguments is not supported");
-  if (name == "length" || name == "count") {
-    if (value.list() != nullptr) return Value(static_cast<int64_t>(value.list()->size()));
-  } else if (name == "list" && value.list() != nullptr) {
-    return value;
-  } else if (name == "first" && value.list() != nullptr) {
-    return value.list()->empty() ? Value() : value.list()->front();
-  } else if (name == "last" && value.list() != nullptr) {
-    return value.list()->empty() ? Value() : value.list()->back();
-  } else if (name == "safe" || name == "string") {
-    return Made(ToText(value));
-  } else if (name == "trim") {
-    return Made(std::string(Trim(ToText(value))));
-  } else if (value.text() != nullptr &&
-             (name == "upper" || name == "lower" || name == "capitalize" || name == "title")) {
-    std::string text = *value.text();
-    const bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) >= 0; });
-    if (!ascii || (name == "title" && text.find_first_of(" -({[<\t\n") != std::string::npos)) {
-      return Fail("the filter ", Quoted(name), " is not supported for this text");
-    }
-    absl::AsciiStrToLower(&text);
-    if (name == "upper") absl::AsciiStrToUpper(&text);
-    if (!text.empty() && name != "lower") text[0] = absl::ascii_toupper(static_cast<unsigned char>(text[0]));
-    return Made(std::move(text));
-  }
-  return Fail("the filter ", Quoted(name), " is not supported");
-}
-
-Value Interpreter::Test(const Node& node) {
-  const Value value = Evaluate(*node.children[0]);
-  const std::vector<Value> arguments = Arguments(node);
-  const std::string& name = node.text;
-  if (!error_.ok()) return Value();
-  if (arguments.size() == 1 && (name == "equalto" || name == "eq")) return Value(Equal(value, arguments[0]));
-  if (arguments.size() == 1 && name == "in") return Value(Contains(arguments[0], value));
-  if (!arguments.empty()) return Fail("the test ", Quoted(name), " with these arguments is not supported");
-  if (name == "defined") return Value(!value.undefined());
-  if (name == "undefined") return Value(value.undefined());
-  if (name == "none") return Value(value.none());
-  if (name == "string") return Value(value.text() != nullptr);
-  if (name == "mapping") return Value(value.map() != nullptr);
-  if (name == "boolean") return Value(value.boolean() != nullptr);
-  if (name == "number" || name == "integer") return Value(value.number() != nullptr);
-  if (name == "true") return Value(value.boolean() != nullptr && *value.boolean());
-  if (name == "false") return Value(value.boolean() != nullptr && !*value.boolean());
-  if (name == "iterable" || name == "sequence") {
-    return Value(value.text() != nullptr || value.list() != nullptr || value.map() != nullptr);
-  }
-  if ((name == "odd" || name == "even") && value.number() != nullptr) {
-    return Value((*value.number() % 2 != 0) == (name == "odd"));
-  }
-  return Fail("the test ", Quoted(name), " is not supported");
-}
-
-Value Interpreter::Binary(const Node& node) {
-  const std::string& op = node.text;
-  Value left = Evaluate(*node.children[0]);
-  if (op == "and" || op == "or") return Truth(left) == (op == "or") ? left : Evaluate(*node.children[1]);
-  const Value right = Evaluate(*node.children[1]);
-  if (!error_.ok()) return Value();
-  line_ = node.line;
-  if (op == "==") return Value(Equal(left, right));
-  if (op == "!=") return Value(!Equal(left, right));
-  if (op == "in") return Value(Contains(right, left));
-  if (op == "~") {
-    std::string joined = ToText(left) + ToText(right);
-    return Made(std::move(joined));
-  }
-  if (left.number() != nullptr && right.number() != nullptr) return Compute(op, *left.number(), *right.number());
-  if (op == "+") return Add(left, right);
-  return Fail("'", op, "' of these values is not supported");
-}
-
-Value Interpreter::Add(const Value& left, const Value& right) {
-  if (left.text() != nullptr && right.text() != nullptr) {
-    std::string joined = *left.text() + *right.text();
-    return Made(std::move(joined));
-  }
-  if (left.list() != nullptr && right.list() != nullptr) {
-    List joined = *left.list();
-    joined.insert(joined.end(), right.list()->begin(), right.list()->end());
-    return Made(std::move(joined));
-  }
-  return Fail("'+' of these values is not supported");
-}
-
-Value Interpreter::Compute(const std::string& op, int64_t left, int64_t right) {
-  int64_t result = 0;
-  if (op == "<") return Value(left < right);
-  if (op == ">") return Value(left > right);
-  if (op == "<=") return Value(left <= right);
-  if (op == ">=") return Value(left >= right);
-  if (op == "+" && !__builtin_add_overflow(left, right, &result)) return Value(result);
-  if (op == "-" && !__builtin_sub_overflow(left, right, &result)) return Value(result);
-  if (op == "*" && !__builtin_mul_overflow(left, right, &result)) return Value(result);
-  // Of negative numbers Python's are others.
-  if (op == "%" && left >= 0 && right > 0) return Value(left % right);
-  if (op == "//" && left >= 0 && right > 0) return Value(left / right);
-  return Fail("'", op, "' of these numbers is not supported");
-}
-
-bool Interpreter::Equal(const Value& left, const Value& right) {
-  if (left.held.index() != right.held.index()) return false;
-  if (const std::string* text = left.text()) return *text == *right.text();
-  if (const int64_t* number = left.number()) return *number == *right.number();
-  if (const bool* truth = left.boolean()) return *truth == *right.boolean();
-  if (!left.undefined() && !left.none()) Fail("comparing lists or maps is not supported");
-  return error_.ok();
-}
-
-bool Interpreter::Contains(const Value& all, const Value& one) {
-  if (all.undefined()) return false;
-  if (all.text() != nullptr && one.text() != nullptr) return all.text()->find(*one.text()) != std::string::npos;
-  if (all.map() != nullptr && one.text() != nullptr) return all.map()->contains(*one.text());
-  if (all.list() != nullptr && Spend(all.list()->size() * sizeof(Value))) {
-    return std::any_of(all.list()->begin(), all.list()->end(), [&](const Value& item) { return Equal(item, one); });
-  }
-  Fail("'in' of these values is not supported");
-  return false;
-}
-
-bool Interpreter::Truth(const Value& value) {
-  if (value.boolean() != nullptr) return *value.boolean();
-  if (value.number() != nullptr) return *value.number() != 0;
-  if (value.text() != nullptr) return !value.text()->empty();
-  if (value.list() != nullptr) return !value.list()->empty();
-  return value.space() != nullptr || (value.map() != nullptr && !value.map()->empty());
-}
-
-std::string Interpreter::ToText(const Value& value) {
-  if (value.text() != nullptr) return *value.text();
-  if (value.undefined()) return "";
-  if (value.none()) return "None";
-  if (value.boolean() != nullptr) return *value.boolean() ? "True" : "False";
-  if (value.number() != nullptr) return absl::StrCat(*value.number());
-  Fail("writing a list or a map is not supported");
-  return "";
+absl::StatusOr<std::string> Render(const Node& root, Map variables) {
+  return Interpreter(std::move(variables)).Run(root);
 }
 
 }  // namespace longhaul::jinja

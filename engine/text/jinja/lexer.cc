@@ -1,7 +1,6 @@
 #include "engine/text/jinja/lexer.h"
 
 #include <algorithm>
-#include <array>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -14,8 +13,9 @@ namespace longhaul::jinja {
 namespace {
 
 constexpr std::string_view kSpaces = " \t\n\v\f\r";
-constexpr std::array<std::string_view, 5> kLongSymbols = {"==", "!=", "<=", ">=", "//"};
-constexpr std::string_view kShortSymbols = "+-~*/%<>=()[]{}.,:|";
+constexpr std::string_view kLongSymbols[] = {"==", "!=", "<=", ">="};
+constexpr std::string_view kShortSymbols = "+-~%<>=()[]{}.,:|";
+constexpr size_t kMaxName = 64;  // so that to look for one takes no time
 
 class Lexer {
  public:
@@ -28,7 +28,7 @@ class Lexer {
       std::string_view plain = text_.substr(at_, tag - at_);
       if (opening.ends_with('-')) {
         plain = plain.substr(0, plain.find_last_not_of(kSpaces) + 1);
-      } else if (opening.size() > 1 && opening[1] != '{' && !opening.ends_with('+')) {
+      } else if (opening.size() > 1 && opening[1] != '{') {
         plain = WithoutIndent(plain);
       }
       if (!plain.empty()) Add(TokenKind::kText, std::string(plain));
@@ -81,16 +81,16 @@ class Lexer {
     const bool block = kind == '%';
     Add(block ? TokenKind::kBlockBegin : TokenKind::kOutputBegin, "");
     Advance(at_ + 2);
-    if (at_ < text_.size() && (text_[at_] == '-' || text_[at_] == '+')) Advance(at_ + 1);
+    if (text_.substr(at_).starts_with('-')) Advance(at_ + 1);
     const std::string_view closing = block ? "%}" : "}}";
     for (int braces = 0;;) {
       Advance(std::min(text_.find_first_not_of(kSpaces, at_), text_.size()));
       const std::string_view rest = text_.substr(at_);
       if (rest.empty()) return Error("a tag does not end");
-      const bool signs = rest[0] == '-' || rest[0] == '+';
-      if (rest.substr(signs ? 1 : 0).starts_with(closing) && (block || braces == 0)) {
-        Add(block ? TokenKind::kBlockEnd : TokenKind::kOutputEnd, "");
-        EndTag(at_, signs ? 3 : 2, rest[0] == '-', block && rest[0] != '+');
+      const size_t signs = rest[0] == '-' ? 1 : 0;
+      if (rest.substr(signs).starts_with(closing) && (block || braces == 0)) {
+        Add(TokenKind::kWord, std::string(closing));
+        EndTag(at_, signs + 2, signs > 0, block);
         return absl::OkStatus();
       }
       if (rest[0] == '{') ++braces;
@@ -115,21 +115,17 @@ class Lexer {
     const auto belongs = [](char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_'; };
     if (belongs(rest[0])) {
       const auto length = static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), belongs) - rest.begin());
-      Add(absl::ascii_isdigit(first) ? TokenKind::kNumber : TokenKind::kName, std::string(rest.substr(0, length)));
+      if (length > kMaxName) return Error("a name that is too long");
+      Add(absl::ascii_isdigit(first) ? TokenKind::kNumber : TokenKind::kWord, std::string(rest.substr(0, length)));
       Advance(at_ + length);
       return absl::OkStatus();
     }
-    for (const std::string_view symbol : kLongSymbols) {
-      if (!rest.starts_with(symbol)) continue;
-      Add(TokenKind::kSymbol, std::string(symbol));
-      Advance(at_ + symbol.size());
-      return absl::OkStatus();
-    }
-    if (kShortSymbols.find(rest[0]) == std::string_view::npos) {
+    const bool is_long = std::count(std::begin(kLongSymbols), std::end(kLongSymbols), rest.substr(0, 2)) > 0;
+    if (!is_long && kShortSymbols.find(rest[0]) == std::string_view::npos) {
       return Error("unexpected ", Quoted(rest.substr(0, 1)));
     }
-    Add(TokenKind::kSymbol, std::string(1, rest[0]));
-    Advance(at_ + 1);
+    Add(TokenKind::kWord, std::string(rest.substr(0, is_long ? 2 : 1)));
+    Advance(at_ + (is_long ? 2 : 1));
     return absl::OkStatus();
   }
 

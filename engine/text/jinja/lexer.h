@@ -10,15 +10,12 @@
 namespace longhaul::jinja {
 
 enum class TokenKind : uint8_t {
-  kText,        // outside of tags
-  kBlockBegin,  // {%
-  kBlockEnd,
+  kText,         // outside of tags
+  kBlockBegin,   // {%
   kOutputBegin,  // {{
-  kOutputEnd,
-  kName,
+  kWord,         // a name, an operator or a bracket, or the end of a tag: %} or }}
   kNumber,
   kString,  // its characters, escapes resolved
-  kSymbol,  // + - ~ * / // % == != < > <= >= = ( ) [ ] { } . , : |
   kEnd
 };
 

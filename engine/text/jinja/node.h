@@ -22,14 +22,12 @@ enum class NodeKind : uint8_t {
   // Expressions.
   kConstant,     // value
   kName,         // text
-  kMember,       // text; children: object
-  kItem,         // children: object, index
-  kSlice,        // children: object, begin, end, step; each of the last three a constant None where it is not given
+  kItem,         // children: object, index; of a member a constant text
+  kSlice,        // children: object, begin, end and perhaps step; a constant None where one is not given
   kCall,         // children: callee, arguments; names: of the last arguments, which are named
-  kFilter,       // text; children: value, arguments
-  kTest,         // text; children: value, arguments
+  kFilter,       // text; children: value, arguments; names
+  kTest,         // text; children: value, arguments; names
   kNot,          // children: value
-  kNegative,     // children: value
   kBinary,       // text: the operator; children: left, right
   kConditional,  // children: condition, value, other
   kList,         // children: items

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
@@ -17,6 +18,20 @@ namespace {
 
 constexpr int kMaxDepth = 200;
 constexpr size_t kMaxBytes = 256 << 10, kMaxTokens = 20'000;
+
+// How tight an operator binds.
+enum Binding { kNoOperator, kConditional, kOr, kAnd, kNot, kComparison, kSum, kJoin, kRemainder };
+
+int BindingOf(std::string_view op) {
+  static constexpr std::pair<std::string_view, Binding> kBindings[] = {
+      {"if", kConditional},    {"or", kOr},        {"and", kAnd},       {"==", kComparison}, {"!=", kComparison},
+      {"<", kComparison},      {">", kComparison}, {"<=", kComparison}, {">=", kComparison}, {"in", kComparison},
+      {"not in", kComparison}, {"+", kSum},        {"-", kSum},         {"~", kJoin},        {"%", kRemainder}};
+  for (const auto& [name, binding] : kBindings) {
+    if (name == op) return binding;
+  }
+  return kNoOperator;
+}
 
 // By recursive descent. The first error is kept; from then on every token is a kEnd, so that all loops end.
 class Parser {
@@ -32,26 +47,23 @@ class Parser {
 
  private:
   const Token& Peek() const { return error_.ok() ? tokens_[at_] : tokens_.back(); }
-  bool Is(TokenKind kind, std::string_view text) const { return Peek().kind == kind && Peek().text == text; }
-  bool IsSymbol(std::string_view text) const { return Is(TokenKind::kSymbol, text); }
-  bool IsName(std::string_view text) const { return Is(TokenKind::kName, text); }
-  Token Take() {
+  bool Is(std::string_view word) const { return Peek().kind == TokenKind::kWord && Peek().text == word; }
+  const Token& Take() {
     const Token& token = Peek();
     if (token.kind != TokenKind::kEnd) ++at_;
     return token;
   }
-  bool Accept(TokenKind kind, std::string_view text) {
-    const bool is = Is(kind, text);
+  bool Accept(std::string_view word) {
+    const bool is = Is(word);
     if (is) ++at_;
     return is;
   }
-  bool AcceptSymbol(std::string_view text) { return Accept(TokenKind::kSymbol, text); }
-  bool AcceptName(std::string_view text) { return Accept(TokenKind::kName, text); }
-  void Expect(TokenKind kind, std::string_view text) {
-    if (!Accept(kind, text)) Fail("unexpected ", Quoted(Peek().text));
+  void Expect(std::string_view word) {
+    if (!Accept(word)) Fail("unexpected ", Quoted(Peek().text));
   }
   std::string TakeName() {
-    if (Peek().kind == TokenKind::kName) return Take().text;
+    const char first = Peek().kind == TokenKind::kWord ? Peek().text[0] : ' ';
+    if (absl::ascii_isalpha(static_cast<unsigned char>(first)) || first == '_') return Take().text;
     Fail("expected a name");
     return "";
   }
@@ -79,43 +91,37 @@ class Parser {
     parent.children.push_back(std::move(child));
   }
 
-  // Counts how deep the parser itself is.
-  class Deeper {
-   public:
-    explicit Deeper(Parser& parser) : parser_(parser) {
-      if (++parser_.depth_ > kMaxDepth) parser_.Fail("nested too deep");
-    }
-    ~Deeper() { --parser_.depth_; }
-
-   private:
-    Parser& parser_;
-  };
-
   // --- Statements ---
 
   // Up to a block tag that begins with one of `ends`, whose name is still to be read.
   NodePtr ParseBlock(std::initializer_list<std::string_view> ends) {
-    const Deeper deeper(*this);
+    if (++depth_ > kMaxDepth) Fail("nested too deep");
     NodePtr block = Make(NodeKind::kBlock, "");
-    while (Peek().kind != TokenKind::kEnd) {
-      Token token = Take();
+    bool ended = false;
+    while (!ended && Peek().kind != TokenKind::kEnd) {
+      const Token& token = Take();
       if (token.kind == TokenKind::kText) {
-        Append(*block, Make(NodeKind::kText, std::move(token.text)));
+        Append(*block, Make(NodeKind::kText, token.text));
       } else if (token.kind == TokenKind::kOutputBegin) {
         Append(*block, Make(NodeKind::kOutput, "", ParseExpression()));
-        Expect(TokenKind::kOutputEnd, "");
+        Expect("}}");
       } else {
-        if (std::any_of(ends.begin(), ends.end(), [&](std::string_view end) { return IsName(end); })) return block;
-        Append(*block, ParseStatement());
+        ended = std::any_of(ends.begin(), ends.end(), [&](std::string_view end) { return Is(end); });
+        if (!ended) Append(*block, ParseStatement());
       }
     }
-    if (ends.size() > 0) Fail("'", ToAbsl(*(ends.end() - 1)), "' is missing");
+    if (!ended && ends.size() > 0) Fail("'", ToAbsl(*(ends.end() - 1)), "' is missing");
+    --depth_;
     return block;
   }
 
-  void EndTag(std::string_view name) {
-    Expect(TokenKind::kName, name);
-    Expect(TokenKind::kBlockEnd, "");
+  // Its statements up to the tag `end`, and that tag.
+  NodePtr ParseBody(std::string_view end) {
+    Expect("%}");
+    NodePtr body = ParseBlock({end});
+    Take();
+    Expect("%}");
+    return body;
   }
 
   NodePtr ParseStatement() {
@@ -123,175 +129,111 @@ class Parser {
     if (name == "if") return ParseIf();
     if (name == "for") return ParseFor();
     if (name == "set") return ParseSet();
-    if (name == "generation") {  // marks what a model is trained on
-      Expect(TokenKind::kBlockEnd, "");
-      NodePtr body = ParseBlock({"endgeneration"});
-      EndTag("endgeneration");
-      return body;
-    }
     if (name == "macro") {  // for tools alone in the templates that are known
-      while (Peek().kind != TokenKind::kBlockEnd && Peek().kind != TokenKind::kEnd) Take();
-      Expect(TokenKind::kBlockEnd, "");
-      ParseBlock({"endmacro"});
-      EndTag("endmacro");
+      while (Peek().kind != TokenKind::kEnd && !Is("%}")) Take();
+      ParseBody("endmacro");
       return Make(NodeKind::kBlock, "");
     }
-    if (name == "break" || name == "continue") {
-      Expect(TokenKind::kBlockEnd, "");
-      return Make(NodeKind::kUnsupported, name);
-    }
-    Fail("the statement ", Quoted(name), " is not supported");
-    return Make(NodeKind::kBlock, "");
+    if (name != "break" && name != "continue") Fail("the statement ", Quoted(name), " is not supported");
+    Expect("%}");
+    return Make(NodeKind::kUnsupported, name);
   }
 
   NodePtr ParseIf() {
     NodePtr node = Make(NodeKind::kIf, "", ParseExpression());
     for (bool more = true; more;) {
-      Expect(TokenKind::kBlockEnd, "");
+      Expect("%}");
       Append(*node, ParseBlock({"elif", "else", "endif"}));
-      if (AcceptName("else")) {
-        Expect(TokenKind::kBlockEnd, "");
-        Append(*node, ParseBlock({"endif"}));
-        more = false;
-      } else {
-        more = AcceptName("elif");
-        if (more) Append(*node, ParseExpression());
-      }
+      more = Accept("elif");
+      if (more) Append(*node, ParseExpression());
     }
-    EndTag("endif");
+    if (Accept("else")) {
+      Append(*node, ParseBody("endif"));
+    } else {
+      Take();
+      Expect("%}");
+    }
     return node;
   }
 
   NodePtr ParseFor() {
     std::string variable = TakeName();
-    if (IsSymbol(",")) {  // the members of a tool's map
-      while (AcceptSymbol(",")) TakeName();
+    if (Is(",")) {  // the members of a tool's map
+      while (Accept(",")) TakeName();
       variable.clear();
     }
-    Expect(TokenKind::kName, "in");
-    NodePtr list = ParseOr();
-    NodePtr condition = AcceptName("if") ? ParseExpression() : nullptr;
-    Expect(TokenKind::kBlockEnd, "");
-    NodePtr node = Make(NodeKind::kFor, std::move(variable), std::move(list), ParseBlock({"else", "endfor"}));
+    Expect("in");
+    NodePtr list = ParseBinary(kOr);
+    NodePtr condition = Accept("if") ? ParseExpression() : nullptr;
+    NodePtr node = Make(NodeKind::kFor, std::move(variable), std::move(list), ParseBody("endfor"));
     if (condition != nullptr) Append(*node, std::move(condition));
-    if (IsName("else")) Fail("'else' of a loop is not supported");
-    EndTag("endfor");
     return node;
   }
 
   NodePtr ParseSet() {
-    std::string name = TakeName();
-    if (AcceptSymbol(".")) {
-      std::string member = TakeName();
-      Expect(TokenKind::kSymbol, "=");
-      NodePtr space = Make(NodeKind::kName, std::move(name));
-      NodePtr node = Make(NodeKind::kSetMember, std::move(member), std::move(space), ParseExpression());
-      Expect(TokenKind::kBlockEnd, "");
-      return node;
-    }
-    if (Peek().kind == TokenKind::kBlockEnd) {
-      Take();
-      ParseBlock({"endset"});
-      EndTag("endset");
+    NodePtr node = Make(NodeKind::kSet, TakeName());
+    if (Accept(".")) {
+      node = Make(NodeKind::kSetMember, TakeName(), Make(NodeKind::kName, std::move(node->text)));
+    } else if (Is("%}")) {
+      ParseBody("endset");
       return Make(NodeKind::kUnsupported, "a block that is set");
     }
-    Expect(TokenKind::kSymbol, "=");
-    NodePtr node = Make(NodeKind::kSet, std::move(name), ParseExpression());
-    Expect(TokenKind::kBlockEnd, "");
+    Expect("=");
+    Append(*node, ParseExpression());
+    Expect("%}");
     return node;
   }
 
-  // --- Expressions, the loosest binding first ---
+  // --- Expressions ---
 
-  NodePtr ParseExpression() {
-    const Deeper deeper(*this);
-    NodePtr value = ParseOr();
-    while (AcceptName("if")) {
-      NodePtr condition = ParseOr();
-      NodePtr other = AcceptName("else") ? ParseExpression() : Constant(Value());
-      value = Make(NodeKind::kConditional, "", std::move(condition), std::move(value), std::move(other));
-    }
-    return value;
+  NodePtr ParseExpression() { return ParseBinary(kConditional); }
+
+  // The operator that comes next; another text where none does.
+  std::string_view Operator() const {
+    if (Peek().kind != TokenKind::kWord) return "";
+    return Is("not") && tokens_[at_ + 1].text == "in" ? "not in" : std::string_view(Peek().text);
   }
 
-  NodePtr ParseOr() {
-    NodePtr left = ParseAnd();
-    while (AcceptName("or")) left = Make(NodeKind::kBinary, "or", std::move(left), ParseAnd());
+  // Operators that bind at least as tight as `least`.
+  NodePtr ParseBinary(int least) {
+    if (++depth_ > kMaxDepth) Fail("nested too deep");
+    NodePtr left = least <= kNot && Accept("not") ? Make(NodeKind::kNot, "", ParseBinary(kNot)) : ParseOperand();
+    bool compared = false;
+    for (int binding; (binding = BindingOf(Operator())) >= least;) {
+      if (binding == kComparison && std::exchange(compared, true)) Fail("a chain of comparisons is not supported");
+      std::string op(Operator());
+      Take();
+      if (op == "not in") Take();
+      NodePtr right = ParseBinary(binding + 1);
+      if (binding == kConditional) {
+        NodePtr other = Accept("else") ? ParseExpression() : Constant(Value());
+        left = Make(NodeKind::kConditional, "", std::move(right), std::move(left), std::move(other));
+      } else {
+        left = Make(NodeKind::kBinary, std::move(op), std::move(left), std::move(right));
+      }
+    }
+    --depth_;
     return left;
   }
 
-  NodePtr ParseAnd() {
-    NodePtr left = ParseNot();
-    while (AcceptName("and")) left = Make(NodeKind::kBinary, "and", std::move(left), ParseNot());
-    return left;
-  }
-
-  NodePtr ParseNot() {
-    const Deeper deeper(*this);
-    if (AcceptName("not")) return Make(NodeKind::kNot, "", ParseNot());
-    return ParseComparison();
-  }
-
-  NodePtr ParseComparison() {
-    NodePtr left = ParseSum();
-    for (int n = 0;; ++n) {
-      std::string op;
-      bool negated = false;
-      for (const std::string_view symbol : {"==", "!=", "<=", ">=", "<", ">"}) {
-        if (op.empty() && AcceptSymbol(symbol)) op = symbol;
-      }
-      if (op.empty() && IsName("not") && tokens_[at_ + 1].text == "in") {
-        Take();
-        negated = true;
-      }
-      if (op.empty() && AcceptName("in")) op = "in";
-      if (op.empty()) return left;
-      if (n > 0) Fail("a chain of comparisons is not supported");
-      left = Make(NodeKind::kBinary, std::move(op), std::move(left), ParseSum());
-      if (negated) left = Make(NodeKind::kNot, "", std::move(left));
-    }
-  }
-
-  // Left to right over `operators`.
-  template <typename Next>
-  NodePtr ParseChain(std::initializer_list<std::string_view> operators, Next next) {
-    NodePtr left = next();
-    for (bool more = true; more && error_.ok();) {
-      more = false;
-      for (const std::string_view op : operators) {
-        if (more || !AcceptSymbol(op)) continue;
-        left = Make(NodeKind::kBinary, std::string(op), std::move(left), next());
-        more = true;
-      }
-    }
-    return left;
-  }
-  NodePtr ParseSum() {
-    return ParseChain({"+", "-"}, [this] { return ParseJoin(); });
-  }
-  NodePtr ParseJoin() {
-    return ParseChain({"~"}, [this] { return ParseProduct(); });
-  }
-  NodePtr ParseProduct() {
-    return ParseChain({"*", "//", "/", "%"}, [this] { return ParseUnary(); });
-  }
-
-  NodePtr ParseUnary() {
-    const Deeper deeper(*this);
-    if (AcceptSymbol("-")) return Make(NodeKind::kNegative, "", ParseUnary());
-    NodePtr value = ParsePostfix(ParsePrimary());
+  // A value with its members, subscripts, calls, filters and tests.
+  NodePtr ParseOperand() {
+    NodePtr value = ParsePrimary();
     for (;;) {
-      if (AcceptSymbol("|")) {
+      if (Accept(".")) {
+        value = Make(NodeKind::kItem, "", std::move(value), Constant(TakeName()));
+      } else if (Accept("[")) {
+        value = ParseSubscript(std::move(value));
+      } else if (Accept("(")) {
+        value = Make(NodeKind::kCall, "", std::move(value));
+        ParseArguments(*value);
+      } else if (Accept("|")) {
         value = Make(NodeKind::kFilter, TakeName(), std::move(value));
-        if (AcceptSymbol("(")) ParseArguments(*value);
-      } else if (AcceptName("is")) {
-        const bool negated = AcceptName("not");
+        if (Accept("(")) ParseArguments(*value);
+      } else if (Accept("is")) {
+        const bool negated = Accept("not");
         value = Make(NodeKind::kTest, TakeName(), std::move(value));
-        if (AcceptSymbol("(")) {
-          ParseArguments(*value);
-        } else if (Peek().kind == TokenKind::kString || Peek().kind == TokenKind::kNumber) {
-          Append(*value, ParsePrimary());
-        }
+        if (Accept("(")) ParseArguments(*value);
         if (negated) value = Make(NodeKind::kNot, "", std::move(value));
       } else {
         return value;
@@ -300,94 +242,74 @@ class Parser {
   }
 
   NodePtr ParsePrimary() {
-    if (Peek().kind == TokenKind::kName) {
-      std::string name = Take().text;
-      if (name == "true" || name == "True") return Constant(Value(true));
-      if (name == "false" || name == "False") return Constant(Value(false));
-      if (name == "none" || name == "None") return Constant(Value(None{}));
-      return Make(NodeKind::kName, std::move(name));
-    }
-    if (Peek().kind == TokenKind::kNumber) {
+    const bool negative = Accept("-");  // before numbers alone
+    if (negative || Peek().kind == TokenKind::kNumber) {
       int64_t number = 0;
       if (!absl::SimpleAtoi(Peek().text, &number)) Fail("the number ", Quoted(Peek().text), " is not supported");
       Take();
-      return Constant(Value(number));
+      return Constant(negative ? -number : number);
     }
     if (Peek().kind == TokenKind::kString) {
       std::string text;
       while (Peek().kind == TokenKind::kString) text += Take().text;
-      return Constant(Value(std::move(text)));
+      return Constant(std::move(text));
     }
-    if (AcceptSymbol("(")) {
+    if (Accept("(")) {
       NodePtr inner = ParseExpression();
-      Expect(TokenKind::kSymbol, ")");
+      Expect(")");
       return inner;
     }
-    if (AcceptSymbol("[")) {
+    if (Accept("[")) {
       NodePtr list = Make(NodeKind::kList, "");
-      while (error_.ok() && !AcceptSymbol("]")) {
-        Append(*list, ParseExpression());
-        if (!IsSymbol("]")) Expect(TokenKind::kSymbol, ",");
-      }
+      ParseItems("]", [&] { Append(*list, ParseExpression()); });
       return list;
     }
-    if (AcceptSymbol("{")) {  // for tools alone in the templates that are known
-      while (error_.ok() && !AcceptSymbol("}")) {
+    if (Accept("{")) {  // for tools alone in the templates that are known
+      ParseItems("}", [&] {
         ParseExpression();
-        Expect(TokenKind::kSymbol, ":");
+        Expect(":");
         ParseExpression();
-        if (!IsSymbol("}")) Expect(TokenKind::kSymbol, ",");
-      }
+      });
       return Make(NodeKind::kUnsupported, "a map");
     }
-    Fail("unexpected ", Quoted(Peek().text));
-    return Constant(Value());
-  }
-
-  NodePtr ParsePostfix(NodePtr value) {
-    for (;;) {
-      if (AcceptSymbol(".")) {
-        value = Make(NodeKind::kMember, TakeName(), std::move(value));
-      } else if (AcceptSymbol("(")) {
-        value = Make(NodeKind::kCall, "", std::move(value));
-        ParseArguments(*value);
-      } else if (AcceptSymbol("[")) {
-        value = ParseSubscript(std::move(value));
-      } else {
-        return value;
-      }
-    }
+    std::string name = TakeName();
+    if (name == "true" || name == "True") return Constant(true);
+    if (name == "false" || name == "False") return Constant(false);
+    if (name == "none" || name == "None") return Constant(None{});
+    return Make(NodeKind::kName, std::move(name));
   }
 
   NodePtr ParseSubscript(NodePtr object) {
-    std::vector<NodePtr> parts;
-    bool slice = false;
-    for (;;) {
-      const bool absent = IsSymbol(":") || IsSymbol("]");
-      parts.push_back(absent ? Constant(Value(None{})) : ParseExpression());
-      if (!AcceptSymbol(":")) break;
-      slice = true;
+    NodePtr node = Make(NodeKind::kItem, "", std::move(object));
+    for (bool more = true; more;) {
+      const bool absent = Is(":") || Is("]");
+      Append(*node, absent ? Constant(None{}) : ParseExpression());
+      more = Accept(":");
+      if (more) node->kind = NodeKind::kSlice;
     }
-    Expect(TokenKind::kSymbol, "]");
-    if (parts.size() > 3) Fail("a slice of more than three parts");
-    NodePtr node = Make(slice ? NodeKind::kSlice : NodeKind::kItem, "", std::move(object));
-    for (NodePtr& part : parts) Append(*node, std::move(part));
-    while (slice && node->children.size() < 4) Append(*node, Constant(Value(None{})));
+    Expect("]");
+    if (node->children.size() > 4) Fail("a slice of more than three parts");
     return node;
   }
 
   void ParseArguments(Node& call) {
-    while (error_.ok() && !AcceptSymbol(")")) {
-      const bool named = Peek().kind == TokenKind::kName && tokens_[at_ + 1].text == "=" &&
-                         tokens_[at_ + 1].kind == TokenKind::kSymbol;
-      if (named) {
+    ParseItems(")", [&] {
+      if (Peek().kind == TokenKind::kWord && tokens_[at_ + 1].text == "=") {
         call.names.push_back(TakeName());
         Take();
       } else if (!call.names.empty()) {
         Fail("an argument without a name behind one with a name");
       }
       Append(call, ParseExpression());
-      if (!IsSymbol(")")) Expect(TokenKind::kSymbol, ",");
+    });
+  }
+
+  // Calls `parse_one` for each up to `end`; commas between them.
+  template <typename ParseOne>
+  void ParseItems(std::string_view end, ParseOne parse_one) {
+    while (error_.ok() && !Accept(end)) {
+      parse_one();
+      if (!Is(end)) Expect(",");
     }
   }
 

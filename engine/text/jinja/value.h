@@ -15,13 +15,12 @@ using Map = std::map<std::string, Value>;
 
 struct Undefined {};
 struct None {};
-struct Namespace;
 
 // What an expression of a template comes to. Texts, lists and maps are shared, so that a copy costs nothing: only a
 // namespace ever changes.
 struct Value {
   std::variant<Undefined, None, bool, int64_t, std::shared_ptr<const std::string>, std::shared_ptr<const List>,
-               std::shared_ptr<const Map>, std::shared_ptr<Namespace>>
+               std::shared_ptr<const Map>, std::shared_ptr<Map>>
       held;
 
   Value() = default;
@@ -32,7 +31,7 @@ struct Value {
   Value(const char* text) : Value(std::string(text)) {}
   Value(List list) : held(std::make_shared<const List>(std::move(list))) {}
   Value(Map map) : held(std::make_shared<const Map>(std::move(map))) {}
-  Value(std::shared_ptr<Namespace> space) : held(std::move(space)) {}
+  Value(std::shared_ptr<Map> space) : held(std::move(space)) {}
 
   bool undefined() const { return std::holds_alternative<Undefined>(held); }
   bool none() const { return std::holds_alternative<None>(held); }
@@ -41,7 +40,7 @@ struct Value {
   const std::string* text() const { return Shared<const std::string>(); }
   const List* list() const { return Shared<const List>(); }
   const Map* map() const { return Shared<const Map>(); }
-  Namespace* space() const { return Shared<Namespace>(); }
+  Map* space() const { return Shared<Map>(); }  // a namespace, which can change
 
  private:
   template <typename T>
@@ -49,10 +48,6 @@ struct Value {
     const auto* shared = std::get_if<std::shared_ptr<T>>(&held);
     return shared == nullptr ? nullptr : shared->get();
   }
-};
-
-struct Namespace {
-  Map members;
 };
 
 }  // namespace longhaul::jinja
