@@ -159,9 +159,12 @@ OTHER = {
     "chatml, capitals": (
         "{% for message in messages %}{{ '<|im_start|>' + message.role | capitalize + '\\n' + message.content + '<|im_end|>\\n' "
         "}}{% endfor %}" + OPEN, "'|capitalize' is not supported"),
-    "chatml, the last turns alone": (LOOP.replace("messages", "messages[-8:]") + OPEN, "where chatml writes"),
+    "chatml, the last turns alone": (
+        "{% set said = messages if messages[0].role == 'system' else messages[-8:] %}" + LOOP.replace("messages", "said") + OPEN,
+        "where chatml writes"),
     "chatml, the system's and the last turns": (
-        "{% for message in messages[:1] + messages[1:][-8:] %}" + TURN + "{% endfor %}" + OPEN, "where chatml writes"),
+        "{% set said = messages[:1] + messages[1:][-8:] if messages[0].role == 'system' else messages %}"
+        + LOOP.replace("messages", "said") + OPEN, "where chatml writes"),
     "chatml, no end of a turn": ("{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + "
                                  "'\\n' }}{% endfor %}" + OPEN, "where chatml writes"),
     "chatml, the system's text before the user's": (

@@ -78,9 +78,8 @@ class Interpreter {
         return Evaluate(*node.children[Truth(Evaluate(*node.children[0])) ? 1 : 2]);
       case NodeKind::kList: {
         List list = EvaluateAll(node);
-        return std::all_of(list.begin(), list.end(), [this](const Value& item) { return Holdable(item); })
-                   ? Value(std::move(list))
-                   : Value();
+        for (const Value& item : list) Holdable(item);
+        return Value(std::move(list));
       }
       default:
         return Fail(node.text, " is not supported");
@@ -198,8 +197,8 @@ class Interpreter {
     if (name == "is iterable") {
       return Value(value.undefined() || value.text() != nullptr || value.list() != nullptr || value.map() != nullptr);
     }
-    if (name == "|trim" || (name == ".strip()" && value.text() != nullptr))
-      return Value(std::string(Trim(ToText(value))));
+    const bool trims = name == "|trim" || (name == ".strip()" && value.text() != nullptr);
+    if (trims) return Value(std::string(Trim(ToText(value))));
     if (const List* list = value.list()) {
       if (name == "|length") return Value(std::ssize(*list));
       if (name == "|first") return list->empty() ? Value() : list->front();

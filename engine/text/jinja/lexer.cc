@@ -104,18 +104,14 @@ class Lexer {
     const auto first = static_cast<unsigned char>(rest[0]);
     if (first == '\'' || first == '"') return ReadString(rest);
     const auto belongs = [](char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_'; };
-    if (belongs(rest[0])) {
-      const auto length = static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), belongs) - rest.begin());
-      if (length > kMaxName) return Error("a name that is too long");
-      Add(absl::ascii_isdigit(first) ? TokenKind::kNumber : TokenKind::kWord, std::string(rest.substr(0, length)));
-      Advance(at_ + length);
-      return absl::OkStatus();
+    auto length = static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), belongs) - rest.begin());
+    if (length > kMaxName) return Error("a name that is too long");
+    if (length == 0) {
+      length = std::count(std::begin(kLongSymbols), std::end(kLongSymbols), rest.substr(0, 2)) > 0 ? 2 : 1;
+      const bool known = length == 2 || kShortSymbols.find(rest[0]) != std::string_view::npos;
+      if (!known) return Error("unexpected " + Quoted(rest.substr(0, 1)));
     }
-    const size_t length = std::count(std::begin(kLongSymbols), std::end(kLongSymbols), rest.substr(0, 2)) > 0 ? 2 : 1;
-    if (length == 1 && kShortSymbols.find(rest[0]) == std::string_view::npos) {
-      return Error("unexpected " + Quoted(rest.substr(0, 1)));
-    }
-    Add(TokenKind::kWord, std::string(rest.substr(0, length)));
+    Add(absl::ascii_isdigit(first) ? TokenKind::kNumber : TokenKind::kWord, std::string(rest.substr(0, length)));
     Advance(at_ + length);
     return absl::OkStatus();
   }

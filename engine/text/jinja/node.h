@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -13,12 +14,8 @@ struct Value;
 using List = std::vector<Value>;
 using Map = std::map<std::string, Value>;
 
-struct Undefined {
-  bool operator==(const Undefined&) const = default;
-};
-struct None {
-  bool operator==(const None&) const = default;
-};
+using Undefined = std::monostate;
+using None = std::nullptr_t;
 
 // What an expression of a template comes to. Texts, lists and maps are shared, so that a copy costs nothing: only a
 // namespace ever changes.

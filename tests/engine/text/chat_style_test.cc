@@ -222,6 +222,7 @@ TEST(Jinja, NoTemplateEndsTheProcessOrKeepsItBusy) {
             "{{ l | length }}",
         "{% set s = [1] %}" + repeated(twice, 17) + repeated("{% set a = s[:] %}", 400),
         "{% set s = [1] %}" + repeated(twice, 17) + "{% for a in s %}{% if 2 in s %}x{% endif %}{% endfor %}",
+        "{% set s = [1] %}" + repeated(twice, 13) + "{% for a in s %}{% endfor %}",
         "{% set s = 'aaaaaaaa' %}" + repeated(twice, 16) + "{% set t = s + s %}{{ s + 'b' in t }}"}) {
     EXPECT_THAT(outcome(costly), HasSubstr("does too much")) << costly.substr(0, 100);
   }
