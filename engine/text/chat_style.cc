@@ -12,8 +12,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/utf8.h"
-#include "engine/text/jinja/interpreter.h"
-#include "engine/text/jinja/parser.h"
+#include "engine/text/jinja/jinja.h"
 
 namespace longhaul {
 namespace {

@@ -149,19 +149,22 @@ OTHER = {
         "{% for message in messages %}{% set content = message.content %}{% if message.role == 'assistant' and "
         "'</think>' in content %}{% set content = content.split('</think>')[-1].lstrip('\\n') %}{% endif %}"
         "{{ '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>\\n' }}{% endfor %}" + OPEN,
-        "'split' is not supported"),
+        "'.split()' is not supported"),
     "chatml, the user's turns are trimmed": (
         "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + (message.content.strip() if message.role == "
         "'user' else message.content) + '<|im_end|>\\n' }}{% endfor %}" + OPEN, "where chatml writes"),
     "chatml, names of its own": (
         "{% for message in messages %}{{ '<|im_start|>' + message.role.replace('assistant', 'bot') }}{% endfor %}",
-        "'replace' is not supported"),
+        "'.replace()' is not supported"),
     "chatml, capitals": (
         "{% for message in messages %}{{ '<|im_start|>' + message.role | capitalize + '\\n' + message.content + '<|im_end|>\\n' "
-        "}}{% endfor %}" + OPEN, "'capitalize' is not supported"),
-    "chatml, the last turns alone": (LOOP.replace("messages", "messages[-8:]") + OPEN, "where chatml writes"),
+        "}}{% endfor %}" + OPEN, "'|capitalize' is not supported"),
+    "chatml, the last turns alone": (
+        "{% set said = messages if messages[0].role == 'system' else messages[-8:] %}" + LOOP.replace("messages", "said") + OPEN,
+        "where chatml writes"),
     "chatml, the system's and the last turns": (
-        "{% for message in messages[:1] + messages[1:][-8:] %}" + TURN + "{% endfor %}" + OPEN, "where chatml writes"),
+        "{% set said = messages[:1] + messages[1:][-8:] if messages[0].role == 'system' else messages %}"
+        + LOOP.replace("messages", "said") + OPEN, "where chatml writes"),
     "chatml, no end of a turn": ("{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + "
                                  "'\\n' }}{% endfor %}" + OPEN, "where chatml writes"),
     "chatml, the system's text before the user's": (
@@ -177,7 +180,7 @@ OTHER = {
     "chatml, two system turns": (
         "{{ '<|im_start|>system\\na<|im_end|>\\n<|im_start|>system\\nb<|im_end|>\\n' }}" + LOOP + OPEN, "where chatml writes"),
     "llama3, today": (
-        "{{ bos_token + '<|start_header_id|>system<|end_header_id|>\\n\\n' + strftime_now('%d') }}", "'strftime_now'"),
+        "{{ bos_token + '<|start_header_id|>system<|end_header_id|>\\n\\n' + strftime_now('%d') }}", "'strftime_now()'"),
     "instructions": (
         "{{ bos_token }}{% for message in messages %}{% if message.role == 'user' %}{{ '[INST] ' + message.content + ' [/INST]' "
         "}}{% else %}{{ message.content + eos_token }}{% endif %}{% endfor %}", "it writes"),

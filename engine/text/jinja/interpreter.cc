@@ -1,14 +1,12 @@
-#include "engine/text/jinja/interpreter.h"
-
 #include <string.h>
 
 #include <algorithm>
 #include <iterator>
-#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
+#include "engine/text/jinja/jinja.h"
 #include "engine/text/trim.h"
 
 namespace longhaul::jinja {
@@ -22,7 +20,7 @@ class Interpreter {
   explicit Interpreter(Map variables) { scopes_.push_back(std::move(variables)); }
 
   absl::StatusOr<std::string> Run(const Node& root) {
-    Execute(root);
+    Evaluate(root);
     if (!error_.ok()) return error_;
     return std::move(out_);
   }
@@ -41,98 +39,37 @@ class Interpreter {
     return error_.ok();
   }
 
-  // --- Statements ---
-
-  void Execute(const Node& node) {
-    if (!Spend(kStep)) return;
-    line_ = node.line;
-    switch (node.kind) {
-      case NodeKind::kBlock:
-        for (const NodePtr& child : node.children) Execute(*child);
-        return;
-      case NodeKind::kText:
-        if (Spend(node.text.size())) out_ += node.text;
-        return;
-      case NodeKind::kOutput:
-        out_ += ToText(Evaluate(*node.children[0]));
-        return;
-      case NodeKind::kIf:
-        return ExecuteIf(node);
-      case NodeKind::kFor:
-        return ExecuteFor(node);
-      case NodeKind::kSet:
-        scopes_.back()[node.text] = Evaluate(*node.children[0]);
-        return;
-      case NodeKind::kSetMember: {
-        const Value space = Evaluate(*node.children[0]);
-        Value value = Evaluate(*node.children[1]);
-        if (space.space() == nullptr) {
-          Fail("setting ", Quoted(node.text), " is not supported");
-        } else if (Holdable(value)) {
-          (*space.space())[node.text] = std::move(value);
-        }
-        return;
-      }
-      default:
-        Fail(node.text, " is not supported");
-    }
-  }
-
-  void ExecuteIf(const Node& node) {
-    for (size_t i = 0; i + 1 < node.children.size(); i += 2) {
-      if (Truth(Evaluate(*node.children[i]))) return Execute(*node.children[i + 1]);
-      if (!error_.ok()) return;
-    }
-    if (node.children.size() % 2 == 1) Execute(*node.children.back());
-  }
-
-  void ExecuteFor(const Node& node) {
-    const Value all = Evaluate(*node.children[0]);
-    if (!error_.ok() || all.undefined()) return;
-    if (all.list() == nullptr || node.text.empty()) {
-      Fail("a loop over anything but a list is not supported");
-      return;
-    }
-    List items;
-    for (const Value& item : *all.list()) {
-      if (!Spend(kLoopStep)) return;
-      scopes_.push_back({{node.text, item}});
-      if (node.children.size() < 3 || Truth(Evaluate(*node.children[2]))) items.push_back(item);
-      scopes_.pop_back();
-    }
-    const int64_t n = std::ssize(items);
-    for (int64_t i = 0; i < n && Spend(kLoopStep); ++i) {
-      auto loop = std::make_shared<Map>(Map{{"index", Value(i + 1)},
-                                            {"index0", Value(i)},
-                                            {"first", Value(i == 0)},
-                                            {"last", Value(i + 1 == n)},
-                                            {"length", Value(n)}});
-      scopes_.push_back({{"loop", Value(std::move(loop))}, {node.text, items[static_cast<size_t>(i)]}});
-      Execute(*node.children[1]);
-      scopes_.pop_back();
-    }
-  }
-
-  // --- Expressions; an undefined value once an error is known ---
-
+  // Runs a statement too. An undefined value once an error is known.
   Value Evaluate(const Node& node) {
     if (!Spend(kStep)) return Value();
     line_ = node.line;
     switch (node.kind) {
+      case NodeKind::kBlock:
+        for (const NodePtr& child : node.children) Evaluate(*child);
+        return Value();
+      case NodeKind::kText:
+        if (Spend(node.text.size())) out_ += node.text;
+        return Value();
+      case NodeKind::kOutput:
+        out_ += ToText(Evaluate(*node.children[0]));
+        return Value();
+      case NodeKind::kFor:
+        return Loop(node, Evaluate(*node.children[0]));
+      case NodeKind::kSet:
+        scopes_.back()[node.text] = Evaluate(*node.children[0]);
+        return Value();
+      case NodeKind::kSetMember:
+        return SetMember(node.text, EvaluateAll(node));
       case NodeKind::kConstant:
         return node.value;
       case NodeKind::kName:
         return Lookup(node.text);
       case NodeKind::kItem:
-        return Item(Evaluate(*node.children[0]), Evaluate(*node.children[1]));
+        return Item(EvaluateAll(node));
       case NodeKind::kSlice:
-        return Slice(Evaluate(*node.children[0]), Arguments(node));
+        return Slice(EvaluateAll(node));
       case NodeKind::kCall:
         return Call(node);
-      case NodeKind::kFilter:
-        return Filter(node, Evaluate(*node.children[0]), Arguments(node));
-      case NodeKind::kTest:
-        return Test(node, Evaluate(*node.children[0]));
       case NodeKind::kNot:
         return Value(!Truth(Evaluate(*node.children[0])));
       case NodeKind::kBinary:
@@ -140,17 +77,36 @@ class Interpreter {
       case NodeKind::kConditional:
         return Evaluate(*node.children[Truth(Evaluate(*node.children[0])) ? 1 : 2]);
       case NodeKind::kList: {
-        List list;
-        for (const NodePtr& child : node.children) {
-          list.push_back(Evaluate(*child));
-          if (list.back().list() != nullptr) return Fail("a list in a list is not supported");
-          if (!Holdable(list.back())) return Value();
-        }
+        List list = EvaluateAll(node);
+        for (const Value& item : list) Holdable(item);
         return Value(std::move(list));
       }
       default:
         return Fail(node.text, " is not supported");
     }
+  }
+
+  Value Loop(const Node& node, const Value& all) {
+    if (!error_.ok() || all.undefined()) return Value();
+    if (all.list() == nullptr || node.text.empty()) return Fail("this loop is not supported");
+    const int64_t n = std::ssize(*all.list());
+    for (int64_t i = 0; i < n && Spend(kLoopStep); ++i) {
+      auto loop = std::make_shared<Map>(Map{{"index", Value(i + 1)},
+                                            {"index0", Value(i)},
+                                            {"first", Value(i == 0)},
+                                            {"last", Value(i + 1 == n)},
+                                            {"length", Value(n)}});
+      scopes_.push_back({{"loop", Value(std::move(loop))}, {node.text, (*all.list())[static_cast<size_t>(i)]}});
+      Evaluate(*node.children[1]);
+      scopes_.pop_back();
+    }
+    return Value();
+  }
+
+  Value SetMember(const std::string& member, const List& operands) {
+    if (operands[0].space() == nullptr) return Fail("setting ", Quoted(member), " is not supported");
+    if (Holdable(operands[1])) (*operands[0].space())[member] = operands[1];
+    return Value();
   }
 
   Value Lookup(const std::string& name) {
@@ -160,20 +116,20 @@ class Interpreter {
     return Value();
   }
 
-  // All children but the first.
-  std::vector<Value> Arguments(const Node& node) {
-    std::vector<Value> arguments;
-    for (const NodePtr& child : std::span(node.children).subspan(1)) arguments.push_back(Evaluate(*child));
-    return arguments;
+  List EvaluateAll(const Node& node) {
+    List values;
+    for (const NodePtr& child : node.children) values.push_back(Evaluate(*child));
+    return values;
   }
 
   // An error for what could hold itself, or others so deep that to free them would overrun the stack.
   bool Holdable(const Value& value) {
-    if (value.space() != nullptr) Fail("a namespace in another value is not supported");
+    if (value.space() != nullptr || value.list() != nullptr) Fail("a list or a namespace in another is not supported");
     return error_.ok();
   }
 
-  Value Item(const Value& object, const Value& index) {
+  Value Item(const List& operands) {
+    const Value &object = operands[0], &index = operands[1];
     if (!error_.ok()) return Value();
     if (const List* list = object.list(); list != nullptr && index.number() != nullptr) {
       const int64_t at = *index.number() < 0 ? *index.number() + std::ssize(*list) : *index.number();
@@ -188,15 +144,16 @@ class Interpreter {
   }
 
   // As Python's: what lies outside is cut off.
-  Value Slice(const Value& object, const std::vector<Value>& given) {
-    const List* all = object.list();
+  Value Slice(const List& operands) {
+    const List* all = operands[0].list();
     if (all == nullptr) return Fail("a slice of anything but a list is not supported");
     const int64_t n = std::ssize(*all);
     int64_t parts[3] = {0, n, 1};
-    for (size_t i = 0; i < given.size(); ++i) {
-      if (given[i].none()) continue;
-      if (given[i].number() == nullptr) return Fail("a slice by what is no number");
-      parts[i] = *given[i].number();
+    for (size_t i = 0; i + 1 < operands.size(); ++i) {
+      const Value& part = operands[i + 1];
+      if (part.none()) continue;
+      if (part.number() == nullptr) return Fail("a slice by what is no number");
+      parts[i] = *part.number();
       if (i < 2) parts[i] = std::clamp<int64_t>(parts[i] < 0 ? parts[i] + n : parts[i], 0, n);
     }
     const auto [begin, end, step] = parts;
@@ -208,59 +165,46 @@ class Interpreter {
   }
 
   Value Call(const Node& node) {
-    const Node& callee = *node.children[0];
-    const std::vector<Value> arguments = Arguments(node);
-    const bool method = callee.kind == NodeKind::kItem && callee.children[1]->value.text() != nullptr;
-    if (method) return CallMethod(Evaluate(*callee.children[0]), *callee.children[1]->value.text(), arguments);
-    if (callee.text == "namespace" && arguments.size() == node.names.size()) {
+    const std::string& name = node.text;
+    const List values = EvaluateAll(node);
+    if (!error_.ok()) return Value();
+    if (name == "namespace()" && values.size() == node.names.size()) {
       auto space = std::make_shared<Map>();
-      for (size_t i = 0; i < arguments.size() && Holdable(arguments[i]); ++i) {
-        (*space)[node.names[i]] = arguments[i];
-      }
+      for (size_t i = 0; i < values.size() && Holdable(values[i]); ++i) (*space)[node.names[i]] = values[i];
       return Value(std::move(space));
     }
-    if (callee.text != "raise_exception" || arguments.size() != 1) {
-      return Fail("the function ", Quoted(callee.text), " is not supported");
+    if (name == "raise_exception()" && values.size() == 1) {
+      const std::string why = ToText(values[0]);
+      if (error_.ok()) error_ = absl::FailedPreconditionError(why);
+      return Value();
     }
-    const std::string why = ToText(arguments[0]);
-    if (error_.ok()) error_ = absl::FailedPreconditionError(why);
-    return Value();
+    if (values.size() == 1) return CallOfOne(name, values[0]);
+    if (values.size() == 2 && node.names.empty()) {
+      if (name == "|default") return values[0].undefined() ? values[1] : values[0];
+      const std::string *text = values[0].text(), *part = values[1].text();
+      const bool texts = text != nullptr && part != nullptr && Spend(part->size());
+      if (texts && name == ".startswith()") return Value(text->starts_with(*part));
+      if (texts && name == ".endswith()") return Value(text->ends_with(*part));
+    }
+    return Fail(Quoted(name), " is not supported here");
   }
 
-  Value CallMethod(const Value& object, const std::string& name, const std::vector<Value>& arguments) {
-    const std::string* first = arguments.size() == 1 ? arguments[0].text() : nullptr;
-    if (const std::string* text = object.text(); text != nullptr && Spend(text->size())) {
-      if (name == "strip" && arguments.empty()) return Value(std::string(Trim(*text)));
-      if (name == "startswith" && first != nullptr) return Value(text->starts_with(*first));
-      if (name == "endswith" && first != nullptr) return Value(text->ends_with(*first));
-    }
-    return Fail("the method ", Quoted(name), " is not supported here");
-  }
-
-  Value Filter(const Node& node, const Value& value, const std::vector<Value>& arguments) {
-    const std::string& name = node.text;
-    const bool known = name == "default" ? arguments.size() == 1 && node.names.empty() : arguments.empty();
-    if (known && name == "default") return value.undefined() ? arguments[0] : value;
-    if (known && name == "trim") return Value(std::string(Trim(ToText(value))));
-    if (const List* list = value.list(); known && list != nullptr) {
-      if (name == "length") return Value(std::ssize(*list));
-      if (name == "first") return list->empty() ? Value() : list->front();
-      if (name == "last") return list->empty() ? Value() : list->back();
-    }
-    return Fail("the filter ", Quoted(name), " is not supported here");
-  }
-
-  Value Test(const Node& node, const Value& value) {
-    const std::string& name = node.text;
-    if (node.children.size() > 1) return Fail("the test ", Quoted(name), " with these arguments is not supported");
-    if (name == "defined") return Value(!value.undefined());
-    if (name == "none") return Value(value.none());
-    if (name == "string") return Value(value.text() != nullptr);
-    if (name == "mapping") return Value(value.map() != nullptr);
-    if (name == "iterable") {
+  Value CallOfOne(const std::string& name, const Value& value) {
+    if (name == "is defined") return Value(!value.undefined());
+    if (name == "is none") return Value(value.none());
+    if (name == "is string") return Value(value.text() != nullptr);
+    if (name == "is mapping") return Value(value.map() != nullptr);
+    if (name == "is iterable") {
       return Value(value.undefined() || value.text() != nullptr || value.list() != nullptr || value.map() != nullptr);
     }
-    return Fail("the test ", Quoted(name), " is not supported");
+    const bool trims = name == "|trim" || (name == ".strip()" && value.text() != nullptr);
+    if (trims) return Value(std::string(Trim(ToText(value))));
+    if (const List* list = value.list()) {
+      if (name == "|length") return Value(std::ssize(*list));
+      if (name == "|first") return list->empty() ? Value() : list->front();
+      if (name == "|last") return list->empty() ? Value() : list->back();
+    }
+    return Fail(Quoted(name), " is not supported here");
   }
 
   Value Binary(const Node& node) {
@@ -269,7 +213,6 @@ class Interpreter {
     if (op == "and" || op == "or") return Truth(left) == (op == "or") ? left : Evaluate(*node.children[1]);
     const Value right = Evaluate(*node.children[1]);
     if (!error_.ok()) return Value();
-    line_ = node.line;
     if (op == "==" || op == "!=") return Value(Equal(left, right) == (op == "=="));
     if (op == "in" || op == "not in") return Value(Contains(right, left) == (op == "in"));
     if (op == "~") return Value(ToText(left) + ToText(right));
@@ -299,10 +242,8 @@ class Interpreter {
   bool Equal(const Value& left, const Value& right) {
     if (!Spend(kStep) || left.held.index() != right.held.index()) return false;
     if (const std::string* text = left.text()) return Spend(text->size()) && *text == *right.text();
-    if (const int64_t* number = left.number()) return *number == *right.number();
-    if (const bool* truth = left.boolean()) return *truth == *right.boolean();
-    if (!left.undefined() && !left.none()) Fail("comparing lists or maps is not supported");
-    return error_.ok();
+    if (left.list() != nullptr || left.map() != nullptr) Fail("comparing lists or maps is not supported");
+    return left.held == right.held;
   }
 
   bool Contains(const Value& all, const Value& one) {

@@ -24,51 +24,42 @@ class Lexer {
   absl::StatusOr<std::vector<Token>> Run() {
     while (at_ < text_.size()) {
       const size_t tag = FindTag();
-      const std::string_view opening = text_.substr(std::min(tag, text_.size()), 3);
-      std::string_view plain = text_.substr(at_, tag - at_);
+      const std::string_view opening = text_.substr(tag, 3), plain = text_.substr(at_, tag - at_);
+      size_t kept = plain.size();
       if (opening.ends_with('-')) {
-        plain = plain.substr(0, plain.find_last_not_of(kSpaces) + 1);
-      } else if (opening.size() > 1 && opening[1] != '{') {
-        plain = WithoutIndent(plain);
+        kept = plain.find_last_not_of(kSpaces) + 1;
+      } else if (opening.starts_with("{%") || opening.starts_with("{#")) {  // without the indent where it begins a line
+        const size_t end = plain.find_last_not_of(" \t") + 1, from = at_ + end;
+        if (from == 0 || text_[from - 1] == '\n') kept = end;
       }
-      if (!plain.empty()) Add(TokenKind::kText, std::string(plain));
+      if (kept > 0) Add(TokenKind::kText, std::string(plain.substr(0, kept)));
       Advance(tag);
-      if (tag == text_.size()) break;
-      LH_RETURN_IF_ERROR(ReadTag(opening[1]));
+      if (tag < text_.size()) LH_RETURN_IF_ERROR(ReadTag(opening[1]));
     }
     Add(TokenKind::kEnd, "");
     return std::move(tokens_);
   }
 
  private:
-  template <typename... Parts>
-  absl::Status Error(const Parts&... parts) const {
-    return absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", parts...));
+  absl::Status Error(std::string_view what) const {
+    return absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", ToAbsl(what)));
   }
 
   void Add(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
 
   void Advance(size_t to) {
-    line_ += static_cast<int>(std::count(text_.begin() + static_cast<std::ptrdiff_t>(at_),
-                                         text_.begin() + static_cast<std::ptrdiff_t>(to), '\n'));
+    const std::string_view passed = text_.substr(at_, to - at_);
+    line_ += static_cast<int>(std::count(passed.begin(), passed.end(), '\n'));
     at_ = to;
   }
+
+  void SkipSpaces() { Advance(std::min(text_.find_first_not_of(kSpaces, at_), text_.size())); }
 
   size_t FindTag() const {
     for (size_t i = at_; (i = text_.find('{', i)) != std::string_view::npos; ++i) {
       if (i + 1 < text_.size() && (text_[i + 1] == '{' || text_[i + 1] == '%' || text_[i + 1] == '#')) return i;
     }
     return text_.size();
-  }
-
-  // Before a block that stands first on its line.
-  std::string_view WithoutIndent(std::string_view plain) const {
-    const size_t end = plain.find_last_not_of(" \t");
-    if (end == std::string_view::npos) {
-      const bool line_begins = at_ == 0 || text_[at_ - 1] == '\n';
-      return line_begins ? std::string_view() : plain;
-    }
-    return plain[end] == '\n' ? plain.substr(0, end + 1) : plain;
   }
 
   absl::Status ReadTag(char kind) {
@@ -84,7 +75,7 @@ class Lexer {
     if (text_.substr(at_).starts_with('-')) Advance(at_ + 1);
     const std::string_view closing = block ? "%}" : "}}";
     for (int braces = 0;;) {
-      Advance(std::min(text_.find_first_not_of(kSpaces, at_), text_.size()));
+      SkipSpaces();
       const std::string_view rest = text_.substr(at_);
       if (rest.empty()) return Error("a tag does not end");
       const size_t signs = rest[0] == '-' ? 1 : 0;
@@ -103,7 +94,7 @@ class Lexer {
   void EndTag(size_t at, size_t length, bool takes_spaces, bool takes_newline) {
     Advance(at + length);
     if (takes_spaces) {
-      Advance(std::min(text_.find_first_not_of(kSpaces, at_), text_.size()));
+      SkipSpaces();
     } else if (takes_newline && text_.substr(at_).starts_with('\n')) {
       Advance(at_ + 1);
     }
@@ -113,19 +104,15 @@ class Lexer {
     const auto first = static_cast<unsigned char>(rest[0]);
     if (first == '\'' || first == '"') return ReadString(rest);
     const auto belongs = [](char c) { return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_'; };
-    if (belongs(rest[0])) {
-      const auto length = static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), belongs) - rest.begin());
-      if (length > kMaxName) return Error("a name that is too long");
-      Add(absl::ascii_isdigit(first) ? TokenKind::kNumber : TokenKind::kWord, std::string(rest.substr(0, length)));
-      Advance(at_ + length);
-      return absl::OkStatus();
+    auto length = static_cast<size_t>(std::find_if_not(rest.begin(), rest.end(), belongs) - rest.begin());
+    if (length > kMaxName) return Error("a name that is too long");
+    if (length == 0) {
+      length = std::count(std::begin(kLongSymbols), std::end(kLongSymbols), rest.substr(0, 2)) > 0 ? 2 : 1;
+      const bool known = length == 2 || kShortSymbols.find(rest[0]) != std::string_view::npos;
+      if (!known) return Error("unexpected " + Quoted(rest.substr(0, 1)));
     }
-    const bool is_long = std::count(std::begin(kLongSymbols), std::end(kLongSymbols), rest.substr(0, 2)) > 0;
-    if (!is_long && kShortSymbols.find(rest[0]) == std::string_view::npos) {
-      return Error("unexpected ", Quoted(rest.substr(0, 1)));
-    }
-    Add(TokenKind::kWord, std::string(rest.substr(0, is_long ? 2 : 1)));
-    Advance(at_ + (is_long ? 2 : 1));
+    Add(absl::ascii_isdigit(first) ? TokenKind::kNumber : TokenKind::kWord, std::string(rest.substr(0, length)));
+    Advance(at_ + length);
     return absl::OkStatus();
   }
 

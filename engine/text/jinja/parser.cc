@@ -1,5 +1,3 @@
-#include "engine/text/jinja/parser.h"
-
 #include <algorithm>
 #include <initializer_list>
 #include <utility>
@@ -11,6 +9,7 @@
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
+#include "engine/text/jinja/jinja.h"
 #include "engine/text/jinja/lexer.h"
 
 namespace longhaul::jinja {
@@ -40,7 +39,6 @@ class Parser {
 
   absl::StatusOr<NodePtr> Run() {
     NodePtr block = ParseBlock({});
-    if (error_.ok() && Peek().kind != TokenKind::kEnd) Fail("'end' of nothing");
     if (!error_.ok()) return error_;
     return block;
   }
@@ -129,45 +127,41 @@ class Parser {
     if (name == "if") return ParseIf();
     if (name == "for") return ParseFor();
     if (name == "set") return ParseSet();
-    if (name == "macro") {  // for tools alone in the templates that are known
-      while (Peek().kind != TokenKind::kEnd && !Is("%}")) Take();
-      ParseBody("endmacro");
-      return Make(NodeKind::kBlock, "");
-    }
-    if (name != "break" && name != "continue") Fail("the statement ", Quoted(name), " is not supported");
-    Expect("%}");
-    return Make(NodeKind::kUnsupported, name);
+    if (name != "macro") Fail("the statement ", Quoted(name), " is not supported");
+    while (Peek().kind != TokenKind::kEnd && !Is("%}")) Take();
+    ParseBody("endmacro");  // for tools alone in the templates that are known
+    return Make(NodeKind::kBlock, "");
   }
 
   NodePtr ParseIf() {
-    NodePtr node = Make(NodeKind::kIf, "", ParseExpression());
-    for (bool more = true; more;) {
-      Expect("%}");
-      Append(*node, ParseBlock({"elif", "else", "endif"}));
-      more = Accept("elif");
-      if (more) Append(*node, ParseExpression());
-    }
-    if (Accept("else")) {
+    if (++depth_ > kMaxDepth) Fail("nested too deep");
+    NodePtr node = Make(NodeKind::kConditional, "", ParseExpression());
+    Expect("%}");
+    Append(*node, ParseBlock({"elif", "else", "endif"}));
+    if (Accept("elif")) {
+      Append(*node, ParseIf());
+    } else if (Accept("else")) {
       Append(*node, ParseBody("endif"));
     } else {
+      Append(*node, Constant(Value()));
       Take();
       Expect("%}");
     }
+    --depth_;
     return node;
   }
 
+  // Of more variables than one and with a condition it is for tools alone in the templates that are known.
   NodePtr ParseFor() {
     std::string variable = TakeName();
-    if (Is(",")) {  // the members of a tool's map
-      while (Accept(",")) TakeName();
-      variable.clear();
-    }
+    for (; Accept(","); TakeName()) variable.clear();
     Expect("in");
     NodePtr list = ParseBinary(kOr);
-    NodePtr condition = Accept("if") ? ParseExpression() : nullptr;
-    NodePtr node = Make(NodeKind::kFor, std::move(variable), std::move(list), ParseBody("endfor"));
-    if (condition != nullptr) Append(*node, std::move(condition));
-    return node;
+    if (Accept("if")) {
+      ParseExpression();
+      variable.clear();
+    }
+    return Make(NodeKind::kFor, std::move(variable), std::move(list), ParseBody("endfor"));
   }
 
   NodePtr ParseSet() {
@@ -225,20 +219,30 @@ class Parser {
       } else if (Accept("[")) {
         value = ParseSubscript(std::move(value));
       } else if (Accept("(")) {
-        value = Make(NodeKind::kCall, "", std::move(value));
+        value = MakeCall(std::move(value));
         ParseArguments(*value);
       } else if (Accept("|")) {
-        value = Make(NodeKind::kFilter, TakeName(), std::move(value));
+        value = Make(NodeKind::kCall, absl::StrCat("|", TakeName()), std::move(value));
         if (Accept("(")) ParseArguments(*value);
       } else if (Accept("is")) {
         const bool negated = Accept("not");
-        value = Make(NodeKind::kTest, TakeName(), std::move(value));
+        value = Make(NodeKind::kCall, absl::StrCat("is ", TakeName()), std::move(value));
         if (Accept("(")) ParseArguments(*value);
         if (negated) value = Make(NodeKind::kNot, "", std::move(value));
       } else {
         return value;
       }
     }
+  }
+
+  NodePtr MakeCall(NodePtr callee) {
+    if (callee->kind == NodeKind::kName) return Make(NodeKind::kCall, absl::StrCat(callee->text, "()"));
+    const std::string* name = callee->kind == NodeKind::kItem ? callee->children[1]->value.text() : nullptr;
+    if (name == nullptr) {
+      Fail("this call is not supported");
+      return callee;
+    }
+    return Make(NodeKind::kCall, absl::StrCat(".", *name, "()"), std::move(callee->children[0]));
   }
 
   NodePtr ParsePrimary() {
