@@ -31,8 +31,8 @@ endfunction()
 # SHARDS N entries, each of which runs its share of the cases.
 # Labels: `unit` (the default; also run under the address sanitizer), `threads` (also under the thread sanitizer), `model`
 # (needs the default model and some seconds). The target tests_LABEL builds all tests of a label.
-# An entry takes at most 40 s alone on two cores and may take ten times that, since a machine is seldom idle; a sanitizer
-# makes it slower by up to ten times again.
+# An entry takes at most 40 s alone on two cores, 200 s with a sanitizer, and may take ten times that: a machine is seldom
+# idle.
 function(longhaul_test name)
   cmake_parse_arguments(ARG "" "SHARDS" "DEPENDS;LABELS" ${ARGN})
   if(NOT ARG_LABELS)
@@ -44,7 +44,7 @@ function(longhaul_test name)
   set(timeout 400)
   if(LONGHAUL_SANITIZE)
     target_compile_options(${name} PRIVATE -fno-sanitize=undefined)  # in what is tested, not in the test: half the time
-    set(timeout 4000)
+    set(timeout 2000)
   endif()
   if(ARG_SHARDS)
     foreach(shard RANGE 1 ${ARG_SHARDS})

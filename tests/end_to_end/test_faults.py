@@ -10,7 +10,7 @@ from conftest import BUILD, MODEL, ROOT
 
 @pytest.mark.timeout(600)
 def test_faults_leave_nothing_behind_and_change_no_answer(capsys):
-    done = subprocess.run([sys.executable, ROOT / "tests" / "soak" / "soak.py", "--seconds", "40", "--build", BUILD,
+    done = subprocess.run([sys.executable, ROOT / "tests" / "soak" / "soak.py", "--seconds", "30", "--build", BUILD,
                            "--model", MODEL], capture_output=True, text=True)
     with capsys.disabled():
         print("\n" + done.stdout)

@@ -11,6 +11,7 @@
 
 #include "engine/backend/batch.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/small_model.h"
 
 namespace longhaul {
 namespace {
@@ -156,7 +157,9 @@ TEST_F(NbceEngineTest, WhatRunsBesideItAndWhatIsCachedChangeNoBit) {
   GenerateParams params = AskIds(documents, SomeIds(11, 9), 20);
   params.sampling.temperature = 0.8f;
   params.seed = 3;
-  const auto quiet = MakeEngine();
+  EngineOptions options;
+  options.model_path = SmallModelPath();
+  const auto quiet = MakeEngine(options), busy = MakeEngine(options);
   const Cited first = AskDocuments(*quiet, params);
   ASSERT_EQ(first.outcome.ids.size(), 20u) << first.outcome.finished.status;
   EXPECT_EQ(first.outcome.finished.usage.cached_tokens, 0);
@@ -164,11 +167,14 @@ TEST_F(NbceEngineTest, WhatRunsBesideItAndWhatIsCachedChangeNoBit) {
   EXPECT_GT(cached.outcome.finished.usage.cached_tokens, 0);
 
   std::vector<std::shared_ptr<EventStream>> beside;
-  for (int i = 0; i < 4; ++i) beside.push_back(Start(*engine_, Ask(kFacts[static_cast<size_t>(i)], 60)));
-  beside.push_back(Start(*engine_, AskFacts("Who sells bread?", kFacts, 40)));
-  const Cited crowded = AskDocuments(*engine_, params);
+  for (TokenId i = 0; i < 4; ++i) {
+    GenerateParams other = Ask("", 60);
+    other.prompt = TokenPrompt{SomeIds(20, 77 * i)};
+    beside.push_back(Start(*busy, other));
+  }
+  beside.push_back(Start(*busy, AskIds({SomeIds(30, 5), SomeIds(60, 6), SomeIds(20, 7)}, SomeIds(5, 8), 40)));
+  const Cited crowded = AskDocuments(*busy, params);
   for (const auto& stream : beside) Collect(*stream);
-  EngineOptions options;
   options.max_batch_tokens = 64;
   options.threads = 1;
   const Cited chunked = AskDocuments(*MakeEngine(options), params);

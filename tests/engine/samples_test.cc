@@ -11,6 +11,7 @@
 
 #include "engine/backend/batch.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/support/small_model.h"
 
 namespace longhaul {
 namespace {
@@ -119,7 +120,8 @@ TEST(Samples, ThePromptIsReadOnceAndItsBlocksAreShared) {
 
 TEST(Samples, WhereThereIsNoRoomForAllTheyComeOneAfterTheOther) {
   EngineOptions options;
-  options.kv_cache_bytes = int64_t{8} << 20;
+  options.model_path = SmallModelPath();
+  options.kv_cache_bytes = 300 * ((int64_t{512} << 20) / MakeEngine(options)->model().cache_tokens);
   const auto engine = MakeEngine(options);
   GenerateParams params = AskForSamples(engine->model().cache_tokens - 100, 6, 64);
   params.stopping.ignore_eos = true;

@@ -19,6 +19,15 @@ StepResult Failed(const absl::Status& status) {
   return {};
 }
 
+ModelFile LoadTestModel() {
+  auto loaded = LoadModelFile(TestModelPath());
+  if (!loaded.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(loaded.status().message()).c_str());
+    std::exit(1);
+  }
+  return *std::move(loaded);
+}
+
 void CompareLogits(const nlohmann::json& golden, const float* logits, size_t vocabulary, Comparison& comparison) {
   const double largest = *std::max_element(logits, logits + vocabulary);
   double sum = 0;
@@ -37,25 +46,26 @@ nlohmann::json ReadGolden(const std::string& name) {
 }
 
 const ModelFile& TestModel() {
-  static const ModelFile* model = [] {
-    auto loaded = LoadModelFile(TestModelPath());
-    if (!loaded.ok()) {
-      std::fprintf(stderr, "%s\n", std::string(loaded.status().message()).c_str());
-      std::exit(1);
-    }
-    return new ModelFile(*std::move(loaded));
-  }();
+  static const auto* const model = new ModelFile(LoadTestModel());
   return *model;
 }
 
-std::unique_ptr<ModelRunner> MakeRunner(ComputeType compute, CacheType cache, int64_t kv_cache_bytes) {
+ModelFile FirstLayers(int64_t n_layers) {
+  ModelFile model = LoadTestModel();
+  model.config.n_layers = n_layers;
+  model.layers.resize(static_cast<size_t>(n_layers));
+  return model;
+}
+
+std::unique_ptr<ModelRunner> MakeRunner(ComputeType compute, CacheType cache, int64_t kv_cache_bytes,
+                                        const ModelFile& model) {
   ModelRunnerOptions options;
   options.compute_type = compute;
   options.cache_type = cache;
   options.kv_cache_bytes = kv_cache_bytes;
   options.limits.max_tokens = kChunk;
   options.limits.max_logit_rows = kChunk;
-  auto runner = ModelRunner::Create(TestModel(), options);
+  auto runner = ModelRunner::Create(model, options);
   EXPECT_TRUE(runner.ok()) << runner.status();
   return runner.ok() ? *std::move(runner) : nullptr;
 }

@@ -22,8 +22,12 @@ nlohmann::json ReadGolden(const std::string& name);
 // The default model, loaded once. Ends the test program with a message when it cannot be.
 const ModelFile& TestModel();
 
-// A runner of steps of kChunk tokens; null, and a test failure, when there can be none.
-std::unique_ptr<ModelRunner> MakeRunner(ComputeType compute, CacheType cache, int64_t kv_cache_bytes);
+// The default model without the layers behind the first `n_layers`, as the goldens of the longest texts have it.
+ModelFile FirstLayers(int64_t n_layers);
+
+// A runner of steps of kChunk tokens; null, and a test failure, when there can be none. `model` outlives it.
+std::unique_ptr<ModelRunner> MakeRunner(ComputeType compute, CacheType cache, int64_t kv_cache_bytes,
+                                        const ModelFile& model = TestModel());
 
 // Absolute differences from golden values.
 class Differences {
