@@ -231,7 +231,7 @@ TEST_F(ModelOnDisk, CutShortWhileItIsReadIsRefused) {
   });
   EXPECT_EQ(runner.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(runner.status().message()),
-              HasSubstr("longhaul_tensor_reader.gguf: changed while it was read"));
+              HasSubstr(path_ + ": changed while it was read"));
 }
 
 TEST_F(ModelOnDisk, WrittenToWhileItIsReadIsRefused) {
