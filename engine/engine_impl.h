@@ -1,0 +1,114 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/base/mutex.h"
+#include "engine/base/work_queue.h"
+#include "engine/cache/block_pool.h"
+#include "engine/engine.h"
+#include "engine/model/model_runner.h"
+#include "engine/prompt_encoder.h"
+#include "engine/request_preparer.h"
+#include "engine/request_registry.h"
+#include "engine/request_state.h"
+#include "engine/scheduling/scheduler.h"
+#include "engine/step_counter.h"
+#include "engine/step_rates.h"
+
+namespace longhaul {
+
+// The engine over a model runner: one thread owns scheduler, cache and model; callers hand requests over by a queue.
+class EngineImpl : public Engine {
+ public:
+  EngineImpl(const EngineOptions& options, ModelInfo info, std::unique_ptr<PromptEncoder> encoder,
+             std::unique_ptr<ModelRunner> runner, PositionResolver positions);
+  ~EngineImpl() override;
+
+  std::shared_ptr<EventStream> Submit(Request request, EventStream::OnReady on_ready) override;
+  void Cancel(EventStream& stream) override;
+  std::vector<RequestInfo> ListRequests() const override { return registry_.List(Clock::now()); }
+  int64_t CancelRequest(const std::string& id) override;
+  bool Drain(std::chrono::milliseconds timeout) override;
+  void RunOnTextPool(std::function<void()> work) override { text_pool_->Add(std::move(work)); }
+  absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special,
+                                                const StopCondition& stopped) const override {
+    return encoder_->Encode(prompt, parse_special, stopped);
+  }
+  absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const override;
+  std::string TokenBytes(TokenId id) const override { return std::string(encoder_->tokenizer().TokenBytes(id)); }
+  absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode& mode, int64_t length) const override {
+    return positions_.Resolve(mode, length);
+  }
+  const ModelInfo& model() const override { return info_; }
+  EngineStats Stats() const override;
+  Telemetry& telemetry() override { return telemetry_; }
+
+ private:
+  using StatePtr = std::unique_ptr<RequestState>;
+
+  void Refuse(EventStream& stream, absl::Status status);
+  void Wake();
+
+  // The engine thread.
+  void Loop();
+  bool TakeArrivals();  // false when the engine stops
+  void DropEnded(Clock::time_point now);
+  // Ends what would have its first step now and cannot be read before its deadline; whether there was any.
+  bool DropHopeless(Clock::time_point now);
+  bool IsTooLate(const RequestState& state, Clock::time_point now) const;
+  // When its reader has taken nothing for too long; none while there is room for more.
+  std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
+  // `begin`: when the scheduling of this step began.
+  void RunStep(const Batch& batch, Clock::time_point begin);
+  void DistributeResults(StepResult result, double step_seconds, Clock::time_point now);
+  void Queue(Group& group, RequestState& state);
+  // Takes a request that has finished out of everything.
+  void End(RequestState& state);
+  // One after the other, so that one wake-up serves all: it costs more than all the rest.
+  void TellReaders();
+  std::optional<Clock::time_point> NextDeadline() const;
+
+  const EngineOptions options_;
+  const std::unique_ptr<PromptEncoder> encoder_;
+  const std::unique_ptr<ModelRunner> runner_;
+  const PositionResolver positions_;
+  const ModelInfo info_;
+
+  RequestRegistry registry_;
+
+  // The engine thread's own.
+  BlockPool pool_;
+  Scheduler scheduler_;
+  std::unordered_map<RequestState*, StatePtr> active_;
+  std::unordered_map<Group*, RequestState*> owners_;  // of the scheduler's groups
+  StepRates rates_;
+  std::vector<RequestState*> stepped_;  // of each group of the step that runs
+  std::vector<EventStream*> ready_;     // whose readers are to be told; their requests are still active
+
+  std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::vector<StatePtr> arrivals_ ABSL_GUARDED_BY(mutex_);
+  bool attention_ ABSL_GUARDED_BY(mutex_) = false;  // something changed that the loop must look at
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancel_all_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  int64_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not finished
+  CondVar all_finished_;
+  EngineStats stats_ ABSL_GUARDED_BY(mutex_);
+  std::optional<double> tokens_per_second_ ABSL_GUARDED_BY(mutex_);  // of rates_
+
+  Telemetry telemetry_;
+  StepCounter counter_{telemetry_};  // the engine thread's own
+  RequestPreparer preparer_;
+  std::unique_ptr<WorkQueue> text_pool_;
+  std::thread thread_;
+};
+
+}  // namespace longhaul
