@@ -172,8 +172,8 @@ TEST_F(EngineOverloadTest, APromptThatCannotBeReadInTimeCostsNoStep) {
     seconds_per_token = std::min(seconds_per_token, read.timings.prefill / 1100);
   }
   const int64_t steps = engine_->Stats().steps;
-  // A twelfth of what it takes.
-  const milliseconds deadline(static_cast<int64_t>(2500 * seconds_per_token / 12 * 1000));
+  // A fortieth of what it takes; the engine goes by its fastest step, which a busy machine may let stand alone.
+  const milliseconds deadline(static_cast<int64_t>(2500 * seconds_per_token / 40 * 1000));
   const auto begin = Clock::now();
   const Outcome outcome = Collect(*Submit("a", Reading(2500), "r", deadline));
   if (Clock::now() - begin < deadline) {  // else it was too late before it was looked at
