@@ -163,13 +163,13 @@ def test_what_cannot_be_read_before_its_deadline_is_not_begun(start_server, stub
         # The server learns how fast it reads.
         seconds = min(list(made.Generate(reading(pb, 1100)))[-1].finished.timings.prefill for _ in range(2))
         request = reading(pb, 2500)
-        error = error_of(made.Generate(request, timeout=seconds * 2500 / 1100 / 10))
-        assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-        # The client's own clock may have been first; the server's log tells what it did.
-        for _ in range(3000):
+        # The client's own clock may be first, and a busy machine may look too late: the server's log tells what it did.
+        for _ in range(100):
+            error = error_of(made.Generate(request, timeout=seconds * 2500 / 1100 / 30))
+            assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            time.sleep(0.1)
             if "not begun" in running.log.read_text():
                 break
-            time.sleep(0.02)
         else:
             raise AssertionError(running.log.read_text())
         assert list(made.Generate(request, timeout=60))[-1].finished.usage.prompt_tokens == 2500
