@@ -171,20 +171,22 @@ TEST_F(EngineOverloadTest, APromptThatCannotBeReadInTimeCostsNoStep) {
     EXPECT_TRUE(read.status.ok()) << read.status;
     seconds_per_token = std::min(seconds_per_token, read.timings.prefill / 1100);
   }
-  const int64_t steps = engine_->Stats().steps;
   // A small part of what it takes, for the engine goes by its fastest step, and on a busy machine that is many times
-  // faster than the rest. It may then be too late before the engine has looked: one time that it has is enough.
+  // faster than the rest. It may also be too late before the engine has looked: one time that it has is enough.
   const milliseconds deadline(static_cast<int64_t>(2500 * seconds_per_token / 200 * 1000) + 1);
   bool was_looked_at = false;
   for (int i = 0; i < 200 && !was_looked_at; ++i) {
+    const int64_t steps = engine_->Stats().steps;
     const Outcome outcome = Collect(*Submit("a", Reading(2500), "r", deadline));
     EXPECT_EQ(outcome.finished.reason, FinishReason::kDeadline);
     EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kDeadlineExceeded);
     const std::string message(outcome.finished.status.message());
     was_looked_at = message.find("2500 tokens") != message.npos && message.find("not begun") != message.npos;
+    if (was_looked_at) {
+      EXPECT_EQ(engine_->Stats().steps, steps);
+    }
   }
   EXPECT_TRUE(was_looked_at);
-  EXPECT_EQ(engine_->Stats().steps, steps);
   EXPECT_TRUE(AllBlocksComeBack(*engine_));
   // The client is told before the engine has put the request away.
   for (int i = 0; i < 10000 && engine_->Stats().waiting > 0; ++i) std::this_thread::sleep_for(milliseconds(2));
