@@ -1,7 +1,6 @@
 #include "client/ask_command.h"
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +13,7 @@
 #include "client/generate_flags.h"
 #include "client/interruptible_client.h"
 #include "client/output.h"
+#include "client/stream_answer.h"
 #include "client/text_input.h"
 #include "engine/base/status_macros.h"
 
@@ -65,36 +65,9 @@ int Ask(const CLI::App& command, const Common& common, AskFlags& flags) {
   v1::GenerateRequest request;
   if (absl::Status status = FillAsk(command, flags, request); !status.ok()) return PrintError(status, common.json);
   InterruptibleClient client(common.target);
-  ReadingLine progress(!common.json && !flags.generate.quiet);
-  CitedAnswer answer;
-  v1::Started started;
-  v1::Finished finished;
-  std::vector<std::string> names;
-  const absl::Status status = (*client).Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
-    if (message.has_started()) {
-      started = message.started();
-      names = DocumentNames(request, started);
-      answer.SetNames(names);
-    }
-    if (message.has_finished()) finished = message.finished();
-    if (common.json) {
-      PrintJson(message);
-    } else if (message.has_progress()) {
-      progress.Show(message.progress());
-    } else if (message.has_chunk()) {
-      progress.Clear();
-      answer.Print(message.chunk());
-    }
-    return std::ferror(stdout) == 0;
-  });
-  progress.Clear();
-  if (!common.json) answer.End(status.ok());
-  if (!status.ok()) return PrintError(status, common.json);
-  if (!common.json && !flags.generate.quiet) {
-    PrintDocuments(names, finished);
-    PrintSummary(started, finished);
-  }
-  return 0;
+  CitedAnswer answer(request);
+  const absl::Status status = StreamAnswer(*client, request, common, flags.generate.quiet, answer);
+  return status.ok() ? 0 : PrintError(status, common.json);
 }
 
 }  // namespace

@@ -43,7 +43,8 @@ int Chat(const CLI::App& command, const Common& common, const GenerateFlags& fla
   if (system.has_value()) say("system", *system);
   say("user", *prompt);
   InterruptibleClient client(common.target);
-  const absl::Status status = StreamAnswer(*client, request, common, flags.quiet, nullptr);
+  AnswersInOrder answers(request.samples());
+  const absl::Status status = StreamAnswer(*client, request, common, flags.quiet, answers);
   return status.ok() ? 0 : PrintError(status, common.json);
 }
 

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/output.h"
 #include "engine/base/terminal.h"
 
 namespace longhaul {
@@ -25,16 +24,15 @@ std::string NameOf(const std::vector<std::string>& names, size_t document, FILE*
 
 }  // namespace
 
-std::vector<std::string> DocumentNames(const v1::GenerateRequest& request, const v1::Started& started) {
-  std::vector<std::string> names;
-  for (const v1::Document& document : request.contexts().documents().documents()) names.push_back(document.id());
-  for (const v1::Window& window : started.windows()) {
-    names.push_back(absl::StrCat("bytes ", window.first_byte(), " to ", window.first_byte() + window.bytes()));
-  }
-  return names;
+CitedAnswer::CitedAnswer(const v1::GenerateRequest& request) : colours_(HasColours(stdout)) {
+  for (const v1::Document& document : request.contexts().documents().documents()) names_.push_back(document.id());
 }
 
-CitedAnswer::CitedAnswer() : colours_(HasColours(stdout)) {}
+void CitedAnswer::Start(const v1::Started& started) {
+  for (const v1::Window& window : started.windows()) {
+    names_.push_back(absl::StrCat("bytes ", window.first_byte(), " to ", window.first_byte() + window.bytes()));
+  }
+}
 
 void CitedAnswer::Print(const v1::Chunk& chunk) {
   const std::string& text = chunk.text();
@@ -58,7 +56,7 @@ void CitedAnswer::End(bool whole) {
   std::fflush(stdout);
 }
 
-void PrintDocuments(const std::vector<std::string>& names, const v1::Finished& finished) {
+void CitedAnswer::PrintDetails(const v1::Finished& finished) const {
   const auto& documents = finished.documents();
   std::vector<int> order(static_cast<size_t>(documents.size()));
   std::iota(order.begin(), order.end(), 0);
@@ -76,7 +74,7 @@ void PrintDocuments(const std::vector<std::string>& names, const v1::Finished& f
     }
     absl::FPrintF(stderr, "%s%5.1f %%  entropy %.3f  %s%s\n", colours ? Colour(static_cast<uint32_t>(i)) : "",
                   100 * static_cast<double>(document.tokens()) / static_cast<double>(tokens), document.mean_entropy(),
-                  NameOf(names, static_cast<size_t>(i), stderr), colours ? "\033[0m" : "");
+                  NameOf(names_, static_cast<size_t>(i), stderr), colours ? "\033[0m" : "");
   }
   if (silent > 0) std::fprintf(stderr, "%d other documents: no token\n", silent);
 }

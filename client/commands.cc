@@ -28,7 +28,8 @@ int Generate(const CLI::App& command, const Common& common, const GenerateFlags&
   if (!prompt.ok()) return PrintError(prompt.status(), common.json);
   request.mutable_prompt()->set_text(*std::move(prompt));
   InterruptibleClient client(common.target);
-  const absl::Status status = StreamAnswer(*client, request, common, flags.quiet, nullptr);
+  AnswersInOrder answers(request.samples());
+  const absl::Status status = StreamAnswer(*client, request, common, flags.quiet, answers);
   return status.ok() ? 0 : PrintError(status, common.json);
 }
 

@@ -117,7 +117,8 @@ void Conversation::Ask(std::string message) {
   }
   say("user", message);
   std::string answer;
-  const absl::Status status = StreamAnswer(*client_, request_, common_, quiet_, &answer);
+  AnswersInOrder printer(request_.samples());
+  const absl::Status status = StreamAnswer(*client_, request_, common_, quiet_, printer, &answer);
   if (std::ferror(stdout) != 0) return;
   const bool stopped = absl::IsCancelled(status);
   if (stopped && (common_.json || answer.empty())) std::fprintf(stderr, "\n");  // after the terminal's ^C

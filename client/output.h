@@ -51,15 +51,26 @@ class ReadingLine {
   bool shown_ = false;
 };
 
+// How the text of a stream is printed on standard output. Calls in this order; only the last may be missing.
+class AnswerPrinter {
+ public:
+  virtual ~AnswerPrinter() = default;
+  // What is known before the first chunk.
+  virtual void Start(const v1::Started&) {}
+  virtual void Print(const v1::Chunk& chunk) = 0;
+  // No more will come. Ends the line unless nothing of a failed answer stands on it.
+  virtual void End(bool whole) = 0;
+  // Of a whole answer, on standard error: what stands above the summary.
+  virtual void PrintDetails(const v1::Finished&) const {}
+};
+
 // Prints the text of a stream's answers one after the other: that of the first that has not ended as it arrives, the
-// others when it is their turn. Several have a heading each.
-class AnswersInOrder {
+// others when it is their turn, those that are whole at the latest at the end. Several have a heading each.
+class AnswersInOrder : public AnswerPrinter {
  public:
   explicit AnswersInOrder(uint32_t n) : answers_(std::max(n, 1u)) {}
-  void Print(const v1::Chunk& chunk);
-  // No more will come. Of answers that are whole prints what is left; ends the line unless nothing of a failed one
-  // stands on it.
-  void End(bool whole);
+  void Print(const v1::Chunk& chunk) override;
+  void End(bool whole) override;
 
  private:
   struct Answer {

@@ -2,18 +2,18 @@
 
 #include <cstdio>
 
-#include "client/output.h"
-
 namespace longhaul {
 
 absl::Status StreamAnswer(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
-                          std::string* answer) {
+                          AnswerPrinter& printer, std::string* answer) {
   ReadingLine progress(!common.json && !quiet);
-  AnswersInOrder answers(request.samples());
   v1::Started started;
   v1::Finished finished;
   const absl::Status status = client.Generate(request, common.call(), [&](const v1::GenerateResponse& message) {
-    if (message.has_started()) started = message.started();
+    if (message.has_started()) {
+      started = message.started();
+      printer.Start(started);
+    }
     if (message.has_finished()) finished = message.finished();
     if (message.has_chunk() && answer != nullptr) *answer += message.chunk().text();
     if (common.json) {
@@ -22,14 +22,17 @@ absl::Status StreamAnswer(Client& client, const v1::GenerateRequest& request, co
       progress.Show(message.progress());
     } else if (message.has_chunk()) {
       progress.Clear();
-      answers.Print(message.chunk());
+      printer.Print(message.chunk());
     }
     return std::ferror(stdout) == 0;
   });
   progress.Clear();
   if (common.json) return status;
-  answers.End(status.ok());
-  if (status.ok() && !quiet) PrintSummary(started, finished);
+  printer.End(status.ok());
+  if (status.ok() && !quiet) {
+    printer.PrintDetails(finished);
+    PrintSummary(started, finished);
+  }
   return status;
 }
 

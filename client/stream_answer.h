@@ -5,13 +5,15 @@
 #include "absl/status/status.h"
 #include "client/client.h"
 #include "client/command_flags.h"
+#include "client/output.h"
 #include "longhaul/v1/inference.pb.h"
 
 namespace longhaul {
 
-// Runs a request and prints its answer as it arrives, and unless `quiet` a summary; `answer`, if given, gets its text.
-// OK too when standard output takes no more, which ends the request.
+// Runs a request and has its answer printed as it arrives (as JSON where `common` says so, without `printer`), and
+// unless `quiet` a summary; `answer`, if given, gets its text. OK too when standard output takes no more, which ends the
+// request.
 absl::Status StreamAnswer(Client& client, const v1::GenerateRequest& request, const Common& common, bool quiet,
-                          std::string* answer);
+                          AnswerPrinter& printer, std::string* answer = nullptr);
 
 }  // namespace longhaul
