@@ -23,7 +23,7 @@ struct ContextRows {
   int64_t tokens_after_document = 0;
 };
 
-// Turns documents and a question into rows of token ids, by a template (DESIGN.md section 5). Each document is
+// Turns documents and a question into rows of token ids, by a template. Each document is
 // tokenized apart from everything else, so its tokens, and those before it, depend on neither the question nor the
 // documents beside it. Immutable: any thread may call.
 class DocumentEncoder {

@@ -52,10 +52,10 @@ struct BackendInfo {
 
 enum class Epilogue { kStore, kAdd };
 
-// The operations that a transformer is written in; one implementation per kind of device (DESIGN.md, idea 5).
-// One thread at a time. Memory is taken by the Pack and Allocate calls, before the first step; a step takes none that
-// grows. Activations are f32 matrices [rows, width] that live on the device; each operation sets the number of rows of
-// its output. The rows' results depend on nothing but the row (DESIGN.md section 10).
+// The operations that a transformer is written in; one implementation per kind of device. One thread at a time. Memory
+// is taken by the Pack and Allocate calls, before the first step; a step takes none that grows. Activations are f32
+// matrices [rows, width] that live on the device; each operation sets the number of rows of its output. The rows'
+// results depend on nothing but the row (engine/README.md, "Equal to the bit").
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -86,7 +86,7 @@ class Backend {
   // out[r, :] = in[r, :] / sqrt(mean(in[r, :]^2) + epsilon) * weight
   virtual void RmsNorm(ActivationId in, WeightId weight, float epsilon, ActivationId out) = 0;
 
-  // out[r, n] (+)= sum_k in[r, k] * matrix[n, k], in the order of summation of DESIGN.md section 10.
+  // out[r, n] (+)= sum_k in[r, k] * matrix[n, k], in one order of summation.
   virtual void Linear(ActivationId in, WeightId matrix, Epilogue epilogue, ActivationId out) = 0;
 
   // qkv[t] = (queries [n_heads, head_dim], keys [n_kv_heads, head_dim], values [n_kv_heads, head_dim]) of each new

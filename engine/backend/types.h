@@ -6,7 +6,7 @@
 
 namespace longhaul {
 
-// What activations are rounded to in matrix products (DESIGN.md section 10).
+// What activations are rounded to in matrix products.
 enum class ComputeType { kAuto, kF32, kBf16, kInt8 };
 
 // What keys and values are rounded to in the cache.

@@ -20,8 +20,8 @@ struct PrefixHash {
 };
 
 // Remembers which block holds which sixteen tokens behind which beginning, so that whoever reads the same beginning in
-// the same way need not compute it again (DESIGN.md section 6). Only full blocks; never across scopes or plans;
-// compared token by token on a hit. One thread.
+// the same way need not compute it again. Only full blocks; never across scopes or plans; compared token by token on a
+// hit. One thread.
 class PrefixCache {
  public:
   // `pool` is not owned and outlives it; what it evicts is forgotten here.

@@ -7,7 +7,8 @@
 
 #include "engine/decoding/nbce_row.h"
 
-// Naive Bayes Context Extension: rows of logits that read different documents become one distribution (methods.md 2).
+// Naive Bayes Context Extension: rows of logits that read different documents become one distribution (kexue.fm 9617,
+// 9632).
 namespace longhaul {
 
 // What stands for all documents together: the surest row's log-probabilities, or the mean or the maximum of all rows'.

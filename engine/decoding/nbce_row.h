@@ -22,7 +22,7 @@ struct NbceRow {
 
 // Reads a row of logits [vocabulary]. Tokens are dropped from the least probable on (of equal ones the lowest id
 // first, as a stable ascending sort has them) while all that are dropped weigh no more than 1 - top_p; the most
-// probable one stays (methods.md 2.1, steps 2 to 4). top_p in (0, 1]; 1 keeps every token. A pure function of the row,
+// probable one stays (kexue.fm 9632). top_p in (0, 1]; 1 keeps every token. A pure function of the row,
 // whose time does not depend much on what it holds: nothing is sorted but the last few tokens around the cut. Any
 // thread; takes memory on a thread's first call.
 NbceRow ReadNbceRow(std::span<const float> logits, float top_p);

@@ -61,7 +61,7 @@ SamplerResult Sample(std::span<const float> logits, const SamplerInput& input);
 // is NaN; `log_sum_exp` is that of the same logits.
 std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits, float log_sum_exp, int n);
 
-// A uniform number in [0, 1) that is a pure function of its key (DESIGN.md section 10).
+// A uniform number in [0, 1) that is a pure function of its key.
 double UniformFromKey(uint64_t seed, uint64_t sample, uint64_t index);
 
 }  // namespace longhaul

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-// How far modes reach and which parameters hold a text (DESIGN.md section 4). L is the trained length, N the text's.
+// How far modes reach and which parameters hold a text. L is the trained length, N the text's.
 // Numbers may be absurdly large: results stop at the largest int64_t.
 namespace longhaul {
 

@@ -16,7 +16,7 @@ struct ResolvedPosition {
   bool refit = false;             // Auto or a fit chose another plan than the plain one
 };
 
-// Makes plans of modes for one model (DESIGN.md section 4). Immutable: any thread.
+// Makes plans of modes for one model. Immutable: any thread.
 class PositionResolver {
  public:
   // `default_mode`: what Auto becomes past L; not Auto itself. `trained_length`: L instead of the file's; 0 = the

@@ -26,7 +26,7 @@ struct LogN {
   double trained_length = 0;  // above 1
 };
 
-// How positions turn queries and keys: all that a kernel knows of a position mode (DESIGN.md, idea 1). The cache holds
+// How positions turn queries and keys: all that a kernel knows of a position mode. The cache holds
 // each key in its far rotation (without a far regime: turned by its own position).
 struct RotaryPlan {
   std::vector<double> inv_freq;  // [rotary_dims / 2] radians per position

@@ -9,7 +9,7 @@
 namespace longhaul {
 
 // Cosines and sines of position * inv_freq[i] in f32 for any position, out of two small tables that are rounded from
-// double: one of every 256th position, one of 256 positions (DESIGN.md section 4). A pure function of position and
+// double: one of every 256th position, one of 256 positions. A pure function of position and
 // frequencies, so equal wherever it is asked. Immutable after construction: any thread may read.
 class RotaryTable {
  public:

@@ -1,5 +1,6 @@
 // Results are equal to the bit whatever runs beside a request, however its prompt was chunked and with any number of
-// threads (DESIGN.md section 10): in every compute type with a small model, in the usual one with the default model.
+// threads (engine/README.md, "Equal to the bit"): in every compute type with a small model, in the usual one with the
+// default model.
 
 #include <gtest/gtest.h>
 

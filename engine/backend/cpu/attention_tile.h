@@ -11,7 +11,7 @@
 
 namespace longhaul::cpu {
 
-// The arithmetic of attention. Its order, the same in prefill and in decode (DESIGN.md section 10):
+// The arithmetic of attention. Its order, the same in prefill and in decode:
 //   score      one chain of fused multiply-adds over the dimensions of the head, from 0 upward
 //   range      512 keys, counted from position 0: its maximum; the sum of exp(score - maximum) in 16 partial sums (key
 //              modulo 16), then a fixed tree; the weighted values in one chain per dimension over the keys, ascending

@@ -45,7 +45,7 @@ class ProductScratch {
 };
 
 // out[r, n] (+)= sum_k in[r, k] * matrix[n, k]; in [rows, Columns], out [rows, Outputs], row-major f32 and dense. One
-// order of summation per output, whatever `rows` and the number of threads are (DESIGN.md section 10).
+// order of summation per output, whatever `rows` and the number of threads are.
 void Multiply(const float* in, int64_t rows, const PackedMatrix& matrix, Epilogue epilogue, float* out,
               ProductScratch& scratch, WorkerPool& pool);
 

@@ -128,7 +128,7 @@ testing::AssertionResult SameBits(const std::vector<float>& a, const std::vector
   return testing::AssertionSuccess();
 }
 
-// --- The plain twin of the int8 product of one output: DESIGN.md section 10, from the blocks of the file ---
+// --- The plain twin of the int8 product of one output, from the blocks of the file ---
 
 float Half(const uint8_t* at) {
   uint16_t half;

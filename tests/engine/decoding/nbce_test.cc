@@ -42,7 +42,7 @@ NbceResult Combine(const Rows& rows, const NbceParams& params, int previous = -1
   return CombineNbce(Logits(rows), params, previous);
 }
 
-// The table of methods.md 2.5.
+// What comes out of it was computed apart from this code, in double precision.
 const Rows kGolden = {
     {2, 1, .5f, 0, -1, -4}, {1, 3, .2f, 0, -2, -1}, {.5f, .4f, .3f, .2f, .1f, 0}, {0, 2.9f, .3f, 0, -2, 1}};
 
@@ -87,7 +87,7 @@ TEST(Nbce, TruncatesEveryRowAsPublished) {
   }
 }
 
-// Four tokens; row 0 keeps 0 and 1, row 1 keeps 0 and 2: each of the four cases of methods.md 2.3 once.
+// Four tokens; row 0 keeps 0 and 1, row 1 keeps 0 and 2: each of the four cases of kexue.fm 9632 once.
 TEST(Nbce, SplitsTheFourCasesOfDroppedTokens) {
   const float half = std::log(0.5f), rare = -30;
   const Rows rows = {{half, half, rare, rare}, {half, rare, half, rare}};

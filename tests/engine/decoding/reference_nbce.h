@@ -7,7 +7,7 @@
 
 namespace longhaul {
 
-// NBCE as methods.md 2.1 writes it, step by step in double precision, with a full sort: the twin of CombineNbce.
+// NBCE as kexue.fm 9617 and 9632 write it, step by step in double precision, with a full sort: the twin of CombineNbce.
 struct ReferenceNbce {
   std::vector<double> logits;              // [vocabulary]
   std::vector<double> entropies;           // [n], NaN of a row that is not usable

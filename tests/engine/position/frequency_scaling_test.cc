@@ -36,7 +36,7 @@ void ExpectGolden(const ModelRotation& rotation, const std::vector<size_t>& pair
   }
 }
 
-// methods.md, section 1.3.
+// Computed from the formulas in double precision, apart from this code.
 TEST(GoldenFrequencies, OfSmolLm2AtFactor4) {
   const double temperature = 1.13862944;
   ExpectGolden(SmolLm2(), {0, 1, 8, 16, 20, 31},
@@ -172,7 +172,7 @@ TEST(FrequencyScaling, BetaMixedEndsAtNtkFixedAndAtLinear) {
   }
 }
 
-// methods.md gives exp(a m^b) as a is printed: 0.158904692, 0.103036945, 0.285308486.
+// exp(a m^b) with a (d/2)^b = ln factor (kexue.fm 9706); each a was computed apart from this code.
 TEST(FrequencyScaling, BetaMixedIsThePublishedExponential) {
   struct Case {
     int64_t dims;

@@ -196,7 +196,7 @@ TEST(PlanAngles, ShiftsChangeNothingButForGroupsAndLogN) {
   EXPECT_NE(log_n.QueryScale(20000), log_n.QueryScale(40000));
 }
 
-// methods.md, section 1.2: log-n at 2, 4 and 8 times L.
+// Log-n (kexue.fm 8823) at 2, 4 and 8 times L.
 TEST(PlanAngles, QueriesGrowByLogNFromTheTrainedLengthOn) {
   for (const auto& [trained, scales] : {std::pair(8192, std::vector<double>{1.0769, 1.1538, 1.2308}),
                                         std::pair(2048, std::vector<double>{1.0909, 1.1818, 1.2727}),

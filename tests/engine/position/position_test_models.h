@@ -20,7 +20,7 @@ inline ModelRotation Rotation(int64_t dims, double base, int64_t trained_length)
   return rotation;
 }
 
-// SmolLM2-135M and stories15M: the two geometries of methods.md, section 1.3.
+// The geometries of SmolLM2-135M and stories15M.
 inline ModelRotation SmolLm2() {
   return Rotation(64, 100000, 8192);
 }
