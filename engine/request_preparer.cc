@@ -81,8 +81,8 @@ absl::Status RequestPreparer::CheckWanted(const Request& request, const EventStr
   if (request.deadline.has_value() && *request.deadline <= Clock::now()) {
     return DeadlineError(request);
   }
-  if (stream.cancelled() || gives_up_.load()) return absl::CancelledError("the request was cancelled");
-  return absl::OkStatus();
+  if (stream.cancelled()) return absl::CancelledError("the request was cancelled");
+  return gives_up() ? DrainedError() : absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodePrompt(const Prompt& prompt,
@@ -336,8 +336,9 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareContextSco
   LH_RETURN_IF_ERROR(CheckRows(CountDocuments(params.contexts), 1));
   LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(request, *stream));
   LH_RETURN_IF_ERROR(CheckRows(std::ssize(texts.rows) - 1, 1));
-  LH_ASSIGN_OR_RETURN(std::vector<TokenId> answer,
-                      EncodeAnswer(params.answer, [&] { return !CheckWanted(request, *stream).ok(); }));
+  auto encoded = EncodeAnswer(params.answer, [&] { return !CheckWanted(request, *stream).ok(); });
+  LH_RETURN_IF_ERROR(CheckWanted(request, *stream));
+  LH_ASSIGN_OR_RETURN(std::vector<TokenId> answer, std::move(encoded));
   params.answer = Prompt();
   const int64_t n = std::ssize(answer);
   LH_ASSIGN_OR_RETURN(Planned planned, Plan(std::move(texts), params.position, n));

@@ -231,15 +231,17 @@ grpc::ServerUnaryReactor* InferenceService::UnaryOnTextPool(grpc::CallbackServer
     reactor->Finish(ToGrpc(request.status()));
     return reactor;
   }
-  engine->RunOnTextPool([=, share = *std::move(share), request = *std::move(request)]() mutable {
-    Response response;
-    const StopCondition stopped = [context] { return context->IsCancelled(); };
-    const absl::Status status = stopped() ? absl::CancelledError("the request was cancelled")
-                                          : work(*engine, std::move(request), stopped, response);
-    if (status.ok()) Serialize(response, *response_buffer);
-    share.reset();  // while the service is there: with the call it may go
-    reactor->Finish(ToGrpc(status));
-  });
+  const absl::Status accepted =
+      engine->RunOnTextPool([=, share = *std::move(share), request = *std::move(request)]() mutable {
+        Response response;
+        const StopCondition stopped = [context] { return context->IsCancelled(); };
+        const absl::Status status = stopped() ? absl::CancelledError("the request was cancelled")
+                                              : work(*engine, std::move(request), stopped, response);
+        if (status.ok()) Serialize(response, *response_buffer);
+        share.reset();  // while the service is there: with the call it may go
+        reactor->Finish(ToGrpc(status));
+      });
+  if (!accepted.ok()) reactor->Finish(ToGrpc(accepted));
   return reactor;
 }
 

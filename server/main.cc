@@ -154,7 +154,7 @@ int Main(int argc, char** argv) {
   signals.Wait();
   LogInfo("draining: no new requests, running ones have ", flags->drain_timeout.count(), " ms");
   const bool all_finished = (*server)->Drain(flags->drain_timeout);
-  LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were cancelled");
+  LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were ended");
   endpoint.reset();
   server->reset();  // before the engine that both answer with
   return 0;

@@ -57,6 +57,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 
 Server::~Server() {
   if (server_ == nullptr) return;  // it never listened
+  if (state_ == ServerState::kReady) Drain(std::chrono::milliseconds(0));
   server_->Shutdown(std::chrono::system_clock::now());
   server_->Wait();
 }
@@ -80,7 +81,8 @@ bool Server::Drain(std::chrono::milliseconds timeout) {
   state_ = ServerState::kDraining;
   SetServing(false);
   const bool all_finished = engine_ == nullptr || engine_->Drain(timeout);
-  // The last messages are still on their way to the clients, those of cancelled requests too.
+  // The last messages are still on their way to the clients, those of requests that were ended too. gRPC ends with
+  // UNAVAILABLE what nobody has taken by then.
   constexpr std::chrono::seconds kLastMessages{2};
   server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastMessages));
   return all_finished;

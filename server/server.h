@@ -31,7 +31,7 @@ class Server {
  public:
   // Listens at once, NOT_SERVING until Serve. UNAVAILABLE when the address cannot be bound.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
-  // Ends what runs.
+  // Ends what runs, as Drain without any time.
   ~Server();
 
   int port() const { return port_; }
@@ -41,8 +41,8 @@ class Server {
   // Answers with `engine`, which is not owned and outlives this, and says SERVING.
   void Serve(Engine& engine);
 
-  // Says NOT_SERVING, lets running requests finish and their last messages arrive for at most `timeout`, then stops.
-  // Whether all finished by themselves.
+  // Says NOT_SERVING, lets running requests finish and their last messages arrive for at most `timeout`, ends what is
+  // left with UNAVAILABLE, then stops. Whether all finished by themselves.
   bool Drain(std::chrono::milliseconds timeout);
 
  private:
