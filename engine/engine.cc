@@ -92,12 +92,15 @@ absl::StatusOr<std::vector<TokenId>> EngineImpl::Tokenize(const Prompt& prompt, 
   return ids;
 }
 
-absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<TokenId>& ids, bool special) const {
+absl::StatusOr<std::string> EngineImpl::Detokenize(std::span<const TokenId> ids, bool special, size_t max_bytes) const {
   if (preparer_.gives_up()) return DrainedError();
-  for (size_t i = 0; i < ids.size(); ++i) {
-    LH_RETURN_IF_ERROR(encoder_->CheckId(absl::StrCat("token_ids.ids[", i, "]"), ids[i]));
+  LH_RETURN_IF_ERROR(encoder_->CheckIds("token_ids.ids", ids));
+  const Tokenizer& tokenizer = encoder_->tokenizer();
+  if (const size_t bytes = tokenizer.DecodedBytes(ids, special); bytes > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("token_ids: ", bytes, " bytes of text are more than the ", max_bytes, " of one answer"));
   }
-  return encoder_->tokenizer().Decode(ids, special);
+  return tokenizer.Decode(ids, special);
 }
 
 EngineStats EngineImpl::Stats() const {

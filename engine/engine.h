@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -100,12 +102,13 @@ class Engine {
   virtual absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special,
                                                         const StopCondition& stopped = {}) const = 0;
 
-  // The text of ids; INVALID_ARGUMENT when one is outside the vocabulary. Special tokens are written out if asked for.
-  // UNAVAILABLE as Tokenize.
-  virtual absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const = 0;
+  // The bytes of ids; INVALID_ARGUMENT when one is outside the vocabulary, or all come to more than `max_bytes`.
+  // Special tokens are written out if asked for. UNAVAILABLE as Tokenize.
+  virtual absl::StatusOr<std::string> Detokenize(std::span<const TokenId> ids, bool special,
+                                                 size_t max_bytes) const = 0;
 
-  // The bytes of one token, as they stand in the vocabulary. REQUIRES: 0 <= id < vocabulary_size.
-  virtual std::string TokenBytes(TokenId id) const = 0;
+  // The bytes of one token, as they stand in the vocabulary; the engine's. REQUIRES: 0 <= id < vocabulary_size.
+  virtual std::string_view TokenBytes(TokenId id) const = 0;
 
   // The plan of a mode for a text of `length` tokens; see PositionResolver.
   virtual absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode& mode, int64_t length) const = 0;

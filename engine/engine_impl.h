@@ -38,8 +38,8 @@ class EngineImpl : public Engine {
   absl::Status RunOnTextPool(std::function<void()> work) override;
   absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special,
                                                 const StopCondition& stopped) const override;
-  absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const override;
-  std::string TokenBytes(TokenId id) const override { return std::string(encoder_->tokenizer().TokenBytes(id)); }
+  absl::StatusOr<std::string> Detokenize(std::span<const TokenId> ids, bool special, size_t max_bytes) const override;
+  std::string_view TokenBytes(TokenId id) const override { return encoder_->tokenizer().TokenBytes(id); }
   absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode& mode, int64_t length) const override {
     return positions_.Resolve(mode, length);
   }

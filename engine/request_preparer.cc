@@ -102,9 +102,7 @@ absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodeAnswer(const Prompt&
     return TooLong(room, std::string(status.message()));
   }
   if (const auto* ids = std::get_if<TokenPrompt>(&answer)) {
-    for (size_t i = 0; i < ids->ids.size(); ++i) {
-      LH_RETURN_IF_ERROR(encoder_.CheckId(absl::StrCat("answer.token_ids.ids[", i, "]"), ids->ids[i]));
-    }
+    LH_RETURN_IF_ERROR(encoder_.CheckIds("answer.token_ids.ids", ids->ids));
     return ids->ids;
   }
   const auto* text = std::get_if<TextPrompt>(&answer);
@@ -265,10 +263,7 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(R
                                                                                std::shared_ptr<EventStream> stream,
                                                                                Clock::time_point submitted) const {
   const auto& params = std::get<GenerateParams>(request.params);
-  for (size_t i = 0; i < params.stopping.stop_token_ids.size(); ++i) {
-    LH_RETURN_IF_ERROR(
-        encoder_.CheckId(absl::StrCat("stopping.stop_token_ids[", i, "]"), params.stopping.stop_token_ids[i]));
-  }
+  LH_RETURN_IF_ERROR(encoder_.CheckIds("stopping.stop_token_ids", params.stopping.stop_token_ids));
   for (const auto& [id, bias] : params.sampling.logit_bias) {
     LH_RETURN_IF_ERROR(encoder_.CheckId("sampling.logit_bias", id));
   }

@@ -20,7 +20,8 @@ struct ServerOptions {
   int64_t max_message_bytes = 64 << 20;
   std::chrono::milliseconds keepalive_time{
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
-  RpcMetrics* rpc_metrics = nullptr;  // counts the RPCs, if any; not owned, outlives the server
+  std::chrono::milliseconds stall_timeout{60000};  // see CallLimits
+  RpcMetrics* rpc_metrics = nullptr;               // counts the RPCs, if any; not owned, outlives the server
 
   // Bytes that the messages of requests that wait may hold together: four of the largest.
   int64_t message_budget() const { return 4 * max_message_bytes; }
@@ -46,9 +47,11 @@ class Server {
   bool Drain(std::chrono::milliseconds timeout);
 
  private:
-  explicit Server(const ServerOptions& options) : service_(options.message_budget()) {}
+  explicit Server(const ServerOptions& options)
+      : limits_(options.message_budget(), options.stall_timeout), service_(limits_), admin_(limits_) {}
   void SetServing(bool serving);
 
+  CallLimits limits_;
   InferenceService service_;
   AdminService admin_;
   std::unique_ptr<grpc::Server> server_;

@@ -1,5 +1,6 @@
 """A server that is told to end while it still answers: whoever is not answered to the end is told to try again."""
 
+import pathlib
 import signal
 import subprocess
 import time
@@ -11,7 +12,6 @@ from grpc_status import rpc_status
 from h2.settings import SettingCodes
 
 import loopback
-from conftest import BUILD
 from raw_http2 import RawClient
 
 ENDLESS = 5000  # tokens, by far more than a second's
@@ -128,10 +128,11 @@ def test_a_slow_reader_is_told_to_try_again_too(serving, stubs):
 
 def test_the_command_line_and_the_load_generator_say_that_the_server_was_not_there(serving, tmp_path):
     running, _ = serving
-    generate = subprocess.Popen([BUILD / "client" / "longhaul", "generate", "--target", running.target, "--max-tokens",
+    client = pathlib.Path(running.process.args[0]).parent.parent / "client"
+    generate = subprocess.Popen([client / "longhaul", "generate", "--target", running.target, "--max-tokens",
                                  str(ENDLESS), "--ignore-eos", "--position", "rerope", "One, two,"],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    bench = subprocess.Popen([BUILD / "client" / "longhaul-bench", "--target", running.target, "--concurrency", "1",
+    bench = subprocess.Popen([client / "longhaul-bench", "--target", running.target, "--concurrency", "1",
                               "--requests", "1", "--warmup", "0s", "--prompts", "8", "--output-tokens", str(ENDLESS),
                               "--positions", "rerope"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(2)

@@ -64,7 +64,9 @@ TEST_F(EngineTest, AnswersAndSaysWhatItUsed) {
   EXPECT_EQ(outcome.logprobs.size(), 8u);
   EXPECT_GT(outcome.finished.timings.first_token, 0);
   EXPECT_EQ(outcome.started.reach, 8192);
-  EXPECT_EQ(*engine_->Detokenize(outcome.ids, false), outcome.text);
+  EXPECT_EQ(*engine_->Detokenize(outcome.ids, false, outcome.text.size()), outcome.text);
+  EXPECT_THAT(std::string(engine_->Detokenize(outcome.ids, false, outcome.text.size() - 1).status().message()),
+              HasSubstr("token_ids: "));
 }
 
 TEST_F(EngineTest, TheFirstTokenHasNoGap) {
@@ -451,7 +453,7 @@ TEST(EngineDrain, WaitsForTextsAndEndsThemToo) {
   EXPECT_EQ(first.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(second.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(tokenize(first).code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(engine->Detokenize({1}, false).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine->Detokenize(std::vector<TokenId>{1}, false, 100).status().code(), absl::StatusCode::kUnavailable);
 }
 
 // Texts that take seconds to tokenize, and are wanted no more.
