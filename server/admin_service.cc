@@ -6,6 +6,7 @@
 #include "engine/base/log.h"
 #include "engine/base/quoted.h"
 #include "server/conversions.h"
+#include "server/front/peer_name.h"
 #include "server/raw_message.h"
 #include "server/status_conversion.h"
 
@@ -46,7 +47,7 @@ grpc::ServerUnaryReactor* AdminService::CancelRequest(grpc::CallbackServerContex
       engine_.load(), context, request, response,
       [context](Engine& engine, const v1::CancelRequestRequest& message, v1::CancelRequestResponse& out) {
         const int64_t cancelled = engine.CancelRequest(message.id());
-        LogInfo("request ", Quoted(message.id()), " cancelled by ", context->peer(), ": ", cancelled, " of this id");
+        LogInfo("request ", Quoted(message.id()), " cancelled by ", PeerOfGrpc(context->peer()), ": ", cancelled, " of this id");
         out.set_cancelled(static_cast<uint32_t>(cancelled));
       });
 }

@@ -111,6 +111,7 @@ int Main(int argc, char** argv) {
   static Signals& signals = *new Signals;
   if (absl::Status status = SetLogLevel(flags->log_level); !status.ok()) return Fail(status);
   for (const std::string& warning : flags->warnings) LogWarning(warning);
+  RaiseDescriptorLimit();
   if (absl::Status status = CheckMachineFor(*flags); !status.ok()) return Fail(status);
   const absl::StatusOr<InstructionSet> instructions = ParseInstructionSet(flags->instruction_set);
   if (!instructions.ok()) return Fail(instructions.status());

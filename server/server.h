@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "server/admin_service.h"
+#include "server/front/front.h"
 #include "server/inference_service.h"
 #include "server/rpc_metrics.h"
 #include "server/server_state.h"
@@ -17,16 +18,20 @@ namespace longhaul {
 
 struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: a free one
-  int64_t max_message_bytes = 64 << 20;
+  FrontLimits front = {};
+  int64_t max_message_bytes = 0;  // 0: what the longest text that the model can be asked about may take
   std::chrono::milliseconds keepalive_time{
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
   RpcMetrics* rpc_metrics = nullptr;  // counts the RPCs, if any; not owned, outlives the server
 
   // Bytes that the messages of requests that wait may hold together: four of the largest.
-  int64_t message_budget() const { return 4 * max_message_bytes; }
+  int64_t message_budget() const { return 4 * (max_message_bytes > 0 ? max_message_bytes : kUnknownMessageBytes); }
+
+  // While no model is there to tell.
+  static constexpr int64_t kUnknownMessageBytes = 64 << 20;
 };
 
-// A gRPC server with InferenceService, AdminService, grpc.health.v1 and reflection.
+// A gRPC server behind a front, with InferenceService, AdminService, grpc.health.v1 and reflection.
 class Server {
  public:
   // Listens at once, NOT_SERVING until Serve. UNAVAILABLE when the address cannot be bound.
@@ -34,7 +39,8 @@ class Server {
   // Ends what runs.
   ~Server();
 
-  int port() const { return port_; }
+  int port() const { return front_->port(); }
+  const Front& front() const { return *front_; }
   // Any thread.
   ServerState state() const { return state_.load(); }
 
@@ -46,15 +52,17 @@ class Server {
   bool Drain(std::chrono::milliseconds timeout);
 
  private:
-  explicit Server(const ServerOptions& options) : service_(options.message_budget()) {}
+  explicit Server(const ServerOptions& options) : options_(options), service_(options.message_budget()) {}
   void SetServing(bool serving);
 
+  const ServerOptions options_;
   InferenceService service_;
   AdminService admin_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Front> front_;  // hands connections over to the two
   Engine* engine_ = nullptr;
   std::atomic<ServerState> state_{ServerState::kLoading};
-  int port_ = 0;
 };
 
 }  // namespace longhaul

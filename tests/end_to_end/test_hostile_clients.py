@@ -7,7 +7,16 @@ import grpc
 import pytest
 
 import loopback
+from conftest import Server
 from raw_http2 import RawClient
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Takes larger messages than its cache has a use for, so that they get as far as to the checks behind."""
+    running = Server(tmp_path_factory.mktemp("server"), "--kv-cache-memory", "64MiB", "--max-message-size", "64MiB")
+    yield running
+    assert running.stop() == 0, running.log.read_text()
 
 
 @pytest.fixture

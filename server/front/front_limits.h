@@ -1,0 +1,41 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "engine/base/counter.h"
+
+namespace longhaul {
+
+// Why a stream is ended before its call reaches the server.
+enum class StreamRefusal { kStreams, kMessageSize, kUploadMemory, kCompression, kReceiveTimeout };
+inline constexpr std::array kStreamRefusalNames = {"streams", "message_size", "upload_memory", "compression",
+                                                   "receive_timeout"};
+
+// What clients may make the server hold before a request is whole, or without ever making one.
+struct FrontLimits {
+  int64_t max_connections = 0;              // at a time; 0: what the limit of descriptors allows, at most 4096
+  int64_t max_connections_per_address = 0;  // 0: half of max_connections
+  int64_t max_connection_streams = 1024;    // that one connection may have open
+  int64_t max_streams = 4096;               // open on all connections; one address may have half of them
+  // A message that has begun, a connection's first frame and a frame must be complete after so long.
+  std::chrono::milliseconds receive_timeout{30000};
+};
+
+// Who holds what of the bounds that connections share. The front's thread, but for the atomics.
+struct AddressUse {
+  int64_t connections = 0, streams = 0;
+};
+struct SharedUse {
+  std::atomic<int64_t> max_message_bytes{0};
+  std::atomic<int64_t> connections{0}, streams{0};
+  std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete
+  std::array<Counter, kStreamRefusalNames.size()> streams_refused;
+
+  // Bytes that messages that are not complete may hold together: two of the largest.
+  int64_t max_upload_bytes() const { return 2 * max_message_bytes; }
+};
+
+}  // namespace longhaul
