@@ -53,6 +53,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   // The front knows the bounds of messages and streams sooner and says more about them.
   builder.SetMaxReceiveMessageSize(std::numeric_limits<int>::max());
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(options.front.max_connection_streams));
+  // Headers that refer to no earlier ones: then the front can answer a call in gRPC's place.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_DECODER, 0);
   OnlyIdentity(builder);
   KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);

@@ -42,8 +42,8 @@ struct FrameHeader {
   bool has(FrameFlag flag) const { return (flags & flag) != 0; }
 };
 
-// Cuts the bytes that one side of a connection sends, in pieces of any size, into frames. Holds back a frame header until
-// it is whole, and nothing else. One thread.
+// Cuts the bytes that one side of a connection sends, in pieces of any size, into frames. Holds back a frame header
+// until it is whole, and nothing else. One thread.
 class FrameReader {
  public:
   struct Piece {

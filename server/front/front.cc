@@ -32,7 +32,7 @@ constexpr std::chrono::milliseconds kAcceptPause{100};
 
 constexpr size_t kEvents = 64;           // of one wait
 constexpr size_t kReadBytes = 64 << 10;  // at a time
-constexpr int kAcceptsAtATime = 16;  // then the connections that stand have a turn
+constexpr int kAcceptsAtATime = 16;      // then the connections that stand have a turn
 
 // Two sockets, the second of which has `name` as its peer's. False when there is no descriptor.
 bool MakePair(const std::string& name, Descriptor& own, Descriptor& other) {
@@ -90,13 +90,14 @@ absl::StatusOr<std::unique_ptr<Front>> Front::Start(const std::string& listen, c
 
 Front::Front(ListeningSockets listening, const FrontLimits& limits, int64_t max_message_bytes, HandOver hand_over)
     : listening_(std::move(listening)),
-      limits_(limits),
-      hand_over_(std::move(hand_over)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      spare_(Spare()),
-      scratch_(kReadBytes) {
-  shared_.max_message_bytes = max_message_bytes;
+      spare_(Spare()) {
+  shared_.epoll = epoll_.get();
+  shared_.scratch.resize(kReadBytes);
+  shared_.limits = limits;
+  shared_.use.max_message_bytes = max_message_bytes;
+  shared_.hand_over = std::move(hand_over);
 }
 
 Front::~Front() {
@@ -124,7 +125,7 @@ void Front::StopListening() {
 
 void Front::AwaitEnd(Clock::time_point deadline) {
   MutexLock lock(mutex_);
-  while (shared_.connections > 0 && changed_.WaitUntil(mutex_, deadline)) {
+  while (shared_.use.connections > 0 && changed_.WaitUntil(mutex_, deadline)) {
   }
 }
 
@@ -180,14 +181,14 @@ void Front::OnEvent(void* what, uint32_t events, Clock::time_point now) {
   }
   const auto& endpoint = *static_cast<Connection::Endpoint*>(what);
   endpoint.connection->OnEvents(endpoint.side, events, now);
-  if (endpoint.connection->closed()) closed_.push_back(endpoint.connection);
+  if (endpoint.connection->over()) over_.push_back(endpoint.connection);
 }
 
 void Front::Check(Clock::time_point now) {
   if (!accepting_ && now >= accept_again_) WatchListeners(true);
   for (const auto& entry : connections_) {
     entry.first->Check(now);
-    if (entry.first->closed()) closed_.push_back(entry.first);
+    if (entry.first->over()) over_.push_back(entry.first);
   }
 }
 
@@ -218,15 +219,16 @@ void Front::Accept(int listener) {
 }
 
 void Front::Take(Descriptor client, const std::string& peer) {
-  if (shared_.connections >= limits_.max_connections) {
+  if (shared_.use.connections >= shared_.limits.max_connections) {
     return Refuse(std::move(client), ConnectionRefusal::kMaxConnections,
-                  absl::StrCat("--max-connections, ", limits_.max_connections, ", are open"));
+                  absl::StrCat("--max-connections, ", shared_.limits.max_connections, ", are open"));
   }
   // Clients of a unix socket have no address.
-  AddressUse& address = addresses_[HostOfPeer(peer)];
-  if (address.connections >= limits_.max_connections_per_address && !peer.starts_with("unix")) {
-    return Refuse(std::move(client), ConnectionRefusal::kMaxConnectionsPerAddress,
-                  absl::StrCat("--max-connections-per-address, ", limits_.max_connections_per_address, ", are open"));
+  AddressUse& address = addresses_.try_emplace(HostOfPeer(peer), shared_.limits).first->second;
+  if (address.connections >= shared_.limits.max_connections_per_address && !peer.starts_with("unix")) {
+    return Refuse(
+        std::move(client), ConnectionRefusal::kMaxConnectionsPerAddress,
+        absl::StrCat("--max-connections-per-address, ", shared_.limits.max_connections_per_address, ", are open"));
   }
   Descriptor own, other;
   if (!MakePair(SocketNameOfPeer(peer, next_number_++), own, other)) {
@@ -235,13 +237,10 @@ void Front::Take(Descriptor client, const std::string& peer) {
   const int on = 1;
   setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   counters_.accepted.Add();
-  ++shared_.connections;
-  ++address.connections;
-  auto connection = std::make_unique<Connection>(epoll_.get(), scratch_, std::move(client), std::move(own), address,
-                                                 limits_, shared_, Clock::now());
+  auto connection =
+      std::make_unique<Connection>(shared_, std::move(client), std::move(own), std::move(other), address, Clock::now());
   Connection* const key = connection.get();
   connections_.emplace(key, std::move(connection));
-  hand_over_(other.Release());
 }
 
 void Front::Refuse(Descriptor client, ConnectionRefusal why, const std::string& text) {
@@ -254,20 +253,21 @@ void Front::Refuse(Descriptor client, ConnectionRefusal why, const std::string& 
 }
 
 void Front::Reap() {
-  if (closed_.empty()) return;
-  for (Connection* const connection : closed_) {
+  if (over_.empty()) return;
+  for (Connection* const connection : over_) {
     const auto found = connections_.find(connection);
     if (found == connections_.end()) continue;
     if (const Misbehaviour why = connection->misbehaviour(); why != Misbehaviour::kNone) {
       counters_.misbehaved[static_cast<size_t>(why)].Add();
     }
-    AddressUse& address = connection->address();
     connections_.erase(found);
-    --shared_.connections;
-    --address.connections;
   }
-  closed_.clear();
-  std::erase_if(addresses_, [](const auto& entry) { return entry.second.connections == 0; });
+  over_.clear();
+  // Those that gave up many calls of late are remembered for some seconds.
+  const Clock::time_point now = Clock::now();
+  for (auto it = addresses_.begin(); it != addresses_.end();) {
+    it = it->second.connections == 0 && it->second.resets.full(now) ? addresses_.erase(it) : std::next(it);
+  }
 }
 
 }  // namespace longhaul

@@ -54,11 +54,11 @@ class Front {
   int port() const { return listening_.port; }  // 0 for a unix socket
   const sockaddr_storage& address() const { return listening_.address; }
   // With what was left to be chosen.
-  const FrontLimits& limits() const { return limits_; }
+  const FrontLimits& limits() const { return shared_.limits; }
   const FrontCounters& counters() const { return counters_; }
-  const SharedUse& use() const { return shared_; }
+  const SharedUse& use() const { return shared_.use; }
 
-  void SetMaxMessageBytes(int64_t bytes) { shared_.max_message_bytes = bytes; }
+  void SetMaxMessageBytes(int64_t bytes) { shared_.use.max_message_bytes = bytes; }
 
   // Takes no more connections; those that stand go on. When it returns, nothing is handed over any more.
   void StopListening();
@@ -73,24 +73,21 @@ class Front {
   void Refuse(Descriptor client, ConnectionRefusal why, const std::string& text);
   void OnEvent(void* what, uint32_t events, Clock::time_point now);
   void Check(Clock::time_point now);
-  // Destroys the connections of `closed_`, having counted why they were closed.
+  // Destroys the connections of `over_`, having counted why they were closed.
   void Reap();
   // Begins or ends taking connections.
   void WatchListeners(bool watch);
   void Wake();
 
   ListeningSockets listening_;
-  FrontLimits limits_;
-  HandOver hand_over_;
-  SharedUse shared_;
+  Connection::Shared shared_;
   FrontCounters counters_;
   Descriptor epoll_, wake_;
   Descriptor spare_;  // given up to take, and close, a connection when there is no other descriptor
-  std::vector<char> scratch_;
   int64_t next_number_ = 0;
-  std::map<std::string, AddressUse> addresses_;  // by host; those of whom there is a connection
+  std::map<std::string, AddressUse> addresses_;  // by host; those that have a connection or had one just now
   absl::flat_hash_map<Connection*, std::unique_ptr<Connection>> connections_;
-  std::vector<Connection*> closed_;  // some perhaps more than once
+  std::vector<Connection*> over_;  // some perhaps more than once
   bool accepting_ = false;
   Clock::time_point accept_again_;  // where not accepting
   Mutex mutex_;

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "engine/base/counter.h"
+#include "server/front/token_bucket.h"
 
 namespace longhaul {
 
@@ -26,11 +27,20 @@ struct FrontLimits {
 
 // Who holds what of the bounds that connections share. The front's thread, but for the atomics.
 struct AddressUse {
+  explicit AddressUse(const FrontLimits& limits)
+      : resets(static_cast<double>(limits.max_streams) / 2, kResetsPerSecond) {}
+
   int64_t connections = 0, streams = 0;
+  int64_t ending = 0;  // as in SharedUse
+  TokenBucket resets;  // streams that were opened and given up; gRPC needs a while to clear each away
+
+  static constexpr double kResetsPerSecond = 400;
 };
 struct SharedUse {
   std::atomic<int64_t> max_message_bytes{0};
   std::atomic<int64_t> connections{0}, streams{0};
+  // Of connections that are closed: streams that gRPC has not cleared away yet, and other work that is as much.
+  std::atomic<int64_t> ending{0};
   std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete
   std::array<Counter, kStreamRefusalNames.size()> streams_refused;
 

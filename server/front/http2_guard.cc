@@ -18,15 +18,20 @@ constexpr int64_t kMaxHeaderBlock = 64 << 10;
 // As many calls as a connection may have can be given up at once, as when their deadline passes.
 constexpr double kResetsPerSecond = 100;
 
-// Frames that must be looked at or answered and carry nothing: what an eager client sends to estimate the bandwidth, and
-// for each frame of the server's a few that open the window again.
+// Frames that must be looked at or answered and carry nothing: what an eager client sends to estimate the bandwidth,
+// and for each frame of the server's a few that open the window again.
 constexpr double kControlBurst = 5000, kControlPerSecond = 1000, kControlPerServerFrame = 4;
-constexpr double kSettingsCost = 50;  // acknowledged, and may resize the compression table
+constexpr double kSettingsCost = 50;      // acknowledged, and may resize the compression table
+constexpr double kControlPerStream = 50;  // so many are as much work as a stream
 
 // What gRPC holds for a frame of a message that is not complete, roughly, beside its bytes.
 constexpr int64_t kFrameBytes = 64;
 
-constexpr double kRetryAfter = 1;  // seconds
+absl::Status OutOfRoom(std::string_view what, const char* reason, const char* flag, int64_t limit) {
+  constexpr double kRetryAfter = 1;  // seconds
+  return OverloadError(absl::StrCat(ToAbsl(what), " fill their bound of ", limit, ", see ", flag),
+                       {.reason = reason, .flag = flag, .limit = absl::StrCat(limit), .retry_after = kRetryAfter});
+}
 
 }  // namespace
 
@@ -57,7 +62,8 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     if (piece.begins) {
       if (const Misbehaviour why = OnClientFrame(piece.frame, now); why != Misbehaviour::kNone) return why;
     }
-    out.to_server.append(piece.header).append(piece.payload);
+    if (!drop_headers_) out.to_server.append(piece.header).append(piece.payload);
+    if (piece.ends && !client_in_headers_) drop_headers_ = false;
     if (piece.frame.type == FrameType::kData) OnData(piece.frame.stream, Unpadded(piece), now);
     if (piece.ends && piece.frame.has(kFlagEndStream) &&
         (piece.frame.type == FrameType::kData || piece.frame.type == FrameType::kHeaders)) {
@@ -100,11 +106,13 @@ Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) 
       break;
     }
     case FrameType::kRstStream:
+      address_.resets.Take(1, now);
       if (!resets_.Take(1, now)) return Misbehaviour::kResets;
       if (const auto found = streams_.find(frame.stream); found != streams_.end()) Erase(found);
       cost = 0;
       break;
     case FrameType::kSettings:
+      acknowledged_ |= frame.has(kFlagAck);
       if (!frame.has(kFlagAck)) cost = kSettingsCost;
       break;
     default:
@@ -117,16 +125,24 @@ Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) 
 Misbehaviour Http2Guard::OnHeaders(const FrameHeader& frame, TimePoint now) {
   // Not a new one: trailers, or what gRPC will refuse.
   if (frame.stream <= last_stream_) {
+    drop_headers_ = frame.stream > last_passed_;
     return control_frames_.Take(1, now) ? Misbehaviour::kNone : Misbehaviour::kControlFrames;
   }
   last_stream_ = frame.stream;
   if (static_cast<int64_t>(streams_.size()) >= limits_.max_connection_streams) return Misbehaviour::kStreams;
+  if (shared_.streams + shared_.ending >= limits_.max_streams ||
+      address_.streams + address_.ending >= limits_.max_streams / 2 || !address_.resets.Has(1, now)) {
+    // Headers before that may be in the compression table.
+    if (!acknowledged_) return Misbehaviour::kStreams;
+    drop_headers_ = true;
+    Answer(frame.stream, StreamRefusal::kStreams,
+           OutOfRoom("calls that are open", "STREAMS", "--max-streams", limits_.max_streams));
+    return control_frames_.Take(1, now) ? Misbehaviour::kNone : Misbehaviour::kControlFrames;
+  }
+  last_passed_ = frame.stream;
   streams_[frame.stream].since = now;
   ++shared_.streams;
   ++address_.streams;
-  if (shared_.streams > limits_.max_streams || address_.streams > limits_.max_streams / 2) {
-    RefuseOutOfRoom(frame.stream, StreamRefusal::kStreams, "calls that are open", "--max-streams", limits_.max_streams);
-  }
   return Misbehaviour::kNone;
 }
 
@@ -158,7 +174,8 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
       stream.prefix_bytes = static_cast<uint8_t>(stream.prefix_bytes + n);
       payload.remove_prefix(n);
       if (stream.prefix_bytes < stream.prefix.size()) return;
-      for (size_t i = 1; i < stream.prefix.size(); ++i) stream.message_left = stream.message_left << 8 | stream.prefix[i];
+      for (size_t i = 1; i < stream.prefix.size(); ++i)
+        stream.message_left = stream.message_left << 8 | stream.prefix[i];
       if (stream.prefix[0] != 0) {
         // What it inflates to is not known before: a megabyte may become a gigabyte.
         return Refuse(id, StreamRefusal::kCompression, absl::UnimplementedError("compressed messages are not taken"));
@@ -184,8 +201,9 @@ void Http2Guard::Hold(uint32_t id, Stream& stream, int64_t bytes) {
   stream.held += bytes;
   shared_.upload_bytes += bytes;
   if (shared_.upload_bytes > shared_.max_upload_bytes()) {
-    RefuseOutOfRoom(id, StreamRefusal::kUploadMemory, "the messages that are arriving", "--max-message-size",
-                    shared_.max_upload_bytes());
+    Refuse(id, StreamRefusal::kUploadMemory,
+           OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size",
+                     shared_.max_upload_bytes()));
   }
 }
 
@@ -223,7 +241,9 @@ Misbehaviour Http2Guard::OnServerFrame(const FrameHeader& frame, TimePoint now) 
     // A client can have the server reset what it opens, by frames that are a stream's error.
     const bool given_up = !stream.server_done;
     Erase(found);
-    return given_up && !resets_.Take(1, now) ? Misbehaviour::kResets : Misbehaviour::kNone;
+    if (!given_up) return Misbehaviour::kNone;
+    address_.resets.Take(1, now);
+    return resets_.Take(1, now) ? Misbehaviour::kNone : Misbehaviour::kResets;
   }
   if ((frame.type == FrameType::kHeaders || frame.type == FrameType::kData) && frame.has(kFlagEndStream)) {
     stream.server_done = true;
@@ -261,29 +281,30 @@ void Http2Guard::Erase(Streams::iterator stream) {
   streams_.erase(stream);
 }
 
-void Http2Guard::RefuseOutOfRoom(uint32_t id, StreamRefusal why, std::string_view what, const char* flag,
-                                 int64_t limit) {
-  Refuse(id, why,
-         OverloadError(absl::StrCat(ToAbsl(what), " fill their bound of ", limit, ", see ", flag),
-                       {.reason = why == StreamRefusal::kStreams ? "STREAMS" : "MESSAGE_MEMORY",
-                        .flag = flag,
-                        .limit = absl::StrCat(limit),
-                        .retry_after = kRetryAfter}));
+void Http2Guard::Answer(uint32_t id, StreamRefusal why, const absl::Status& status) {
+  shared_.streams_refused[static_cast<size_t>(why)].Add();
+  const grpc::Status error = ToGrpc(status);
+  AppendCallError(id, error.error_code(), error.error_message(), error.error_details(), waiting_.to_client);
+  AppendRstStream(id, Http2Error::kNoError, waiting_.to_client);
 }
 
 void Http2Guard::Refuse(uint32_t id, StreamRefusal why, const absl::Status& status) {
-  shared_.streams_refused[static_cast<size_t>(why)].Add();
   const auto found = streams_.find(id);
   // A call that the server has begun to answer cannot be given another status.
-  if (!found->second.server_began) {
-    const grpc::Status error = ToGrpc(status);
-    AppendCallError(id, error.error_code(), error.error_message(), error.error_details(), waiting_.to_client);
-    AppendRstStream(id, Http2Error::kNoError, waiting_.to_client);
-  } else {
+  if (found->second.server_began) {
+    shared_.streams_refused[static_cast<size_t>(why)].Add();
     AppendRstStream(id, Http2Error::kEnhanceYourCalm, waiting_.to_client);
+  } else {
+    Answer(id, why, status);
   }
   AppendRstStream(id, Http2Error::kCancel, waiting_.to_server);
   Erase(found);
+}
+
+int64_t Http2Guard::work_left() const {
+  constexpr double kConnection = 1;
+  return static_cast<int64_t>(kConnection + static_cast<double>(streams_.size()) + resets_.missing() +
+                              control_frames_.missing() / kControlPerStream);
 }
 
 void Http2Guard::Inject(Output& out) {

@@ -17,14 +17,16 @@ namespace longhaul {
 
 // Why a connection is closed.
 enum class Misbehaviour { kNone, kNotHttp2, kStalled, kHeaders, kStreams, kResets, kControlFrames };
-inline constexpr std::array kMisbehaviourNames = {"none", "not_http2", "stalled", "headers", "streams", "resets",
-                                                  "control_frames"};
+inline constexpr std::array kMisbehaviourNames = {"none",    "not_http2", "stalled",       "headers",
+                                                  "streams", "resets",    "control_frames"};
 
 // Stands between a client and gRPC and passes on what each sends, byte by byte, as long as it keeps to what a client of
 // gRPC needs. gRPC bounds none of this: streams that are opened and reset at once, a header block that never ends,
 // frames without content that must be answered or looked at, messages that never become complete. A client that does
 // such things is closed; a stream whose message is too large, too slow or finds no room gets a status.
-// It reads the framing alone and no header: what it adds to either side's bytes stands between two frames.
+// It reads the framing alone and no header: what it adds to either side's bytes stands between two frames. It can keep
+// the headers of a call from gRPC because the server's settings allow no compression table, which later headers could
+// refer to.
 // Of one connection; one thread. Time is passed in.
 class Http2Guard {
  public:
@@ -49,6 +51,13 @@ class Http2Guard {
   // Ends streams, or the connection, that have taken too long. To be called now and then.
   Misbehaviour Check(TimePoint now, Output& out);
 
+  // Whether the client has greeted as one of HTTP/2 does.
+  bool greeted() const { return client_settled_; }
+
+  // What gRPC may still have to clear away if the connection is closed now, in streams: the open ones, those that were
+  // reset of late, and what control frames come to.
+  int64_t work_left() const;
+
   // A frame for the client that says why it is closed.
   std::string GoAway(Misbehaviour why) const;
 
@@ -57,11 +66,11 @@ class Http2Guard {
   struct Stream {
     std::array<uint8_t, 5> prefix{};
     uint8_t prefix_bytes = 0;
-    bool complete = false;   // a message, and none has begun since
+    bool complete = false;  // a message, and none has begun since
     bool client_done = false, server_began = false, server_done = false;
     uint32_t message_left = 0;
-    int64_t held = 0;        // what the message that is not complete takes
-    TimePoint since;         // when it began, or the stream
+    int64_t held = 0;  // what the message that is not complete takes
+    TimePoint since;   // when it began, or the stream
   };
   using Streams = absl::flat_hash_map<uint32_t, Stream>;
 
@@ -78,7 +87,8 @@ class Http2Guard {
   void Erase(Streams::iterator stream);
   // Ends a stream that is open: its call gets `status`, the server forgets it.
   void Refuse(uint32_t id, StreamRefusal why, const absl::Status& status);
-  void RefuseOutOfRoom(uint32_t id, StreamRefusal why, std::string_view what, const char* flag, int64_t limit);
+  // Tells the client alone.
+  void Answer(uint32_t id, StreamRefusal why, const absl::Status& status);
   // Sends what waits for the end of a frame.
   void Inject(Output& out);
 
@@ -90,11 +100,13 @@ class Http2Guard {
   bool client_settled_ = false, server_settled_ = false;  // the first frame of each has come
   FrameReader client_frames_, server_frames_;
   bool client_in_headers_ = false, server_in_headers_ = false;  // CONTINUATION must follow
+  bool acknowledged_ = false;                                   // the client knows the server's settings
+  bool drop_headers_ = false;                                   // of the header block that is arriving
   int64_t header_block_bytes_ = 0;
-  uint32_t data_left_ = 0;     // of the payload of a DATA frame without its padding
+  uint32_t data_left_ = 0;  // of the payload of a DATA frame without its padding
   bool pad_length_due_ = false;
-  TimePoint frame_since_;      // when the client's last frame, or the connection, began
-  uint32_t last_stream_ = 0;
+  TimePoint frame_since_;                       // when the client's last frame, or the connection, began
+  uint32_t last_stream_ = 0, last_passed_ = 0;  // of those that the client opened, that the server knows
   Streams streams_;
   TokenBucket resets_, control_frames_;
   Output waiting_;  // to be sent between two frames

@@ -17,8 +17,9 @@ struct ListeningSockets {
   std::string unix_path;            // the file of a unix socket
 };
 
-// Listens on HOST:PORT, on all addresses that HOST has (0.0.0.0 is all of IPv4, [::] all of both), or on unix:PATH, where
-// a socket that nobody listens on any more is replaced. Port 0 takes a free one, the same on all. The error is the system's reason.
+// Listens on HOST:PORT, on all addresses that HOST has (0.0.0.0 is all of IPv4, [::] all of both), or on unix:PATH,
+// where a socket that nobody listens on any more is replaced. Port 0 takes a free one, the same on all. The error is
+// the system's reason.
 absl::StatusOr<ListeningSockets> Listen(const std::string& address);
 
 }  // namespace longhaul

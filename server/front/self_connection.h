@@ -19,9 +19,10 @@ absl::Status ConnectToServer(const sockaddr_storage& address, std::chrono::milli
 // the thread that answers the question. Thread-safe.
 class SelfConnection {
  public:
-  // `address`: where the server listens; any address of the machine becomes the loopback one. One failure is forgiven, the
-  // machine may have been busy.
-  SelfConnection(const sockaddr_storage& address, std::chrono::milliseconds interval, std::chrono::milliseconds timeout);
+  // `address`: where the server listens; any address of the machine becomes the loopback one. One failure is forgiven,
+  // the machine may have been busy.
+  SelfConnection(const sockaddr_storage& address, std::chrono::milliseconds interval,
+                 std::chrono::milliseconds timeout);
   ~SelfConnection();
   SelfConnection(const SelfConnection&) = delete;
   SelfConnection& operator=(const SelfConnection&) = delete;

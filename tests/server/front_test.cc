@@ -17,14 +17,20 @@
 namespace longhaul {
 namespace {
 
-using ::testing::HasSubstr;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
 
 std::string Settings() {
   std::string settings;
   AppendEmptySettings(settings);
   return settings;
+}
+
+std::string OpenStream(uint32_t stream) {
+  std::string frame{0, 0, 1, 1, kFlagEndHeaders};
+  for (const int shift : {24, 16, 8, 0}) frame.push_back(static_cast<char>(stream >> shift));
+  return frame + "\x82";
 }
 
 // A front whose server is the test: what it hands over comes out of NextServer().
@@ -54,6 +60,15 @@ class FrontTest : public testing::Test {
     Descriptor server = std::move(servers_.back());
     servers_.pop_back();
     return server;
+  }
+
+  // A client that has greeted, and its server, which has read that.
+  std::pair<Descriptor, Descriptor> Pair() {
+    Descriptor client = Connect();
+    Write(client, hello_);
+    Descriptor server = NextServer();
+    EXPECT_EQ(Read(server, hello_.size()), hello_);
+    return {std::move(client), std::move(server)};
   }
 
   static void Write(const Descriptor& fd, std::string_view bytes) {
@@ -89,8 +104,7 @@ class FrontTest : public testing::Test {
     sockaddr_un address{};
     socklen_t size = sizeof(address);
     getpeername(server.get(), reinterpret_cast<sockaddr*>(&address), &size);
-    return PeerOfGrpc("unix-abstract:" +
-                      std::string(address.sun_path + 1, size - offsetof(sockaddr_un, sun_path) - 1));
+    return PeerOfGrpc("unix-abstract:" + std::string(address.sun_path + 1, size - offsetof(sockaddr_un, sun_path) - 1));
   }
 
   const std::string hello_ = std::string(kHttp2Preface) + Settings();
@@ -103,29 +117,34 @@ class FrontTest : public testing::Test {
 
 TEST_F(FrontTest, PassesBothWaysAndTellsWhoItIs) {
   Start();
-  const Descriptor client = Connect();
-  const Descriptor server = NextServer();
+  const auto [client, server] = Pair();
   sockaddr_storage own{};
   socklen_t size = sizeof(own);
   getsockname(client.get(), reinterpret_cast<sockaddr*>(&own), &size);
   EXPECT_EQ(Peer(server), PeerOfAddress(own));
-  Write(client, hello_);
-  EXPECT_EQ(Read(server, hello_.size()), hello_);
   Write(server, Settings());
   EXPECT_EQ(Read(client, Settings().size()), Settings());
   EXPECT_EQ(front_->use().connections, 1);
 }
 
-TEST_F(FrontTest, WhatTheServerSaidBeforeItClosedArrives) {
+TEST_F(FrontTest, TheServerHearsNothingOfWhoDoesNotGreet) {
+  limits_.receive_timeout = milliseconds(100);
   Start();
   const Descriptor client = Connect();
+  Write(client, std::string_view(hello_).substr(0, 30));
+  EXPECT_THAT(ReadToEnd(client), HasSubstr("stalled"));
+  front_->AwaitEnd(Front::Clock::time_point::max());
+  EXPECT_TRUE(servers_.empty());
+}
+
+TEST_F(FrontTest, WhatTheServerSaidBeforeItClosedArrives) {
+  Start();
+  auto [client, server] = Pair();
   std::string words = Settings();
-  {
-    const Descriptor server = NextServer();
-    for (int i = 0; i < 1000; ++i) AppendRstStream(1, Http2Error::kNoError, words);
-    AppendGoAway(1, Http2Error::kNoError, std::string(10000, 'x'), words);
-    Write(server, words);
-  }
+  for (int i = 0; i < 1000; ++i) AppendRstStream(1, Http2Error::kNoError, words);
+  AppendGoAway(1, Http2Error::kNoError, std::string(10000, 'x'), words);
+  Write(server, words);
+  server.Reset();
   EXPECT_EQ(ReadToEnd(client), words);
   front_->AwaitEnd(Front::Clock::time_point::max());
   EXPECT_EQ(front_->use().connections, 0);
@@ -134,17 +153,43 @@ TEST_F(FrontTest, WhatTheServerSaidBeforeItClosedArrives) {
 TEST_F(FrontTest, WhatTheClientSaidBeforeItClosedArrives) {
   Start();
   Descriptor client = Connect();
-  const Descriptor server = NextServer();
   Write(client, hello_);
   client.Reset();
-  EXPECT_EQ(ReadToEnd(server), hello_);
+  EXPECT_EQ(ReadToEnd(NextServer()), hello_);
+}
+
+// Until the server has cleared away what a client had begun, it counts, and the client's address gets no more served.
+TEST_F(FrontTest, WaitsForTheServerToClearAway) {
+  limits_.max_connection_streams = 2000;
+  Start();
+  auto [client, server] = Pair();
+  std::string calls;
+  for (uint32_t stream = 1; stream < 2 * 1100; stream += 2) calls += OpenStream(stream);
+  Write(client, calls);
+  EXPECT_EQ(Read(server, calls.size()), calls);
+  client.Reset();
+  EXPECT_EQ(ReadToEnd(server), "");
+  EXPECT_EQ(front_->use().connections, 1);
+  EXPECT_GE(front_->use().ending, 1100);
+  const Descriptor second = Connect();
+  Write(second, hello_);
+  {
+    MutexLock lock(mutex_);
+    // Spurious wakeups are as good as none.
+    while (servers_.empty() && given_.WaitUntil(mutex_, Front::Clock::now() + milliseconds(300))) {
+    }
+    EXPECT_TRUE(servers_.empty());
+  }
+  server.Reset();
+  const Descriptor second_server = NextServer();
+  EXPECT_EQ(Read(second_server, hello_.size()), hello_);
+  EXPECT_EQ(front_->use().ending, 0);
 }
 
 // A reader that takes nothing holds up who writes to it, and not the front.
 TEST_F(FrontTest, HoldsLittleForASlowReader) {
   Start();
-  const Descriptor slow = Connect();
-  const Descriptor slow_server = NextServer();
+  const auto [slow, slow_server] = Pair();
   std::string frame = Settings();
   AppendGoAway(1, Http2Error::kNoError, std::string(1 << 14, 'x'), frame);
   size_t taken = 0;
@@ -164,29 +209,21 @@ TEST_F(FrontTest, HoldsLittleForASlowReader) {
     }
   }
   EXPECT_LT(taken, size_t{32} << 20);
-  const Descriptor other = Connect();
-  const Descriptor other_server = NextServer();
-  Write(other, hello_);
-  EXPECT_EQ(Read(other_server, hello_.size()), hello_);
+  Pair();
 }
 
 TEST_F(FrontTest, BoundsConnectionsAndSaysSo) {
   limits_.max_connections = 3;
   limits_.max_connections_per_address = 2;
   Start();
-  const Descriptor first = Connect();
-  Descriptor first_server = NextServer();
-  const Descriptor second = Connect();
-  const Descriptor second_server = NextServer();
+  auto [first, first_server] = Pair();
+  const auto second = Pair();
   EXPECT_THAT(ReadToEnd(Connect()), HasSubstr("--max-connections-per-address, 2, are open"));
   EXPECT_EQ(front_->counters().refused[static_cast<size_t>(ConnectionRefusal::kMaxConnectionsPerAddress)].value(), 1);
   // One that ends makes room.
   first_server.Reset();
   EXPECT_EQ(ReadToEnd(first), "");
-  const Descriptor third = Connect();
-  const Descriptor third_server = NextServer();
-  Write(third, hello_);
-  EXPECT_EQ(Read(third_server, hello_.size()), hello_);
+  Pair();
 }
 
 TEST_F(FrontTest, BoundsAllConnections) {
@@ -194,7 +231,6 @@ TEST_F(FrontTest, BoundsAllConnections) {
   limits_.max_connections_per_address = 1;
   Start();
   const Descriptor first = Connect();
-  const Descriptor first_server = NextServer();
   EXPECT_THAT(ReadToEnd(Connect()), HasSubstr("--max-connections, 1, are open"));
   EXPECT_EQ(front_->counters().refused[static_cast<size_t>(ConnectionRefusal::kMaxConnections)].value(), 1);
   EXPECT_EQ(front_->counters().accepted.value(), 1);
@@ -203,40 +239,28 @@ TEST_F(FrontTest, BoundsAllConnections) {
 TEST_F(FrontTest, ClosesWhoMisbehaves) {
   Start();
   const Descriptor client = Connect();
-  const Descriptor server = NextServer();
   Write(client, "GET / HTTP/1.1\r\n\r\n");
   EXPECT_THAT(ReadToEnd(client), HasSubstr("not_http2"));
-  EXPECT_EQ(ReadToEnd(server), "");
   front_->AwaitEnd(Front::Clock::time_point::max());
   EXPECT_EQ(front_->counters().misbehaved[static_cast<size_t>(Misbehaviour::kNotHttp2)].value(), 1);
 }
 
-TEST_F(FrontTest, ClosesWhoDoesNotGreet) {
-  limits_.receive_timeout = milliseconds(100);
-  Start();
-  const Descriptor client = Connect();
-  const Descriptor server = NextServer();
-  EXPECT_THAT(ReadToEnd(client), HasSubstr("stalled"));
-}
-
 TEST_F(FrontTest, TakesNobodyAfterItWasToldTo) {
   Start();
-  const Descriptor client = Connect();
-  const Descriptor server = NextServer();
+  const auto [client, server] = Pair();
   front_->StopListening();
   const Descriptor late(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_NE(connect(late.get(), reinterpret_cast<const sockaddr*>(&front_->address()), sizeof(sockaddr_in)), 0);
   // Who is there goes on.
-  Write(client, hello_);
-  EXPECT_EQ(Read(server, hello_.size()), hello_);
+  Write(client, Settings());
+  EXPECT_EQ(Read(server, Settings().size()), Settings());
 }
 
 TEST_F(FrontTest, ListensOnAUnixSocketAndReplacesADeadOne) {
   const std::string path = testing::TempDir() + "front_test.sock";
   Start("unix:" + path);
-  const Descriptor client = Connect();
-  const Descriptor server = NextServer();
-  EXPECT_EQ(Peer(server), "unix:");
+  const auto pair = Pair();
+  EXPECT_EQ(Peer(pair.second), "unix:");
   EXPECT_FALSE(Front::Start("unix:" + path, limits_, 1, [](int) {}).ok());
   front_.reset();
   EXPECT_FALSE(std::filesystem::exists(path));
@@ -249,8 +273,7 @@ TEST_F(FrontTest, ListensOnAUnixSocketAndReplacesADeadOne) {
     ASSERT_EQ(bind(dead.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   }
   Start("unix:" + path);
-  const Descriptor again = Connect();
-  NextServer();
+  Pair();
 }
 
 TEST_F(FrontTest, AnAddressThatCannotBeBoundIsAnError) {
@@ -284,10 +307,7 @@ TEST_F(FrontTest, SurvivesALackOfDescriptors) {
   for (const Descriptor& client : clients) EXPECT_THAT(ReadToEnd(client), HasSubstr("no descriptor is left"));
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_EQ(front_->counters().refused[static_cast<size_t>(ConnectionRefusal::kNoDescriptor)].value(), 20);
-  const Descriptor client = Connect();
-  const Descriptor server = NextServer();
-  Write(client, hello_);
-  EXPECT_EQ(Read(server, hello_.size()), hello_);
+  Pair();
 }
 
 TEST_F(FrontTest, TheServerConnectsToItself) {

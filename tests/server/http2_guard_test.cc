@@ -10,10 +10,10 @@
 namespace longhaul {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::Not;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string Frame(FrameType type, int flags, uint32_t stream, std::string_view payload) {
   std::string frame;
@@ -46,9 +46,6 @@ const std::string kPing = Frame(FrameType::kPing, 0, 0, "12345678");
 class Http2GuardTest : public testing::Test {
  protected:
   Http2GuardTest() {
-    limits_.max_connection_streams = 10;
-    limits_.max_streams = 30;
-    limits_.receive_timeout = seconds(30);
     shared_.max_message_bytes = 1000;
     guard_.emplace(limits_, shared_, address_, now_);
   }
@@ -63,9 +60,9 @@ class Http2GuardTest : public testing::Test {
   }
   int64_t Refused(StreamRefusal why) const { return shared_.streams_refused[static_cast<size_t>(why)].value(); }
 
-  FrontLimits limits_;
+  FrontLimits limits_{.max_connection_streams = 10, .max_streams = 30, .receive_timeout = seconds(30)};
   SharedUse shared_;
-  AddressUse address_;
+  AddressUse address_{limits_};
   Http2Guard::TimePoint now_{seconds(1000)};
   std::optional<Http2Guard> guard_;
   Http2Guard::Output out_;
@@ -74,7 +71,8 @@ class Http2GuardTest : public testing::Test {
 TEST_F(Http2GuardTest, PassesOnWhatAnOrdinaryClientSends) {
   const std::string call = kHello + Headers(1) + Data(1, Message("hello"), kFlagEndStream) + kPing +
                            Frame(FrameType::kWindowUpdate, 0, 0, "\0\0\0\1");
-  const std::string answer = kSettings + Headers(1) + Data(1, Message("world")) + Headers(1, kFlagEndHeaders | kFlagEndStream);
+  const std::string answer =
+      kSettings + Headers(1) + Data(1, Message("world")) + Headers(1, kFlagEndHeaders | kFlagEndStream);
   for (const size_t piece : {size_t{1}, size_t{7}, call.size()}) {
     guard_.emplace(limits_, shared_, address_, now_);
     out_ = {};
@@ -155,26 +153,55 @@ TEST_F(Http2GuardTest, BoundsTheStreamsOfAllConnections) {
   limits_.max_connection_streams = 100;
   Begin();
   // One address may have half.
+  const std::string acknowledgement = Frame(FrameType::kSettings, kFlagAck, 0, "");
+  ASSERT_EQ(Client(acknowledgement), Misbehaviour::kNone);
   for (uint32_t i = 0; i < 15; ++i) ASSERT_EQ(Client(Headers(2 * i + 1)), Misbehaviour::kNone);
   EXPECT_EQ(out_.to_client, "");
-  ASSERT_EQ(Client(Headers(31)), Misbehaviour::kNone);
+  out_ = {};
+  // The server hears of the surplus only what counts against windows.
+  ASSERT_EQ(Client(Headers(31, 0) + Frame(FrameType::kContinuation, kFlagEndHeaders, 31, "\x82") + Data(31, "abc")),
+            Misbehaviour::kNone);
   EXPECT_THAT(out_.to_client, HasSubstr("--max-streams"));
-  EXPECT_THAT(out_.to_client, HasSubstr("grpc-status\x01" "8"));
-  EXPECT_TRUE(out_.to_server.ends_with(Headers(31) + Frame(FrameType::kRstStream, 0, 31, std::string("\0\0\0\x08", 4))));
+  EXPECT_THAT(out_.to_client, HasSubstr("grpc-status\x01"
+                                        "8"));
+  EXPECT_EQ(out_.to_server, Data(31, "abc"));
+  ASSERT_EQ(Client(Headers(31, kFlagEndHeaders | kFlagEndStream) + kPing), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_server, Data(31, "abc") + kPing);
   EXPECT_EQ(shared_.streams, 15);
   EXPECT_EQ(Refused(StreamRefusal::kStreams), 1);
-  // Two others have the rest.
-  AddressUse second, third;
-  Http2Guard one(limits_, shared_, second, now_), two(limits_, shared_, third, now_);
+  // There is room again.
+  ASSERT_EQ(Client(Reset(1) + Headers(33)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kStreams), 1);
+  // Two others have the rest; one that has not acknowledged the settings is closed.
+  AddressUse second(limits_), third(limits_), fourth(limits_);
+  Http2Guard one(limits_, shared_, second, now_), two(limits_, shared_, third, now_),
+      three(limits_, shared_, fourth, now_);
   Http2Guard::Output out;
-  one.FromServer(kSettings, now_, out);
-  two.FromServer(kSettings, now_, out);
-  ASSERT_EQ(one.FromClient(kHello, now_, out), Misbehaviour::kNone);
-  ASSERT_EQ(two.FromClient(kHello, now_, out), Misbehaviour::kNone);
-  for (uint32_t i = 0; i < 15; ++i) one.FromClient(Headers(2 * i + 1), now_, out);
+  for (Http2Guard* guard : {&one, &two, &three}) {
+    guard->FromServer(kSettings, now_, out);
+    ASSERT_EQ(guard->FromClient(kHello, now_, out), Misbehaviour::kNone);
+  }
+  ASSERT_EQ(two.FromClient(acknowledgement, now_, out), Misbehaviour::kNone);
+  for (uint32_t i = 0; i < 15; ++i) ASSERT_EQ(one.FromClient(Headers(2 * i + 1), now_, out), Misbehaviour::kNone);
   EXPECT_THAT(out.to_client, Not(HasSubstr("--max-streams")));
-  two.FromClient(Headers(1), now_, out);
+  EXPECT_EQ(two.FromClient(Headers(1), now_, out), Misbehaviour::kNone);
   EXPECT_THAT(out.to_client, HasSubstr("--max-streams"));
+  EXPECT_EQ(three.FromClient(Headers(1), now_, out), Misbehaviour::kStreams);
+}
+
+TEST_F(Http2GuardTest, AnAddressThatGivesUpTooManyCallsGetsNoMore) {
+  limits_.max_connection_streams = 1000;
+  guard_.emplace(limits_, shared_, address_, now_);
+  Begin();
+  ASSERT_EQ(Client(Frame(FrameType::kSettings, kFlagAck, 0, "")), Misbehaviour::kNone);
+  uint32_t n = 0;
+  for (; n < 100 && Refused(StreamRefusal::kStreams) == 0; ++n) {
+    ASSERT_EQ(Client(Headers(2 * n + 1) + Reset(2 * n + 1)), Misbehaviour::kNone);
+  }
+  EXPECT_EQ(n, 16u);
+  now_ += seconds(1);
+  ASSERT_EQ(Client(Headers(2 * n + 1)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kStreams), 1);
 }
 
 TEST_F(Http2GuardTest, BoundsHeaderBlocks) {
@@ -247,7 +274,8 @@ TEST_F(Http2GuardTest, RefusesAMessageThatIsTooLargeByItsFirstBytes) {
 TEST_F(Http2GuardTest, RefusesCompressedMessages) {
   Begin();
   ASSERT_EQ(Client(Headers(1) + Data(1, Message("x", /*compressed=*/true))), Misbehaviour::kNone);
-  EXPECT_THAT(out_.to_client, HasSubstr("grpc-status\x02" "12"));
+  EXPECT_THAT(out_.to_client, HasSubstr("grpc-status\x02"
+                                        "12"));
 }
 
 TEST_F(Http2GuardTest, BoundsWhatMessagesThatAreNotCompleteHold) {
@@ -287,9 +315,9 @@ TEST_F(Http2GuardTest, PaddingIsNoPartOfAMessage) {
 
 TEST_F(Http2GuardTest, AMessageThatDoesNotArriveEndsItsStreamAlone) {
   Begin();
-  ASSERT_EQ(Client(Headers(1) + Data(1, Message("hello").substr(0, 7)) + Headers(3) + Headers(5) +
-                   Data(5, Message("done"))),
-            Misbehaviour::kNone);
+  ASSERT_EQ(
+      Client(Headers(1) + Data(1, Message("hello").substr(0, 7)) + Headers(3) + Headers(5) + Data(5, Message("done"))),
+      Misbehaviour::kNone);
   now_ += seconds(30);
   EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kNone);
   EXPECT_EQ(out_.to_client, "");
@@ -337,7 +365,8 @@ TEST_F(Http2GuardTest, AddsFramesOnlyBetweenFrames) {
   const std::string slow = Data(5, Message("0123456789"));
   ASSERT_EQ(Client(Data(1, Message("x", true)) + slow.substr(0, 14)), Misbehaviour::kNone);
   EXPECT_EQ(out_.to_client, "");
-  EXPECT_TRUE(out_.to_server.ends_with(Frame(FrameType::kRstStream, 0, 1, std::string("\0\0\0\x08", 4)) + slow.substr(0, 14)));
+  EXPECT_TRUE(
+      out_.to_server.ends_with(Frame(FrameType::kRstStream, 0, 1, std::string("\0\0\0\x08", 4)) + slow.substr(0, 14)));
   Server("6789" + Headers(3, 0));
   EXPECT_TRUE(out_.to_client.starts_with("6789"));
   EXPECT_THAT(out_.to_client, HasSubstr("grpc-status"));

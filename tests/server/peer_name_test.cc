@@ -39,7 +39,8 @@ TEST(PeerOfGrpc, GivesBackWhatTheNameOfTheSocketSays) {
 }
 
 TEST(PeerOfGrpc, LeavesOthersAlone) {
-  for (const char* peer : {"ipv4:192.0.2.7:1", "unix:/run/other.sock", "", "unix-abstract:longhaul/1", "unix-abstract:"}) {
+  for (const char* peer :
+       {"ipv4:192.0.2.7:1", "unix:/run/other.sock", "", "unix-abstract:longhaul/1", "unix-abstract:"}) {
     EXPECT_EQ(PeerOfGrpc(peer), peer);
   }
 }
