@@ -124,7 +124,8 @@ int Main(int argc, char** argv) {
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(server_options);
   if (!server.ok()) return Fail(server.status());
   const auto state = [&running = **server] { return running.state(); };
-  Metrics metrics(ReadModelName(flags->engine.model_path), state, rpc_metrics);
+  Metrics metrics(ReadModelName(flags->engine.model_path), state, rpc_metrics,
+                  (*server)->front().use());
   std::unique_ptr<MetricsEndpoint> endpoint;
   if (!flags->metrics_listen.empty()) {
     auto started = MetricsEndpoint::Start(flags->metrics_listen, metrics, state);

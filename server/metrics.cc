@@ -4,14 +4,16 @@
 
 #include "engine/backend/batch.h"
 #include "server/engine_metrics.h"
+#include "server/front_metrics.h"
 #include "server/process_metrics.h"
 
 namespace longhaul {
 
 using prometheus::MetricType;
 
-Metrics::Metrics(std::string model_name, std::function<ServerState()> state, const RpcMetrics& rpcs)
-    : model_name_(std::move(model_name)), state_(std::move(state)), rpcs_(rpcs) {}
+Metrics::Metrics(std::string model_name, std::function<ServerState()> state, const RpcMetrics& rpcs,
+                 const FrontUse& front)
+    : model_name_(std::move(model_name)), state_(std::move(state)), rpcs_(rpcs), front_(front) {}
 
 void Metrics::SetEngine(Engine& engine, double load_seconds) {
   MutexLock lock(mutex_);
@@ -45,6 +47,7 @@ void Metrics::CollectServer(const Engine* engine, double load_seconds, MetricFam
   }
   FamilyWriter(families, "longhaul_model_load_seconds", "How long the model took to load.", MetricType::Gauge, model)
       .Gauge({}, load_seconds);
+  CollectFront(front_, model, families);
   // What their labels say is known once the model is there.
   if (engine == nullptr) return;
   const auto info = [&](const char* name, const char* help, const MetricLabels& labels) {

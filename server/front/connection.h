@@ -31,7 +31,7 @@ class Connection {
     int epoll = -1;
     std::vector<char> scratch;  // what reads go into
     FrontLimits limits;
-    SharedUse use;
+    FrontUse use;
     std::function<void(int fd)> hand_over;  // gives gRPC its end
   };
 

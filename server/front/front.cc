@@ -236,7 +236,7 @@ void Front::Take(Descriptor client, const std::string& peer) {
   }
   const int on = 1;
   setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  counters_.accepted.Add();
+  shared_.use.accepted.Add();
   auto connection =
       std::make_unique<Connection>(shared_, std::move(client), std::move(own), std::move(other), address, Clock::now());
   Connection* const key = connection.get();
@@ -244,7 +244,7 @@ void Front::Take(Descriptor client, const std::string& peer) {
 }
 
 void Front::Refuse(Descriptor client, ConnectionRefusal why, const std::string& text) {
-  counters_.refused[static_cast<size_t>(why)].Add();
+  shared_.use.refused[static_cast<size_t>(why)].Add();
   std::string words;
   AppendEmptySettings(words);
   AppendGoAway(0, Http2Error::kEnhanceYourCalm, text, words);
@@ -258,7 +258,7 @@ void Front::Reap() {
     const auto found = connections_.find(connection);
     if (found == connections_.end()) continue;
     if (const Misbehaviour why = connection->misbehaviour(); why != Misbehaviour::kNone) {
-      counters_.misbehaved[static_cast<size_t>(why)].Add();
+      shared_.use.misbehaved[static_cast<size_t>(why)].Add();
     }
     connections_.erase(found);
   }

@@ -21,18 +21,6 @@
 
 namespace longhaul {
 
-// Why a connection was not taken.
-enum class ConnectionRefusal { kMaxConnections, kMaxConnectionsPerAddress, kNoDescriptor };
-inline constexpr std::array kConnectionRefusalNames = {"max_connections", "max_connections_per_address",
-                                                       "no_descriptor"};
-
-// What a front has done, for metrics. Any thread may read.
-struct FrontCounters {
-  Counter accepted;
-  std::array<Counter, kConnectionRefusalNames.size()> refused;
-  std::array<Counter, kMisbehaviourNames.size()> misbehaved;
-};
-
 // The server's door: takes connections, bounds them, and passes on between each client and gRPC what a guard lets
 // through. gRPC's own accept loop ends for good when descriptors are short, and it bounds little of what a client may
 // send. One thread of its own, which never waits for a client or for gRPC.
@@ -55,8 +43,7 @@ class Front {
   const sockaddr_storage& address() const { return listening_.address; }
   // With what was left to be chosen.
   const FrontLimits& limits() const { return shared_.limits; }
-  const FrontCounters& counters() const { return counters_; }
-  const SharedUse& use() const { return shared_.use; }
+  const FrontUse& use() const { return shared_.use; }
 
   void SetMaxMessageBytes(int64_t bytes) { shared_.use.max_message_bytes = bytes; }
 
@@ -81,7 +68,6 @@ class Front {
 
   ListeningSockets listening_;
   Connection::Shared shared_;
-  FrontCounters counters_;
   Descriptor epoll_, wake_;
   Descriptor spare_;  // given up to take, and close, a connection when there is no other descriptor
   int64_t next_number_ = 0;

@@ -10,6 +10,16 @@
 
 namespace longhaul {
 
+// Why a connection was not taken.
+enum class ConnectionRefusal { kMaxConnections, kMaxConnectionsPerAddress, kNoDescriptor };
+inline constexpr std::array kConnectionRefusalNames = {"max_connections", "max_connections_per_address",
+                                                       "no_descriptor"};
+
+// Why a connection is closed.
+enum class Misbehaviour { kNone, kNotHttp2, kStalled, kHeaders, kStreams, kResets, kControlFrames };
+inline constexpr std::array kMisbehaviourNames = {"none",    "not_http2", "stalled",       "headers",
+                                                  "streams", "resets",    "control_frames"};
+
 // Why a stream is ended before its call reaches the server.
 enum class StreamRefusal { kStreams, kMessageSize, kUploadMemory, kCompression, kReceiveTimeout };
 inline constexpr std::array kStreamRefusalNames = {"streams", "message_size", "upload_memory", "compression",
@@ -25,23 +35,28 @@ struct FrontLimits {
   std::chrono::milliseconds receive_timeout{30000};
 };
 
-// Who holds what of the bounds that connections share. The front's thread, but for the atomics.
+// What the connections of one address hold of the bounds that are shared. The front's thread.
 struct AddressUse {
   explicit AddressUse(const FrontLimits& limits)
       : resets(static_cast<double>(limits.max_streams) / 2, kResetsPerSecond) {}
 
   int64_t connections = 0, streams = 0;
-  int64_t ending = 0;  // as in SharedUse
+  int64_t ending = 0;  // as in FrontUse
   TokenBucket resets;  // streams that were opened and given up; gRPC needs a while to clear each away
 
   static constexpr double kResetsPerSecond = 400;
 };
-struct SharedUse {
+// What all connections hold, and what has been counted of them. The front's thread writes, any thread may read.
+struct FrontUse {
   std::atomic<int64_t> max_message_bytes{0};
   std::atomic<int64_t> connections{0}, streams{0};
   // Of connections that are closed: streams that gRPC has not cleared away yet, and other work that is as much.
   std::atomic<int64_t> ending{0};
   std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete
+
+  Counter accepted;
+  std::array<Counter, kConnectionRefusalNames.size()> refused;
+  std::array<Counter, kMisbehaviourNames.size()> misbehaved;
   std::array<Counter, kStreamRefusalNames.size()> streams_refused;
 
   // Bytes that messages that are not complete may hold together: two of the largest.

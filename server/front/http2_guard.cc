@@ -35,7 +35,7 @@ absl::Status OutOfRoom(std::string_view what, const char* reason, const char* fl
 
 }  // namespace
 
-Http2Guard::Http2Guard(const FrontLimits& limits, SharedUse& shared, AddressUse& address, TimePoint now)
+Http2Guard::Http2Guard(const FrontLimits& limits, FrontUse& shared, AddressUse& address, TimePoint now)
     : limits_(limits),
       shared_(shared),
       address_(address),

@@ -15,11 +15,6 @@
 
 namespace longhaul {
 
-// Why a connection is closed.
-enum class Misbehaviour { kNone, kNotHttp2, kStalled, kHeaders, kStreams, kResets, kControlFrames };
-inline constexpr std::array kMisbehaviourNames = {"none",    "not_http2", "stalled",       "headers",
-                                                  "streams", "resets",    "control_frames"};
-
 // Stands between a client and gRPC and passes on what each sends, byte by byte, as long as it keeps to what a client of
 // gRPC needs. gRPC bounds none of this: streams that are opened and reset at once, a header block that never ends,
 // frames without content that must be answered or looked at, messages that never become complete. A client that does
@@ -38,7 +33,7 @@ class Http2Guard {
   };
 
   // `shared` and `address` outlive this.
-  Http2Guard(const FrontLimits& limits, SharedUse& shared, AddressUse& address, TimePoint now);
+  Http2Guard(const FrontLimits& limits, FrontUse& shared, AddressUse& address, TimePoint now);
   // Gives back what the connection holds of the shared bounds.
   ~Http2Guard();
   Http2Guard(const Http2Guard&) = delete;
@@ -93,7 +88,7 @@ class Http2Guard {
   void Inject(Output& out);
 
   const FrontLimits& limits_;
-  SharedUse& shared_;
+  FrontUse& shared_;
   AddressUse& address_;
 
   size_t preface_bytes_ = 0;

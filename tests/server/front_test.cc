@@ -219,7 +219,7 @@ TEST_F(FrontTest, BoundsConnectionsAndSaysSo) {
   auto [first, first_server] = Pair();
   const auto second = Pair();
   EXPECT_THAT(ReadToEnd(Connect()), HasSubstr("--max-connections-per-address, 2, are open"));
-  EXPECT_EQ(front_->counters().refused[static_cast<size_t>(ConnectionRefusal::kMaxConnectionsPerAddress)].value(), 1);
+  EXPECT_EQ(front_->use().refused[static_cast<size_t>(ConnectionRefusal::kMaxConnectionsPerAddress)].value(), 1);
   // One that ends makes room.
   first_server.Reset();
   EXPECT_EQ(ReadToEnd(first), "");
@@ -232,8 +232,8 @@ TEST_F(FrontTest, BoundsAllConnections) {
   Start();
   const Descriptor first = Connect();
   EXPECT_THAT(ReadToEnd(Connect()), HasSubstr("--max-connections, 1, are open"));
-  EXPECT_EQ(front_->counters().refused[static_cast<size_t>(ConnectionRefusal::kMaxConnections)].value(), 1);
-  EXPECT_EQ(front_->counters().accepted.value(), 1);
+  EXPECT_EQ(front_->use().refused[static_cast<size_t>(ConnectionRefusal::kMaxConnections)].value(), 1);
+  EXPECT_EQ(front_->use().accepted.value(), 1);
 }
 
 TEST_F(FrontTest, ClosesWhoMisbehaves) {
@@ -242,7 +242,7 @@ TEST_F(FrontTest, ClosesWhoMisbehaves) {
   Write(client, "GET / HTTP/1.1\r\n\r\n");
   EXPECT_THAT(ReadToEnd(client), HasSubstr("not_http2"));
   front_->AwaitEnd(Front::Clock::time_point::max());
-  EXPECT_EQ(front_->counters().misbehaved[static_cast<size_t>(Misbehaviour::kNotHttp2)].value(), 1);
+  EXPECT_EQ(front_->use().misbehaved[static_cast<size_t>(Misbehaviour::kNotHttp2)].value(), 1);
 }
 
 TEST_F(FrontTest, TakesNobodyAfterItWasToldTo) {
@@ -306,7 +306,7 @@ TEST_F(FrontTest, SurvivesALackOfDescriptors) {
   }
   for (const Descriptor& client : clients) EXPECT_THAT(ReadToEnd(client), HasSubstr("no descriptor is left"));
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
-  EXPECT_EQ(front_->counters().refused[static_cast<size_t>(ConnectionRefusal::kNoDescriptor)].value(), 20);
+  EXPECT_EQ(front_->use().refused[static_cast<size_t>(ConnectionRefusal::kNoDescriptor)].value(), 20);
   Pair();
 }
 

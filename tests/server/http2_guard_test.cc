@@ -61,7 +61,7 @@ class Http2GuardTest : public testing::Test {
   int64_t Refused(StreamRefusal why) const { return shared_.streams_refused[static_cast<size_t>(why)].value(); }
 
   FrontLimits limits_{.max_connection_streams = 10, .max_streams = 30, .receive_timeout = seconds(30)};
-  SharedUse shared_;
+  FrontUse shared_;
   AddressUse address_{limits_};
   Http2Guard::TimePoint now_{seconds(1000)};
   std::optional<Http2Guard> guard_;
