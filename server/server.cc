@@ -56,6 +56,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   // Headers that refer to no earlier ones: then the front can answer a call in gRPC's place.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_DECODER, 0);
   OnlyIdentity(builder);
+  server->SetQuota(options.max_message());
+  builder.SetResourceQuota(server->quota_);
   KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);
   builder.RegisterService(&server->admin_);
@@ -72,7 +74,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     acceptor->HandleNewConnection(&connection);
   };
   absl::StatusOr<std::unique_ptr<Front>> front =
-      Front::Start(options.listen, options.front, options.message_budget() / 4, hand_over);
+      Front::Start(options.listen, options.front, options.max_message(), hand_over);
   if (!front.ok()) {
     return absl::UnavailableError(absl::StrCat(
         "--listen: cannot listen on ", Quoted(options.listen),
@@ -97,9 +99,20 @@ void Server::SetServing(bool serving) {
   health->SetServingStatus(v1::InferenceService::service_full_name(), serving);
 }
 
+void Server::SetQuota(int64_t max_message_bytes) {
+  // Beside messages: streams take some 35 KB each.
+  constexpr int64_t kStreamBytes = 64 << 10;
+  const int64_t messages = ServerOptions::kMessageBudget * max_message_bytes + FrontUse::kUploads * max_message_bytes;
+  quota_.Resize(static_cast<size_t>(messages + kStreamBytes * options_.front.max_streams));
+}
+
 void Server::Serve(Engine& engine) {
   engine_ = &engine;
-  if (options_.max_message_bytes == 0) front_->SetMaxMessageBytes(MaxMessageBytes(engine.model()));
+  if (options_.max_message_bytes == 0) {
+    const int64_t bytes = MaxMessageBytes(engine.model());
+    SetQuota(bytes);
+    front_->SetMaxMessageBytes(bytes);
+  }
   service_.SetEngine(&engine);
   admin_.SetEngine(&engine);
   state_ = ServerState::kReady;

@@ -25,10 +25,11 @@ struct ServerOptions {
   RpcMetrics* rpc_metrics = nullptr;  // counts the RPCs, if any; not owned, outlives the server
 
   // Bytes that the messages of requests that wait may hold together: four of the largest.
-  int64_t message_budget() const { return 4 * (max_message_bytes > 0 ? max_message_bytes : kUnknownMessageBytes); }
+  int64_t message_budget() const { return kMessageBudget * max_message(); }
+  static constexpr int64_t kMessageBudget = 4;
 
-  // While no model is there to tell.
-  static constexpr int64_t kUnknownMessageBytes = 64 << 20;
+  // Of a message; a guess while no model is there to tell.
+  int64_t max_message() const { return max_message_bytes > 0 ? max_message_bytes : int64_t{64} << 20; }
 };
 
 // A gRPC server behind a front, with InferenceService, AdminService, grpc.health.v1 and reflection.
@@ -55,7 +56,11 @@ class Server {
   explicit Server(const ServerOptions& options) : options_(options), service_(options.message_budget()) {}
   void SetServing(bool serving);
 
+  // Bounds what gRPC itself holds for clients: messages that arrive and that wait, and all else of connections.
+  void SetQuota(int64_t max_message_bytes);
+
   const ServerOptions options_;
+  grpc::ResourceQuota quota_;
   InferenceService service_;
   AdminService admin_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;

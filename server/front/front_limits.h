@@ -60,7 +60,8 @@ struct FrontUse {
   std::array<Counter, kStreamRefusalNames.size()> streams_refused;
 
   // Bytes that messages that are not complete may hold together: two of the largest.
-  int64_t max_upload_bytes() const { return 2 * max_message_bytes; }
+  int64_t max_upload_bytes() const { return kUploads * max_message_bytes; }
+  static constexpr int64_t kUploads = 2;
 };
 
 }  // namespace longhaul

@@ -182,8 +182,8 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
       }
       if (const int64_t limit = shared_.max_message_bytes; stream.message_left > limit) {
         return Refuse(id, StreamRefusal::kMessageSize,
-                      absl::ResourceExhaustedError(absl::StrCat("a message of ", stream.message_left,
-                                                                " bytes is larger than --max-message-size, ", limit)));
+                      absl::InvalidArgumentError(absl::StrCat("a message of ", stream.message_left,
+                                                              " bytes is larger than --max-message-size, ", limit)));
       }
     }
     const std::string_view part = payload.substr(0, stream.message_left);
