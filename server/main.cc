@@ -1,6 +1,5 @@
 #include <atomic>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,9 +10,7 @@
 #include "engine/base/command_line/standard_output.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
-#include "engine/base/printable.h"
 #include "engine/base/status_macros.h"
-#include "engine/base/strings.h"
 #include "engine/base/this_thread.h"
 #include "server/machine_check.h"
 #include "server/metrics.h"
@@ -43,8 +40,7 @@ class Signals {
       received_ = true;
       received_.notify_all();
       if (!SecondWhileLoading()) sigwait(&set_, &number);
-      LogWarning("a second signal: stopping at once");
-      std::_Exit(kExitFailure);
+      std::_Exit(kExitFailure);  // and nothing before it that could block, not even a line
     }).detach();
   }
 
@@ -63,6 +59,7 @@ class Signals {
     if (sigtimedwait(&set_, nullptr, &kPatience) > 0) return true;
     if (loading_) {
       LogInfo(kStoppedWhileLoading);
+      FlushLog();
       std::_Exit(0);
     }
     return false;
@@ -73,7 +70,7 @@ class Signals {
 };
 
 int Fail(const absl::Status& status) {
-  std::fprintf(stderr, "longhaul-server: %s\n", Printable(ToStd(status.message())).c_str());
+  PrintError(absl::StrCat("longhaul-server: ", status.message()));
   return kExitFailure;
 }
 
@@ -109,6 +106,7 @@ int Main(int argc, char** argv) {
   if (!flags.has_value()) return exit_code;
   // Outlives main: the thread that waits for signals never ends.
   static Signals& signals = *new Signals;
+  FlushLogBeforeAbort();
   if (absl::Status status = SetLogLevel(flags->log_level); !status.ok()) return Fail(status);
   for (const std::string& warning : flags->warnings) LogWarning(warning);
   RaiseDescriptorLimit();
@@ -153,7 +151,8 @@ int Main(int argc, char** argv) {
           " tokens, ", model.threads, " threads, ", model.instruction_set);
 
   signals.Wait();
-  LogInfo("draining: no new requests, running ones have ", flags->drain_timeout.count(), " ms");
+  LogInfo("draining: no new requests, running ones have ", flags->drain_timeout.count(),
+          " ms; a second signal ends them at once");
   const bool all_finished = (*server)->Drain(flags->drain_timeout);
   LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were cancelled");
   endpoint.reset();

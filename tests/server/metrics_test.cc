@@ -97,6 +97,7 @@ const std::vector<Row> kRows = {
     {"longhaul_stream_stalls_total", "counter", {kWhere}, ""},
     {"longhaul_server_state", "gauge", {{"state", {"loading", "ready", "draining"}}}, ""},
     {"longhaul_model_load_seconds", "gauge", {}, ""},
+    {"longhaul_log_lines_dropped_total", "counter", {}, ""},
 };
 
 const Words kProcess = Split(
