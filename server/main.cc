@@ -12,6 +12,7 @@
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/this_thread.h"
+#include "server/library_logs.h"
 #include "server/machine_check.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
@@ -107,6 +108,7 @@ int Main(int argc, char** argv) {
   // Outlives main: the thread that waits for signals never ends.
   static Signals& signals = *new Signals;
   FlushLogBeforeAbort();
+  TakeOverLibraryLogs();
   if (absl::Status status = SetLogLevel(flags->log_level); !status.ok()) return Fail(status);
   for (const std::string& warning : flags->warnings) LogWarning(warning);
   RaiseDescriptorLimit();
