@@ -34,6 +34,7 @@ class Signals {
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);  // an error of the write, and no more
     std::thread([this] {
       NameThisThread("signals");
       int number = 0;
@@ -127,7 +128,11 @@ int Main(int argc, char** argv) {
   Metrics metrics(ReadModelName(flags->engine.model_path), state, rpc_metrics);
   std::unique_ptr<MetricsEndpoint> endpoint;
   if (!flags->metrics_listen.empty()) {
-    auto started = MetricsEndpoint::Start(flags->metrics_listen, metrics, state);
+    const auto health = [state] {
+      return state() == ServerState::kReady ? absl::OkStatus()
+                                            : absl::UnavailableError(kServerStateNames[static_cast<size_t>(state())]);
+    };
+    auto started = MetricsEndpoint::Start(flags->metrics_listen, metrics, health);
     if (!started.ok()) return Fail(started.status());
     endpoint = *std::move(started);
     LogInfo("metrics on ", flags->metrics_listen, " (port ", endpoint->port(), ")");
