@@ -53,7 +53,11 @@ LineWriter::~LineWriter() {
 void LineWriter::Write(std::string line) {
   MutexLock lock(mutex_);
   full_ = full_ || line.size() > max_bytes_ - waiting_bytes_;
-  if (full_ || !StartThread()) return Drop(1);
+  if (full_) return Drop(1);
+  if (!StartThread()) {
+    if (!WriteWhole(line, /*wait=*/false)) Drop(1);
+    return;
+  }
   const size_t bytes = line.size();
   lines_.push_back(std::move(line));
   waiting_bytes_ += bytes;
@@ -96,7 +100,7 @@ void LineWriter::Run() {
     const std::string line = std::move(lines_.front());
     lines_.pop_front();
     mutex_.Unlock();
-    const bool written = WriteWhole(line);
+    const bool written = WriteWhole(line, /*wait=*/true);
     mutex_.Lock();
     waiting_bytes_ -= line.size();
     if (!written) Drop(1);
@@ -113,12 +117,13 @@ void LineWriter::Run() {
   mutex_.Unlock();
 }
 
-// In pieces that a pipe takes whole once it can take anything. False after an error, which leaves the line unfinished.
-bool LineWriter::WriteWhole(std::string_view line) const {
+// In pieces that a pipe takes whole once it can take anything. False after an error, or where it would have to `wait`;
+// the line may be unfinished then.
+bool LineWriter::WriteWhole(std::string_view line, bool wait) const {
   while (!line.empty()) {
     pollfd room{.fd = descriptor_, .events = POLLOUT, .revents = 0};
-    if (poll(&room, 1, kStopPollMs) <= 0) {
-      if (stop_) return false;
+    if (poll(&room, 1, wait ? kStopPollMs : 0) <= 0) {
+      if (stop_ || !wait) return false;
       continue;
     }
     const ssize_t n = write(descriptor_, line.data(), std::min<size_t>(line.size(), PIPE_BUF));

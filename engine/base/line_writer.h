@@ -16,8 +16,9 @@
 namespace longhaul {
 
 // Writes lines to a descriptor that may take them slowly, or never: whoever hands one over does not wait. The lines go
-// through a bounded queue, and a thread writes them, which is there from the first line on. Where the queue is full,
-// all lines are dropped until what waits is written. Thread-safe.
+// through a bounded queue, and a thread writes them, which is there from the first line on. Where the queue is full, all
+// lines are dropped until what waits is written; where the system has no thread to give, a line is written at once or
+// dropped. Thread-safe.
 class LineWriter {
  public:
   // Told, once writing works again, how many lines were dropped since it was told last. By the thread; it may write.
@@ -38,7 +39,7 @@ class LineWriter {
 
  private:
   void Run();
-  bool WriteWhole(std::string_view line) const;
+  bool WriteWhole(std::string_view line, bool wait) const;
   bool StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(int64_t lines) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <limits.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <thread>
@@ -128,6 +128,21 @@ TEST_F(LineWriterTest, ItsEndDoesNotWaitForAStuckReader) {
 TEST_F(LineWriterTest, NothingWrittenNoThread) {
   LineWriter writer(ends_[1], 1 << 20, [](int64_t) {});
   EXPECT_TRUE(writer.Flush(std::chrono::milliseconds(0)));
+}
+
+TEST_F(LineWriterTest, WritesWithoutAThreadWhatItCanWriteAtOnce) {
+  pthread_attr_t before, too_large;
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  ASSERT_EQ(pthread_attr_init(&too_large), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&too_large, size_t{1} << 47), 0);  // there are no such stacks
+  ASSERT_EQ(pthread_setattr_default_np(&too_large), 0);
+  LineWriter writer(ends_[1], 1 << 20, [](int64_t) {});
+  writer.Write("a line\n");
+  EXPECT_EQ(Read(7), "a line\n");
+  for (int i = 0; i < 10; ++i) writer.Write(Line('x', 1000));
+  EXPECT_GE(writer.dropped(), 10 - kPipeBytes / 1000);
+  EXPECT_TRUE(writer.Flush(std::chrono::milliseconds(0)));
+  ASSERT_EQ(pthread_setattr_default_np(&before), 0);
 }
 
 TEST_F(LineWriterTest, ManyThreadsWriteWholeLines) {
