@@ -138,6 +138,7 @@ int Main(int argc, char** argv) {
     LogInfo("metrics on ", flags->metrics_listen, " (port ", endpoint->port(), ")");
   }
   if (!flags->port_file.empty()) {
+    FlushLog();  // whoever waits for the file may read the log next
     if (absl::Status status = WritePort(flags->port_file, (*server)->port()); !status.ok()) return Fail(status);
   }
   LogInfo("listening on ", flags->server.listen, " (port ", (*server)->port(), "), loading ", flags->engine.model_path);
