@@ -171,7 +171,7 @@ def test_lines_that_were_dropped_are_counted_and_told(start, full_pipe):
     """gRPC traced by its own variables says more than may wait."""
     port = free_port()
     server = start(full_pipe.writer, "--metrics-listen", f"127.0.0.1:{port}",
-                   environment={"GRPC_VERBOSITY": "DEBUG", "GRPC_TRACE": "http,tcp"})
+                   environment={"GRPC_VERBOSITY": "DEBUG", "GRPC_TRACE": "all"})
     deadline = time.monotonic() + 60
     while lines_dropped(port) == 0:
         server.answers()
