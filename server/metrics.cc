@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "engine/backend/batch.h"
+#include "engine/base/log.h"
 #include "server/engine_metrics.h"
 #include "server/front_metrics.h"
 #include "server/process_metrics.h"
@@ -48,6 +49,9 @@ void Metrics::CollectServer(const Engine* engine, double load_seconds, MetricFam
   FamilyWriter(families, "longhaul_model_load_seconds", "How long the model took to load.", MetricType::Gauge, model)
       .Gauge({}, load_seconds);
   CollectFront(front_, model, families);
+  FamilyWriter(families, "longhaul_log_lines_dropped_total", "Lines of the log that standard error did not take.",
+               MetricType::Counter, model)
+      .Counter({}, static_cast<double>(LogLinesDropped()));
   // What their labels say is known once the model is there.
   if (engine == nullptr) return;
   const auto info = [&](const char* name, const char* help, const MetricLabels& labels) {

@@ -80,13 +80,13 @@ SelfConnection::SelfConnection(const sockaddr_storage& address, std::chrono::mil
   thread_ = std::thread([this] { Run(); });
 }
 
-SelfConnection::~SelfConnection() {
+void SelfConnection::Stop() {
   {
     MutexLock lock(mutex_);
     stop_ = true;
   }
   stopped_.NotifyAll();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 absl::Status SelfConnection::status() const {

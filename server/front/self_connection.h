@@ -23,9 +23,12 @@ class SelfConnection {
   // the machine may have been busy.
   SelfConnection(const sockaddr_storage& address, std::chrono::milliseconds interval,
                  std::chrono::milliseconds timeout);
-  ~SelfConnection();
+  ~SelfConnection() { Stop(); }
   SelfConnection(const SelfConnection&) = delete;
   SelfConnection& operator=(const SelfConnection&) = delete;
+
+  // Connects no more. One thread at a time.
+  void Stop();
 
   // OK, or why the last two connections failed.
   absl::Status status() const;

@@ -113,6 +113,7 @@ const std::vector<Row> kRows = {
      "counter",
      {{"reason", Split("streams message_size upload_memory compression receive_timeout")}},
      ""},
+    {"longhaul_log_lines_dropped_total", "counter", {}, ""},
 };
 
 const Words kProcess = Split(
