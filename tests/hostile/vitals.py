@@ -149,10 +149,10 @@ class Victim:
     def __init__(self, running, stubs):
         self.running, self.stubs, self.target = running, stubs, running.target
         self.vitals = Vitals(running.process.pid)
-        own_port = re.search(r"health on .* \(port (\d+)\)", running.log.read_text())
-        self.health_target = f"127.0.0.1:{own_port.group(1)}" if own_port else None
         with loopback.channel(self.target) as channel:
             running.wait_until_serving(stubs[1].InferenceServiceStub(channel), stubs[0])
+        own_port = re.search(r"health on .* \(port (\d+)\)", running.log.read_text())
+        self.health_target = f"127.0.0.1:{own_port.group(1)}" if own_port else None
         with OrdinaryClient(self.target, stubs):
             pass
         self.idle = self.vitals.resident()
