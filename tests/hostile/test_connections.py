@@ -32,9 +32,9 @@ class Peer:
             self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0))
 
     def end(self):
-        """The error of the server's GOAWAY once it has closed the connection; none while it leaves it open."""
+        """The error of the server's GOAWAY where it has closed the connection; none where it left it open."""
         received = b""
-        self.socket.settimeout(0.5)
+        self.socket.settimeout(0.05)
         try:
             while data := self.socket.recv(65536):
                 received += data
@@ -50,18 +50,16 @@ class Peer:
         raise AssertionError("closed without GOAWAY")
 
 
-@pytest.fixture
-def connect():
-    """Opens connections; they are closed with the test."""
-    opened = []
-
-    def open_one(target, source="127.0.0.2"):
-        opened.append(Peer(target, source))
-        return opened[-1]
-
-    yield open_one
-    for peer in opened:
-        peer.socket.close()
+@contextlib.contextmanager
+def peers(target, sources):
+    """Connects from each of these addresses, and waits until those that are to be closed are."""
+    with contextlib.ExitStack() as opened:
+        made = []
+        for source in sources:
+            made.append(Peer(target, source))
+            opened.enter_context(contextlib.closing(made[-1].socket))
+        time.sleep(0.5)
+        yield made
 
 
 def address(number, each=100):
@@ -72,10 +70,8 @@ def address(number, each=100):
 def test_more_connections_than_descriptors(victim):
     attacked = victim(under=("prlimit", "--nofile=1024:1024"))
     with attacked.watched():
-        with contextlib.ExitStack() as opened:
-            for number in range(MANY):
-                opened.enter_context(contextlib.closing(Peer(attacked.target, address(number)).socket))
-            time.sleep(0.5)
+        with peers(attacked.target, [address(number) for number in range(MANY)]):
+            pass
         with OrdinaryClient(attacked.target, attacked.stubs):
             pass
 
@@ -86,24 +82,25 @@ def test_the_soft_limit_of_descriptors_is_raised(victim):
     assert re.search(r"Max open files\s+4096\s+4096", limits), limits
 
 
-def test_connections_are_bounded(victim, connect):
+def test_connections_are_bounded(victim):
     attacked = victim("--max-connections", "20")
     with attacked.watched():
-        peers = [connect(attacked.target, address(number, each=5)) for number in range(40)]
-        ends = [peer.end() for peer in peers]
-        assert 10 <= ends.count(None) <= 20 and set(ends) <= {None, ENHANCE_YOUR_CALM}
-        for peer in peers:
-            peer.socket.close()
-    assert connect(attacked.target).end() is None
+        with peers(attacked.target, [address(number, each=5) for number in range(40)]) as made:
+            ends = [peer.end() for peer in made]
+            assert 10 <= ends.count(None) <= 20 and set(ends) == {None, ENHANCE_YOUR_CALM}
+        with peers(attacked.target, ["127.0.0.2"]) as made:
+            assert made[0].end() is None
 
 
-def test_connections_of_an_address_are_bounded(victim, connect):
+def test_connections_of_an_address_are_bounded(victim):
     attacked = victim("--max-connections-per-address", "5")
     with attacked.watched():
-        peers = [connect(attacked.target, "127.0.0.2") for _ in range(20)]
-        ends = [peer.end() for peer in peers]
-        assert ends.count(None) == 5 and set(ends) == {None, ENHANCE_YOUR_CALM}
-        assert connect(attacked.target, "127.0.0.3").end() is None
-        peers[ends.index(None)].socket.close()
-        time.sleep(0.2)
-        assert connect(attacked.target, "127.0.0.2").end() is None
+        with peers(attacked.target, ["127.0.0.2"] * 20) as made:
+            ends = [peer.end() for peer in made]
+            assert ends.count(None) == 5 and set(ends) == {None, ENHANCE_YOUR_CALM}
+            with peers(attacked.target, ["127.0.0.3"]) as others:
+                assert others[0].end() is None
+            made[ends.index(None)].socket.close()
+            time.sleep(0.5)
+            with peers(attacked.target, ["127.0.0.2"]) as again:
+                assert again[0].end() is None
