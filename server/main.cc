@@ -15,6 +15,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
 #include "engine/base/this_thread.h"
+#include "server/health/health_endpoint.h"
 #include "server/machine_check.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
@@ -121,6 +122,14 @@ int Main(int argc, char** argv) {
   RpcMetrics rpc_metrics({v1::GenerateRequest::descriptor()->file(), v1::ListRequestsRequest::descriptor()->file()});
   ServerOptions server_options = flags->server;
   if (!flags->metrics_listen.empty()) server_options.rpc_metrics = &rpc_metrics;
+  std::unique_ptr<HealthEndpoint> health;
+  if (!flags->health_listen.empty()) {
+    auto started = HealthEndpoint::Start(flags->health_listen, {"", v1::InferenceService::service_full_name()});
+    if (!started.ok()) return Fail(started.status());
+    health = *std::move(started);
+    server_options.health = health.get();
+    LogInfo("health on ", flags->health_listen, " (port ", health->port(), ")");
+  }
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(server_options);
   if (!server.ok()) return Fail(server.status());
   const auto state = [&running = **server] { return running.state(); };

@@ -15,6 +15,7 @@ def victim(start_server, stubs):
     """Starts a server with these flags and makes it ready."""
 
     def start(*flags, **options):
-        return Victim(start_server("--kv-cache-memory", "64MiB", *flags, **options), stubs)
+        running = start_server("--kv-cache-memory", "64MiB", "--health-listen", "127.0.0.1:0", *flags, **options)
+        return Victim(running, stubs)
 
     return start

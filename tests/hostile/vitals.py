@@ -143,6 +143,12 @@ def until(condition, seconds, words):
         time.sleep(0.02)
 
 
+def health_target(running):
+    """Where a server serves health alone; none where it does not."""
+    own_port = re.search(r"health on .* \(port (\d+)\)", running.log.read_text())
+    return f"127.0.0.1:{own_port.group(1)}" if own_port else None
+
+
 class Victim:
     """A server that is attacked. Makes it ready, and remembers how it was when nobody had attacked it."""
 
@@ -151,8 +157,7 @@ class Victim:
         self.vitals = Vitals(running.process.pid)
         with loopback.channel(self.target) as channel:
             running.wait_until_serving(stubs[1].InferenceServiceStub(channel), stubs[0])
-        own_port = re.search(r"health on .* \(port (\d+)\)", running.log.read_text())
-        self.health_target = f"127.0.0.1:{own_port.group(1)}" if own_port else None
+        self.health_target = health_target(running)
         with OrdinaryClient(self.target, stubs):
             pass
         self.idle = self.vitals.resident()
@@ -190,9 +195,9 @@ class Victim:
               lambda: f"{self.vitals.descriptors()} descriptors, {descriptors} before")
         assert self.vitals.threads() <= threads + THREADS
 
-    def attack(self, name, *flags):
-        """Runs an attack as a program; its report."""
-        done = subprocess.run([sys.executable, ATTACKS, name, self.target, "--from", ATTACKER, *map(str, flags)],
+    def attack(self, name, *flags, target=None):
+        """Runs an attack as a program, on the port of the requests if no other is given; its report."""
+        done = subprocess.run([sys.executable, ATTACKS, name, target or self.target, "--from", ATTACKER, *map(str, flags)],
                               capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         report = json.loads(done.stdout)
