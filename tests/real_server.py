@@ -43,8 +43,8 @@ class Server:
         self.log = folder / "log"
         port_file = folder / "port"
         self.process = subprocess.Popen(
-            [*under, BUILD / "server" / "longhaul-server", "--model", model, "--listen", listen, "--port-file", port_file,
-             *flags],
+            [*under, BUILD / "server" / "longhaul-server", "--model", model, "--listen", listen, "--port-file",
+             port_file, *flags],
             stderr=self.log.open("w"), env=os.environ | (environment or {}),
         )
         deadline = time.monotonic() + 60

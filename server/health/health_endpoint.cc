@@ -30,7 +30,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kMaxOfAKind = 32;  // connections
+constexpr size_t kMaxOfAKind = 32;       // connections
 constexpr size_t kReadBytes = 16 << 10;  // at a time; then the other connections have a turn
 constexpr int kAcceptsAtATime = 16;
 constexpr size_t kEvents = 64;
@@ -247,7 +247,7 @@ class EpollEndpoint : public HealthEndpoint {
   Connections newcomers_, known_;
   bool accepting_ = false;
   Clock::time_point accept_again_;  // where not accepting
-  bool told_ = false;  // what the sessions know
+  bool told_ = false;               // what the sessions know
   std::atomic<bool> serving_{false}, stop_{false};
   std::thread thread_;
 };
@@ -258,10 +258,10 @@ absl::StatusOr<std::unique_ptr<HealthEndpoint>> HealthEndpoint::Start(const std:
                                                                       std::vector<std::string> services) {
   absl::StatusOr<ListeningSockets> listening = Listen(address);
   if (!listening.ok()) {
-    return absl::UnavailableError(absl::StrCat(
-        "--health-listen: cannot listen on ", Quoted(address),
-        ": it must be HOST:PORT, an address of this host and a port that is not in use (",
-        listening.status().message(), ")"));
+    return absl::UnavailableError(
+        absl::StrCat("--health-listen: cannot listen on ", Quoted(address),
+                     ": it must be HOST:PORT, an address of this host and a port that is not in use (",
+                     listening.status().message(), ")"));
   }
   try {
     return std::make_unique<EpollEndpoint>(*std::move(listening), std::move(services));

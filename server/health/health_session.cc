@@ -65,8 +65,8 @@ struct HealthSession::Stream {
   std::string received;  // a message and what gRPC puts before it
   bool answered = false, watch = false;
   std::string service;
-  uint8_t told = 0;     // the status that the client knows
-  std::string unsent;   // of the message that tells it
+  uint8_t told = 0;    // the status that the client knows
+  std::string unsent;  // of the message that tells it
 };
 
 // What nghttp2 calls. No exception passes through it: without memory the connection ends.

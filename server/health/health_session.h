@@ -14,10 +14,10 @@
 
 namespace longhaul {
 
-// grpc.health.v1 with one client: HTTP/2 by nghttp2, without gRPC, whose threads and queues all its servers of a process
-// share. Check and Watch; SERVING or NOT_SERVING for each of `services`, any other is unknown. What a client may do is
-// bounded: streams, headers, the size of a message, frames that come to nothing. It keeps no socket and no time; one
-// thread.
+// grpc.health.v1 with one client: HTTP/2 by nghttp2, without gRPC, whose threads and queues all its servers of a
+// process share. Check and Watch; SERVING or NOT_SERVING for each of `services`, any other is unknown. What a client
+// may do is bounded: streams, headers, the size of a message, frames that come to nothing. It keeps no socket and no
+// time; one thread.
 class HealthSession {
  public:
   using TimePoint = TokenBucket::TimePoint;

@@ -17,8 +17,8 @@ import sys
 import threading
 import time
 
-from frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HEALTH, LARGEST_FRAME, PING, PREFACE,
-                    PRIORITY, RST_STREAM, SERVICE, SETTINGS, WINDOW_UPDATE, field, frame, generate_request, integer,
+from frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HEALTH, LARGEST_FRAME, PING,
+                    PREFACE, PRIORITY, RST_STREAM, SERVICE, SETTINGS, WINDOW_UPDATE, field, frame, generate_request, integer,
                     message, request_fields)
 
 GENERATE = request_fields(SERVICE + "Generate")

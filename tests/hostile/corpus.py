@@ -37,7 +37,8 @@ def valid_requests(pb, admin_pb):
         SERVICE + "Tokenize": [pb.TokenizeRequest(prompt=prompt, pieces=True),
                                pb.TokenizeRequest(prompt=pb.Prompt(chat=chat), parse_special=True)],
         SERVICE + "Detokenize": [pb.DetokenizeRequest(token_ids=ids, special=True)],
-        SERVICE + "GetModel": [pb.GetModelRequest(position=pb.PositionMode(leaky_rerope=pb.LeakyRerope(step=4)), length=99)],
+        SERVICE + "GetModel": [
+            pb.GetModelRequest(position=pb.PositionMode(leaky_rerope=pb.LeakyRerope(step=4)), length=99)],
         ADMIN + "ListRequests": [admin_pb.ListRequestsRequest()],
         ADMIN + "CancelRequest": [admin_pb.CancelRequestRequest(id="nobody's")],
         "/grpc.health.v1.Health/Check": [b"\x0a\x00"],
@@ -102,15 +103,15 @@ class Corpus:
 
     def headers(self):
         path, data = self.random.choice(self.requests)
-        names = [b"", b"x", b"X-Upper", b":status", b":path", b":unknown", b"connection", b"grpc-timeout", b"grpc-encoding",
-                 b"content-type", b"x-request-id", b"x-client-id", b"x-bin", b"grpc-tags-bin", b"te", b"content-length",
+        names = [b"", b"x", b"X-Upper", b":status", b":path", b":unknown", b"connection", b"grpc-timeout",
+                 b"grpc-encoding", b"content-type", b"x-request-id", b"x-client-id", b"x-bin", b"grpc-tags-bin", b"te", b"content-length",
                  b"grpc-status", b"host", b"cookie", b"user-agent", self.bytes(20)]
-        values = [b"", b"x", b"-1", b"99999999H", b"999999999999999S", b"1", b"gzip", b"!!!not base64!!!", b"\0", b"\r\n",
-                  b"a\x01b", b"caf\xc3\xa9", b"x" * 9000, self.bytes(60)]
+        values = [b"", b"x", b"-1", b"99999999H", b"999999999999999S", b"1", b"gzip", b"!!!not base64!!!", b"\0",
+                  b"\r\n", b"a\x01b", b"caf\xc3\xa9", b"x" * 9000, self.bytes(60)]
         more = [(self.random.choice(names), self.random.choice(values)) for _ in range(self.random.randint(1, 6))]
         path = self.random.choice([path, "", "/", "//", path[:-1], path + "/x", path.upper(), "x" * 9000, "\0"])
-        fields = [*more, (b":method", self.random.choice([b"POST", b"POST", b"GET", b"PUT", b""])), (b":path", path.encode()),
-                  (b":scheme", b"http"), (b":authority", b"test"), (b"te", b"trailers"),
+        fields = [*more, (b":method", self.random.choice([b"POST", b"POST", b"GET", b"PUT", b""])),
+                  (b":path", path.encode()), (b":scheme", b"http"), (b":authority", b"test"), (b"te", b"trailers"),
                   (b"content-type", self.random.choice([b"application/grpc", b"text/html", b"application/grpc+json"]))]
         if self.random.random() < 0.5:
             self.random.shuffle(fields)
@@ -122,7 +123,8 @@ class Corpus:
         """A header block that is no HPACK, or nearly."""
         path, data = self.random.choice(self.requests)
         block = self.broken(request_fields(path, SOON))
-        block += self.random.choice([b"", b"\x80", b"\xff\xff\xff\xff\x0f", b"\x3f\xff\xff\xff\xff\x07", b"\x40\x81\xff"])
+        block += self.random.choice([
+            b"", b"\x80", b"\xff\xff\xff\xff\x0f", b"\x3f\xff\xff\xff\xff\x07", b"\x40\x81\xff"])
         return BEGIN + frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, END_STREAM, 1, message(data))
 
     def frames(self):
@@ -132,7 +134,8 @@ class Corpus:
         made = [frame(HEADERS, END_HEADERS, 1, request_fields(path, SOON)), frame(DATA, END_STREAM, 1, message(data))]
         for _ in range(self.random.randint(1, 5)):
             stream = self.random.choice([0, 1, 2, 3, 99, (1 << 31) - 1, (1 << 32) - 1])
-            payload = self.bytes(20) if self.random.random() < 0.5 else bytes(self.random.choice([0, 4, 5, 6, 8, 16384, 16385]))
+            zeros = bytes(self.random.choice([0, 4, 5, 6, 8, 16384, 16385]))
+            payload = self.random.choice([self.bytes(20), zeros])
             made.insert(self.random.randint(0, len(made)),
                         frame(self.random.choice(kinds), self.random.randrange(256), stream, payload))
         return BEGIN + b"".join(made)
@@ -143,8 +146,8 @@ class Corpus:
         return self.broken(BEGIN + self.call(path, message(data)))
 
     def noise(self):
-        return self.random.choice([b"", PREFACE[:self.random.randrange(24)], BEGIN, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-                                   b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]) + self.bytes(200)
+        return self.random.choice([b"", PREFACE[:self.random.randrange(24)], BEGIN,
+                                   b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]) + self.bytes(200)
 
     def inputs(self, count):
         """So many (kind, bytes); half of them are wrong in their message alone, which most layers let through."""

@@ -5,8 +5,8 @@ import select
 import socket
 import time
 
-from frames import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, LARGEST_FRAME, PING, PREFACE, RST_STREAM, SERVICE,
-                    SETTINGS, WINDOW_UPDATE, frame, request_fields)
+from frames import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, LARGEST_FRAME, PING, PREFACE, RST_STREAM,
+                    SERVICE, SETTINGS, WINDOW_UPDATE, frame, request_fields)
 
 INITIAL_WINDOW = 4  # a setting
 

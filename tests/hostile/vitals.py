@@ -72,7 +72,7 @@ class Background:
 
 
 class HealthProber(Background):
-    """Asks for a server's health on a connection of its own: the longest answer in seconds, and what was not SERVING."""
+    """Asks for a server's health on a connection of its own: the slowest answer, and what was not SERVING."""
 
     def __init__(self, target):
         super().__init__()
@@ -197,8 +197,8 @@ class Victim:
 
     def attack(self, name, *flags, target=None):
         """Runs an attack as a program, on the port of the requests if no other is given; its report."""
-        done = subprocess.run([sys.executable, ATTACKS, name, target or self.target, "--from", ATTACKER, *map(str, flags)],
-                              capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, ATTACKS, name, target or self.target, "--from", ATTACKER,
+                               *map(str, flags)], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         report = json.loads(done.stdout)
         print(name, *flags, report)
