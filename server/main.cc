@@ -13,6 +13,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/base/this_thread.h"
 #include "server/front/self_connection.h"
+#include "server/health/health_endpoint.h"
 #include "server/library_logs.h"
 #include "server/machine_check.h"
 #include "server/metrics.h"
@@ -124,6 +125,14 @@ int Main(int argc, char** argv) {
   RpcMetrics rpc_metrics({v1::GenerateRequest::descriptor()->file(), v1::ListRequestsRequest::descriptor()->file()});
   ServerOptions server_options = flags->server;
   if (!flags->metrics_listen.empty()) server_options.rpc_metrics = &rpc_metrics;
+  std::unique_ptr<HealthEndpoint> health;
+  if (!flags->health_listen.empty()) {
+    auto started = HealthEndpoint::Start(flags->health_listen, {"", v1::InferenceService::service_full_name()});
+    if (!started.ok()) return Fail(started.status());
+    health = *std::move(started);
+    server_options.health = health.get();
+    LogInfo("health on ", flags->health_listen, " (port ", health->port(), ")");
+  }
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(server_options);
   if (!server.ok()) return Fail(server.status());
   const auto state = [&running = **server] { return running.state(); };
@@ -133,13 +142,13 @@ int Main(int argc, char** argv) {
   std::unique_ptr<MetricsEndpoint> endpoint;
   if (!flags->metrics_listen.empty()) {
     self.emplace(front.address(), kSelfConnectionInterval, kSelfConnectionTimeout);
-    const auto health = [state, &self = *self] {
+    const auto is_healthy = [state, &self = *self] {
       if (const ServerState now = state(); now != ServerState::kReady) {
         return absl::UnavailableError(kServerStateNames[static_cast<size_t>(now)]);
       }
       return self.status();
     };
-    auto started = MetricsEndpoint::Start(flags->metrics_listen, metrics, health);
+    auto started = MetricsEndpoint::Start(flags->metrics_listen, metrics, is_healthy);
     if (!started.ok()) return Fail(started.status());
     endpoint = *std::move(started);
     LogInfo("metrics on ", flags->metrics_listen, " (port ", endpoint->port(), ")");

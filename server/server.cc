@@ -97,6 +97,7 @@ void Server::SetServing(bool serving) {
   grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
   health->SetServingStatus(serving);
   health->SetServingStatus(v1::InferenceService::service_full_name(), serving);
+  if (options_.health != nullptr) options_.health->SetServing(serving);
 }
 
 void Server::SetQuota(int64_t max_message_bytes) {

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "server/admin_service.h"
 #include "server/front/front.h"
+#include "server/health/health_endpoint.h"
 #include "server/inference_service.h"
 #include "server/rpc_metrics.h"
 #include "server/server_state.h"
@@ -23,6 +24,7 @@ struct ServerOptions {
   std::chrono::milliseconds keepalive_time{
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
   RpcMetrics* rpc_metrics = nullptr;  // counts the RPCs, if any; not owned, outlives the server
+  HealthEndpoint* health = nullptr;    // told of what grpc.health.v1 says here, if any; not owned, outlives the server
 
   // Bytes that the messages of requests that wait may hold together: four of the largest.
   int64_t message_budget() const { return kMessageBudget * max_message(); }

@@ -56,8 +56,8 @@ std::string CheckListen(const std::string& address) {
   return "'" + address + "' is not HOST:PORT with a port of 0 to 65535";
 }
 
-// As CheckListen, but for HTTP, and empty for none.
-std::string CheckMetricsListen(const std::string& address) {
+// As CheckListen, but no path, and empty for none.
+std::string CheckOptionalListen(const std::string& address) {
   const bool plain = std::all_of(address.begin(), address.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '.' || c == '-' || c == ':' || c == '[' || c == ']';
   });
@@ -106,7 +106,11 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--metrics-listen", flags.metrics_listen,
       "HOST:PORT of an HTTP server for Prometheus: /metrics and /healthz; empty: none")
       ->type_name(kMayBeEmpty)
-      ->check(CheckMetricsListen, "HOST:PORT");
+      ->check(CheckOptionalListen, "HOST:PORT");
+  Add(app, "--health-listen", flags.health_listen,
+      "HOST:PORT where grpc.health.v1 is served by itself, for probes; answers while --listen is flooded; empty: none")
+      ->type_name(kMayBeEmpty)
+      ->check(CheckOptionalListen, "HOST:PORT");
   Add(app, "--port-file", flags.port_file, "write the port that was bound into this file");
   Add(app, "--threads", flags.engine.threads, "threads of the CPU backend; 0: one per core")
       ->check(CLI::Range(0, 1024));

@@ -10,7 +10,7 @@ import grpc
 import loopback
 import pytest
 
-from conftest import BUILD, MODEL
+from real_server import BUILD, MODEL
 
 NAME = b"Smollm2 135M 8k Lc100K Mix1 Ep2"
 TEMPLATE_KEY = b"tokenizer.chat_template"
