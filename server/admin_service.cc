@@ -47,7 +47,8 @@ grpc::ServerUnaryReactor* AdminService::CancelRequest(grpc::CallbackServerContex
       engine_.load(), context, request, response,
       [context](Engine& engine, const v1::CancelRequestRequest& message, v1::CancelRequestResponse& out) {
         const int64_t cancelled = engine.CancelRequest(message.id());
-        LogInfo("request ", Quoted(message.id()), " cancelled by ", PeerOfGrpc(context->peer()), ": ", cancelled, " of this id");
+        LogInfo("request ", Quoted(message.id()), " cancelled by ", PeerOfGrpc(context->peer()), ": ", cancelled,
+                " of this id");
         out.set_cancelled(static_cast<uint32_t>(cancelled));
       });
 }

@@ -27,10 +27,10 @@ void CollectFront(const FrontUse& use, const MetricLabels& constant, MetricFamil
   ByReason(FamilyWriter(families, "longhaul_connections_refused_total", "Connections that found no room.",
                         MetricType::Counter, constant),
            kConnectionRefusalNames, use.refused);
-  ByReason(FamilyWriter(families, "longhaul_connections_misbehaved_total",
-                        "Connections that were closed for what the client sent, or did not.", MetricType::Counter,
-                        constant),
-           kMisbehaviourNames, use.misbehaved, static_cast<size_t>(Misbehaviour::kNone) + 1);
+  ByReason(
+      FamilyWriter(families, "longhaul_connections_misbehaved_total",
+                   "Connections that were closed for what the client sent, or did not.", MetricType::Counter, constant),
+      kMisbehaviourNames, use.misbehaved, static_cast<size_t>(Misbehaviour::kNone) + 1);
   ByReason(FamilyWriter(families, "longhaul_streams_refused_total", "Calls that were ended before they began.",
                         MetricType::Counter, constant),
            kStreamRefusalNames, use.streams_refused);

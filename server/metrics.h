@@ -18,8 +18,8 @@ namespace longhaul {
 // All metrics of a server. Before it has an engine, the engine's are at 0. Thread-safe.
 class Metrics : public prometheus::Collectable {
  public:
-  // `model_name`: the label of all longhaul_ series. `rpcs` and `front` are not owned; they and what `state` asks outlive
-  // this.
+  // `model_name`: the label of all longhaul_ series. `rpcs` and `front` are not owned; they and what `state` asks
+  // outlive this.
   Metrics(std::string model_name, std::function<ServerState()> state, const RpcMetrics& rpcs, const FrontUse& front);
 
   // The engine has been loaded in so many seconds. Not owned; it outlives every Collect.

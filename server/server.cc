@@ -76,10 +76,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   absl::StatusOr<std::unique_ptr<Front>> front =
       Front::Start(options.listen, options.front, options.max_message(), hand_over);
   if (!front.ok()) {
-    return absl::UnavailableError(absl::StrCat(
-        "--listen: cannot listen on ", Quoted(options.listen),
-        ": it must be HOST:PORT, an address of this host and a port that is not in use (", front.status().message(),
-        ")"));
+    return absl::UnavailableError(
+        absl::StrCat("--listen: cannot listen on ", Quoted(options.listen),
+                     ": it must be HOST:PORT, an address of this host and a port that is not in use (",
+                     front.status().message(), ")"));
   }
   server->front_ = *std::move(front);
   server->SetServing(false);

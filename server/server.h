@@ -24,7 +24,7 @@ struct ServerOptions {
   std::chrono::milliseconds keepalive_time{
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
   RpcMetrics* rpc_metrics = nullptr;  // counts the RPCs, if any; not owned, outlives the server
-  HealthEndpoint* health = nullptr;    // told of what grpc.health.v1 says here, if any; not owned, outlives the server
+  HealthEndpoint* health = nullptr;   // told of what grpc.health.v1 says here, if any; not owned, outlives the server
 
   // Bytes that the messages of requests that wait may hold together: four of the largest.
   int64_t message_budget() const { return kMessageBudget * max_message(); }

@@ -48,6 +48,11 @@ class Connection {
   // Looks for what has taken too long, and goes on where it was held up.
   void Check(TimePoint now);
 
+  // Ends it where gRPC has not heard of it.
+  void CloseUnlessHandedOver() {
+    if (grpc_end_.valid()) Close(Misbehaviour::kNone);
+  }
+
   // Whether it is over and may be destroyed.
   bool over() const { return over_; }
   // Why it was closed where the client misbehaved.

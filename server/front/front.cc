@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -53,12 +54,16 @@ Descriptor Spare() {
 }
 
 FrontLimits Resolved(FrontLimits limits) {
+  rlimit descriptors{};
+  getrlimit(RLIMIT_NOFILE, &descriptors);
+  const auto have = static_cast<int64_t>(std::min<rlim_t>(descriptors.rlim_cur, 1 << 24));
+  const int64_t possible = std::max<int64_t>((have - kOtherDescriptors) / kDescriptorsPerConnection, 1);
   if (limits.max_connections == 0) {
-    rlimit descriptors{};
-    getrlimit(RLIMIT_NOFILE, &descriptors);
-    const auto have = static_cast<int64_t>(std::min<rlim_t>(descriptors.rlim_cur, 1 << 20));
-    limits.max_connections =
-        std::clamp<int64_t>((have - kOtherDescriptors) / kDescriptorsPerConnection, 1, kMostConnections);
+    limits.max_connections = std::min(possible, kMostConnections);
+  } else if (limits.max_connections > possible) {
+    LogWarning("--max-connections: ", limits.max_connections, " take more than the ", have,
+               " descriptors that this process may have; ", possible, " are allowed");
+    limits.max_connections = possible;
   }
   if (limits.max_connections_per_address == 0) {
     limits.max_connections_per_address = std::max<int64_t>(1, limits.max_connections / 2);
@@ -92,7 +97,8 @@ Front::Front(ListeningSockets listening, const FrontLimits& limits, int64_t max_
     : listening_(std::move(listening)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      spare_(Spare()) {
+      spare_(Spare()),
+      random_name_(uint64_t{std::random_device()()} << 32 | std::random_device()()) {
   shared_.epoll = epoll_.get();
   shared_.scratch.resize(kReadBytes);
   shared_.limits = limits;
@@ -163,6 +169,7 @@ void Front::Run() {
     if (stop_) break;
     if (stop_listening_ && !listening_stopped_) {
       listening_.sockets.clear();
+      for (const auto& entry : connections_) entry.first->CloseUnlessHandedOver();
       accepting_ = listening_stopped_ = true;
     }
     changed_.NotifyAll();
@@ -231,7 +238,7 @@ void Front::Take(Descriptor client, const std::string& peer) {
         absl::StrCat("--max-connections-per-address, ", shared_.limits.max_connections_per_address, ", are open"));
   }
   Descriptor own, other;
-  if (!MakePair(SocketNameOfPeer(peer, next_number_++), own, other)) {
+  if (!MakePair(SocketNameOfPeer(peer, random_name_, next_number_++), own, other)) {
     return Refuse(std::move(client), ConnectionRefusal::kNoDescriptor, "no descriptor is left");
   }
   const int on = 1;

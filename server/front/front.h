@@ -47,7 +47,7 @@ class Front {
 
   void SetMaxMessageBytes(int64_t bytes) { shared_.use.max_message_bytes = bytes; }
 
-  // Takes no more connections; those that stand go on. When it returns, nothing is handed over any more.
+  // Takes no more connections; those that gRPC has go on. When it returns, nothing is handed over any more.
   void StopListening();
   // Waits until all connections are over, or until `deadline`. gRPC, shutting down, ends them.
   void AwaitEnd(Clock::time_point deadline);
@@ -70,6 +70,7 @@ class Front {
   Connection::Shared shared_;
   Descriptor epoll_, wake_;
   Descriptor spare_;  // given up to take, and close, a connection when there is no other descriptor
+  const uint64_t random_name_;
   int64_t next_number_ = 0;
   std::map<std::string, AddressUse> addresses_;  // by host; those that have a connection or had one just now
   absl::flat_hash_map<Connection*, std::unique_ptr<Connection>> connections_;

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <unistd.h>
 
 #include <vector>
 
@@ -37,14 +36,14 @@ std::string PeerOfAddress(const sockaddr_storage& address) {
   return "unix:";
 }
 
-std::string SocketNameOfPeer(std::string_view peer, int64_t number) {
+std::string SocketNameOfPeer(std::string_view peer, uint64_t front, int64_t number) {
   // Without the brackets, which a URI would escape.
   const size_t scheme = peer.find(':');
   const size_t port = peer.rfind(':');
   std::string_view host = peer.substr(scheme + 1, port > scheme ? port - scheme - 1 : 0);
   if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
-  return absl::StrCat(ToAbsl(kName), "/", getpid(), "/", number, "/", ToAbsl(peer.substr(0, scheme)), "/", ToAbsl(host),
-                      "/", ToAbsl(port > scheme ? peer.substr(port + 1) : ""));
+  return absl::StrCat(ToAbsl(kName), "/", absl::Hex(front), "/", number, "/", ToAbsl(peer.substr(0, scheme)), "/",
+                      ToAbsl(host), "/", ToAbsl(port > scheme ? peer.substr(port + 1) : ""));
 }
 
 std::string PeerOfGrpc(std::string_view grpc_peer) {

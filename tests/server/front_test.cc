@@ -248,7 +248,10 @@ TEST_F(FrontTest, ClosesWhoMisbehaves) {
 TEST_F(FrontTest, TakesNobodyAfterItWasToldTo) {
   Start();
   const auto [client, server] = Pair();
+  const Descriptor silent = Connect();
+  while (front_->use().connections < 2) std::this_thread::yield();
   front_->StopListening();
+  EXPECT_EQ(ReadToEnd(silent), "");
   const Descriptor late(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_NE(connect(late.get(), reinterpret_cast<const sockaddr*>(&front_->address()), sizeof(sockaddr_in)), 0);
   // Who is there goes on.

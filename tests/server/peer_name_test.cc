@@ -30,12 +30,13 @@ TEST(PeerOfAddress, SaysFamilyHostAndPort) {
 
 TEST(PeerOfGrpc, GivesBackWhatTheNameOfTheSocketSays) {
   for (const char* peer : {"ipv4:192.0.2.7:41234", "ipv6:[2001:db8::7]:1", "ipv6:[::]:65535", "unix:"}) {
-    const std::string name = SocketNameOfPeer(peer, 12345678901);
+    const std::string name = SocketNameOfPeer(peer, ~uint64_t{0}, 12345678901);
     EXPECT_LE(name.size(), 107u);
     EXPECT_EQ(name.find_first_of("[]%"), std::string::npos);
     EXPECT_EQ(PeerOfGrpc("unix-abstract:" + name), peer);
   }
-  EXPECT_NE(SocketNameOfPeer("unix:", 1), SocketNameOfPeer("unix:", 2));
+  EXPECT_NE(SocketNameOfPeer("unix:", 7, 1), SocketNameOfPeer("unix:", 7, 2));
+  EXPECT_NE(SocketNameOfPeer("unix:", 7, 1), SocketNameOfPeer("unix:", 8, 1));
 }
 
 TEST(PeerOfGrpc, LeavesOthersAlone) {
