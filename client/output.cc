@@ -43,6 +43,8 @@ const char* ReasonName(v1::FinishReason reason) {
       return "stalled";
     case v1::FINISH_REASON_ERROR:
       return "error";
+    case v1::FINISH_REASON_UNAVAILABLE:
+      return "unavailable";
     default:
       return "unknown";
   }

@@ -165,9 +165,7 @@ absl::StatusOr<DocumentEncoder::Frame> DocumentEncoder::EncodeFrame(const Contex
   std::vector<TokenId> asked;
   if (question.ids != nullptr) {
     asked = *question.ids;
-    for (size_t i = 0; i < asked.size(); ++i) {
-      LH_RETURN_IF_ERROR(encoder_.CheckId(absl::StrCat("prompt.token_ids.ids[", i, "]"), asked[i]));
-    }
+    LH_RETURN_IF_ERROR(encoder_.CheckIds("prompt.token_ids.ids", asked));
   } else {
     auto encoded = tokenizer.Encode(question.text, /*parse_special=*/false, /*add_bos=*/false, stopped);
     if (!encoded.ok()) return NameField(question.field, encoded.status());
@@ -193,9 +191,7 @@ absl::StatusOr<std::vector<TokenId>> DocumentEncoder::EncodeDocument(const Docum
                                                                      const StopCondition& stopped) const {
   if (const auto* text = std::get_if<std::string>(&document.content)) return EncodeText(*text, name, stopped);
   const auto& ids = std::get<std::vector<TokenId>>(document.content);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    LH_RETURN_IF_ERROR(encoder_.CheckId(absl::StrCat(name, ".token_ids.ids[", i, "]"), ids[i]));
-  }
+  LH_RETURN_IF_ERROR(encoder_.CheckIds(name + ".token_ids.ids", ids));
   return ids;
 }
 

@@ -54,7 +54,7 @@ EngineImpl::~EngineImpl() {
     draining_ = true;
   }
   preparer_.GiveUp();
-  text_pool_.reset();  // what was being tokenized arrives, and is cancelled below
+  text_pool_.reset();  // what was being tokenized arrives, and is ended below
   {
     MutexLock lock(mutex_);
     stopping_ = true;
@@ -71,11 +71,36 @@ void EngineImpl::Wake() {
   changed_.NotifyOne();
 }
 
-absl::StatusOr<std::string> EngineImpl::Detokenize(const std::vector<TokenId>& ids, bool special) const {
-  for (size_t i = 0; i < ids.size(); ++i) {
-    LH_RETURN_IF_ERROR(encoder_->CheckId(absl::StrCat("token_ids.ids[", i, "]"), ids[i]));
+absl::Status EngineImpl::RunOnTextPool(std::function<void()> work) {
+  {
+    MutexLock lock(mutex_);
+    if (draining_) return DrainingError();
+    ++unfinished_;
   }
-  return encoder_->tokenizer().Decode(ids, special);
+  text_pool_->Add([this, work = std::move(work)] {
+    work();
+    CountFinished();
+  });
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<TokenId>> EngineImpl::Tokenize(const Prompt& prompt, bool parse_special,
+                                                          const StopCondition& stopped) const {
+  if (preparer_.gives_up()) return DrainedError();
+  auto ids = encoder_->Encode(prompt, parse_special, [&] { return preparer_.gives_up() || (stopped && stopped()); });
+  if (absl::IsCancelled(ids.status()) && preparer_.gives_up()) return DrainedError();
+  return ids;
+}
+
+absl::StatusOr<std::string> EngineImpl::Detokenize(std::span<const TokenId> ids, bool special, size_t max_bytes) const {
+  if (preparer_.gives_up()) return DrainedError();
+  LH_RETURN_IF_ERROR(encoder_->CheckIds("token_ids.ids", ids));
+  const Tokenizer& tokenizer = encoder_->tokenizer();
+  if (const size_t bytes = tokenizer.DecodedBytes(ids, special); bytes > max_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("token_ids: ", bytes, " bytes of text are more than the ", max_bytes, " of one answer"));
+  }
+  return tokenizer.Decode(ids, special);
 }
 
 EngineStats EngineImpl::Stats() const {
@@ -105,7 +130,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
   }
   if (draining) {
     telemetry_.rejections[Rejection::kDraining].Add();
-    Refuse(*stream, absl::UnavailableError("the server is shutting down"));
+    Refuse(*stream, DrainingError());
     return stream;
   }
   if (waiting_.fetch_add(1) >= options_.max_queue) {
@@ -138,6 +163,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
       waiting_.fetch_sub(1);
       if (absl::IsDeadlineExceeded(status)) telemetry_.deadlines_expired[RequestStage::kQueue].Add();
       if (absl::IsResourceExhausted(status)) telemetry_.rejections[Rejection::kQuota].Add();
+      if (absl::IsUnavailable(status)) telemetry_.rejections[Rejection::kDraining].Add();
       Refuse(*stream, std::move(status));
       return;
     }
@@ -156,6 +182,10 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
 void EngineImpl::Refuse(EventStream& stream, absl::Status status) {
   stream.SetOnRoom(nullptr);
   stream.Push(Finished{.status = std::move(status), .refused = true});
+  CountFinished();
+}
+
+void EngineImpl::CountFinished() {
   MutexLock lock(mutex_);
   if (--unfinished_ == 0) all_finished_.NotifyAll();
 }
@@ -179,7 +209,7 @@ bool EngineImpl::Drain(std::chrono::milliseconds timeout) {
   }
   if (unfinished_ == 0) return true;
   preparer_.GiveUp();
-  cancel_all_ = attention_ = true;
+  drained_ = attention_ = true;
   changed_.NotifyOne();
   while (unfinished_ > 0) all_finished_.Wait(mutex_);
   return false;

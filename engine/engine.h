@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -69,7 +71,7 @@ class Engine {
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options,
                                                         const StopCondition& stopped = {});
 
-  // Cancels what runs and joins the threads.
+  // Ends what runs with UNAVAILABLE and joins the threads.
   virtual ~Engine() = default;
 
   // Returns at once. Everything that happens, also a refusal (INVALID_ARGUMENT naming the field, an Overload when
@@ -86,23 +88,27 @@ class Engine {
   // Cancels all requests of this id, and says how many there were that nobody had cancelled yet.
   virtual int64_t CancelRequest(const std::string& id) = 0;
 
-  // Refuses new requests from now on and waits until the running and waiting ones have finished, or until `timeout`
-  // (then they are cancelled). Returns whether all finished by themselves.
+  // Refuses new requests and work from now on and waits until the running and waiting ones have finished, or until
+  // `timeout`: then they end with UNAVAILABLE. Returns whether all finished by themselves.
   virtual bool Drain(std::chrono::milliseconds timeout) = 0;
 
-  // Runs `work` on the small pool that tokenizes, never on the caller's thread.
-  virtual void RunOnTextPool(std::function<void()> work) = 0;
+  // Runs `work` on the small pool that tokenizes, never on the caller's thread. UNAVAILABLE while draining, and nothing
+  // is run.
+  virtual absl::Status RunOnTextPool(std::function<void()> work) = 0;
 
   // The ids of a prompt as Generate would read it; a chat ends with the opening of the assistant's turn.
-  // INVALID_ARGUMENT names the field. May take long: call it on the text pool; CANCELLED soon after `stopped` holds.
+  // INVALID_ARGUMENT names the field. May take long: call it on the text pool; CANCELLED soon after `stopped` holds,
+  // UNAVAILABLE when a drain's time is over.
   virtual absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special,
                                                         const StopCondition& stopped = {}) const = 0;
 
-  // The text of ids; INVALID_ARGUMENT when one is outside the vocabulary. Special tokens are written out if asked for.
-  virtual absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const = 0;
+  // The bytes of ids; INVALID_ARGUMENT when one is outside the vocabulary, or all come to more than `max_bytes`.
+  // Special tokens are written out if asked for. UNAVAILABLE as Tokenize.
+  virtual absl::StatusOr<std::string> Detokenize(std::span<const TokenId> ids, bool special,
+                                                 size_t max_bytes) const = 0;
 
-  // The bytes of one token, as they stand in the vocabulary. REQUIRES: 0 <= id < vocabulary_size.
-  virtual std::string TokenBytes(TokenId id) const = 0;
+  // The bytes of one token, as they stand in the vocabulary; the engine's. REQUIRES: 0 <= id < vocabulary_size.
+  virtual std::string_view TokenBytes(TokenId id) const = 0;
 
   // The plan of a mode for a text of `length` tokens; see PositionResolver.
   virtual absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode& mode, int64_t length) const = 0;

@@ -35,13 +35,11 @@ class EngineImpl : public Engine {
   std::vector<RequestInfo> ListRequests() const override { return registry_.List(Clock::now()); }
   int64_t CancelRequest(const std::string& id) override;
   bool Drain(std::chrono::milliseconds timeout) override;
-  void RunOnTextPool(std::function<void()> work) override { text_pool_->Add(std::move(work)); }
+  absl::Status RunOnTextPool(std::function<void()> work) override;
   absl::StatusOr<std::vector<TokenId>> Tokenize(const Prompt& prompt, bool parse_special,
-                                                const StopCondition& stopped) const override {
-    return encoder_->Encode(prompt, parse_special, stopped);
-  }
-  absl::StatusOr<std::string> Detokenize(const std::vector<TokenId>& ids, bool special) const override;
-  std::string TokenBytes(TokenId id) const override { return std::string(encoder_->tokenizer().TokenBytes(id)); }
+                                                const StopCondition& stopped) const override;
+  absl::StatusOr<std::string> Detokenize(std::span<const TokenId> ids, bool special, size_t max_bytes) const override;
+  std::string_view TokenBytes(TokenId id) const override { return encoder_->tokenizer().TokenBytes(id); }
   absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode& mode, int64_t length) const override {
     return positions_.Resolve(mode, length);
   }
@@ -53,12 +51,16 @@ class EngineImpl : public Engine {
   using StatePtr = std::unique_ptr<RequestState>;
 
   void Refuse(EventStream& stream, absl::Status status);
+  // One of what unfinished_ counts has finished.
+  void CountFinished();
   void Wake();
 
   // The engine thread.
   void Loop();
   bool TakeArrivals();  // false when the engine stops
   void DropEnded(Clock::time_point now);
+  // The drain's time is over: ends whatever has not finished.
+  void EndAll();
   // Ends what would have its first step now and cannot be read before its deadline; whether there was any.
   bool DropHopeless(Clock::time_point now);
   bool IsTooLate(const RequestState& state, Clock::time_point now) const;
@@ -97,9 +99,9 @@ class EngineImpl : public Engine {
   std::vector<StatePtr> arrivals_ ABSL_GUARDED_BY(mutex_);
   bool attention_ ABSL_GUARDED_BY(mutex_) = false;  // something changed that the loop must look at
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  bool cancel_all_ ABSL_GUARDED_BY(mutex_) = false;
+  bool drained_ ABSL_GUARDED_BY(mutex_) = false;  // whoever has not finished is to end
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  int64_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted and not finished
+  int64_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // requests and work of the text pool
   CondVar all_finished_;
   EngineStats stats_ ABSL_GUARDED_BY(mutex_);
   std::optional<double> tokens_per_second_ ABSL_GUARDED_BY(mutex_);  // of rates_

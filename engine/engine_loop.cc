@@ -57,7 +57,7 @@ void EngineImpl::Loop() {
 
 bool EngineImpl::TakeArrivals() {
   std::vector<StatePtr> arrivals;
-  bool cancel_all = false, stopping = false;
+  bool drained = false, stopping = false;
   {
     const std::optional<Clock::time_point> deadline = NextDeadline();
     MutexLock lock(mutex_);
@@ -71,7 +71,7 @@ bool EngineImpl::TakeArrivals() {
     attention_ = false;
     arrivals.swap(arrivals_);
     stopping = stopping_;
-    cancel_all = cancel_all_ || stopping_;
+    drained = drained_ || stopping_;
   }
   for (StatePtr& state : arrivals) {
     Group& group = state->groups().front();
@@ -80,10 +80,7 @@ bool EngineImpl::TakeArrivals() {
     RequestState* const key = state.get();
     active_.emplace(key, std::move(state));
   }
-  if (cancel_all) {
-    for (auto& [key, state] : active_) state->stream().Cancel();
-    DropEnded(Clock::now());
-  }
+  if (drained) EndAll();
   return !stopping;
 }
 
@@ -109,6 +106,16 @@ void EngineImpl::DropEnded(Clock::time_point now) {
     }
   }
   for (RequestState* state : ended) End(*state);
+}
+
+void EngineImpl::EndAll() {
+  const Clock::time_point now = Clock::now();
+  DropEnded(now);
+  while (!active_.empty()) {
+    RequestState& state = *active_.begin()->first;
+    state.Finish(FinishReason::kUnavailable, DrainedError(), now);
+    End(state);
+  }
 }
 
 bool EngineImpl::DropHopeless(Clock::time_point now) {
@@ -157,8 +164,7 @@ void EngineImpl::End(RequestState& state) {
   state.stream().SetOnRoom(nullptr);
   if (!state.was_scheduled()) waiting_.fetch_sub(1);
   active_.erase(&state);
-  MutexLock lock(mutex_);
-  if (--unfinished_ == 0) all_finished_.NotifyAll();
+  CountFinished();
 }
 
 std::optional<Clock::time_point> EngineImpl::NextDeadline() const {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -13,6 +14,9 @@
 
 namespace longhaul {
 
+// The memory that an event takes, roughly, in bytes.
+int64_t MemoryOf(const Event& event);
+
 // The queue between the engine and the one reader of a request's events. Bounded in events: while it is full the engine
 // does not schedule the request's rows, so no event is dropped and nobody waits. Thread-safe.
 class EventStream {
@@ -21,14 +25,20 @@ class EventStream {
   // last one. All streams of an engine that are told so must have one and the same to wake.
   using OnReady = std::function<void(bool more)>;
 
-  // `on_ready` is called, on the thread that pushes, whenever events appear in an empty queue: it must be short and
-  // must not call back into the stream; it may be empty.
+  // `on_ready` is called, on the thread that pushes, whenever events appear in an empty queue, and when Finished comes
+  // behind others: it must be short and must not call back into the stream; it may be empty.
   explicit EventStream(size_t capacity, OnReady on_ready);
 
   // --- The reader's side ---
 
   // The next event; none when there is none at this moment.
   std::optional<Event> TryNext();
+
+  // Whether Finished has been pushed, taken or not: nothing is added any more.
+  bool ended() const;
+
+  // The memory of the events that nobody has taken, roughly.
+  int64_t UnreadBytes() const;
 
   // Waits for the next event; none after Finished has been taken.
   std::optional<Event> Next();

@@ -62,6 +62,13 @@ absl::Status PromptEncoder::CheckId(const std::string& field, TokenId id) const 
       absl::StrCat(field, ": token id ", id, " is outside the vocabulary: 0 to ", tokenizer_->vocabulary_size() - 1));
 }
 
+absl::Status PromptEncoder::CheckIds(const std::string& field, std::span<const TokenId> ids) const {
+  const auto wrong = std::find_if(ids.begin(), ids.end(),
+                                  [n = tokenizer_->vocabulary_size()](TokenId id) { return id < 0 || id >= n; });
+  if (wrong == ids.end()) return absl::OkStatus();
+  return CheckId(absl::StrCat(field, "[", wrong - ids.begin(), "]"), *wrong);
+}
+
 int64_t PromptEncoder::LeastTokens(std::string_view text) const {
   return static_cast<int64_t>(text.size() / LongestToken());
 }
@@ -87,9 +94,7 @@ absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt,
                                                            const StopCondition& stopped,
                                                            const std::string& field) const {
   if (const auto* ids = std::get_if<TokenPrompt>(&prompt)) {
-    for (size_t i = 0; i < ids->ids.size(); ++i) {
-      LH_RETURN_IF_ERROR(CheckId(absl::StrCat(field, ".token_ids.ids[", i, "]"), ids->ids[i]));
-    }
+    LH_RETURN_IF_ERROR(CheckIds(field + ".token_ids.ids", ids->ids));
     if (ids->ids.empty()) return absl::InvalidArgumentError(absl::StrCat(field, ".token_ids: the prompt is empty"));
     return ids->ids;
   }

@@ -41,6 +41,8 @@ class PromptEncoder {
 
   // INVALID_ARGUMENT naming `field` unless 0 <= id < vocabulary size.
   absl::Status CheckId(const std::string& field, TokenId id) const;
+  // The same of each of many, naming field[INDEX].
+  absl::Status CheckIds(const std::string& field, std::span<const TokenId> ids) const;
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   // How chats are written, or why they are refused.

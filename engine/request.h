@@ -100,6 +100,10 @@ struct Request {
 // DEADLINE_EXCEEDED of a request whose deadline has passed: says whose it was.
 absl::Status DeadlineError(const Request& request);
 
+// UNAVAILABLE of what is refused, or ended before it was done, because the engine drains; see TryAgainError.
+absl::Status DrainingError();
+absl::Status DrainedError();
+
 // --- Events of a stream, in order: Started, Progress..., Chunk... or ScoreChunk..., Finished ---
 
 // Bytes of a text.
@@ -129,7 +133,7 @@ struct ChunkToken {
   std::vector<TokenLogprob> top;
 };
 
-enum class FinishReason { kStop, kLength, kEos, kCancelled, kDeadline, kStalled, kError };
+enum class FinishReason { kStop, kLength, kEos, kCancelled, kDeadline, kStalled, kError, kUnavailable };
 
 // Lower-case name: "stop", "length", ...
 const char* Name(FinishReason reason);
@@ -182,7 +186,7 @@ struct Timings {
 
 struct Finished {
   FinishReason reason = FinishReason::kError;  // where several answers have ended: of the first
-  absl::Status status;   // not OK for CANCELLED, DEADLINE, STALLED, ERROR and for what was refused
+  absl::Status status;                         // OK for STOP, LENGTH and EOS alone, and not for what was refused
   bool refused = false;  // nothing was computed: the request itself was wrong, or there was no room for it
   Usage usage{};
   Timings timings{};

@@ -81,8 +81,8 @@ absl::Status RequestPreparer::CheckWanted(const Request& request, const EventStr
   if (request.deadline.has_value() && *request.deadline <= Clock::now()) {
     return DeadlineError(request);
   }
-  if (stream.cancelled() || gives_up_.load()) return absl::CancelledError("the request was cancelled");
-  return absl::OkStatus();
+  if (stream.cancelled()) return absl::CancelledError("the request was cancelled");
+  return gives_up() ? DrainedError() : absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodePrompt(const Prompt& prompt,
@@ -102,9 +102,7 @@ absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodeAnswer(const Prompt&
     return TooLong(room, std::string(status.message()));
   }
   if (const auto* ids = std::get_if<TokenPrompt>(&answer)) {
-    for (size_t i = 0; i < ids->ids.size(); ++i) {
-      LH_RETURN_IF_ERROR(encoder_.CheckId(absl::StrCat("answer.token_ids.ids[", i, "]"), ids->ids[i]));
-    }
+    LH_RETURN_IF_ERROR(encoder_.CheckIds("answer.token_ids.ids", ids->ids));
     return ids->ids;
   }
   const auto* text = std::get_if<TextPrompt>(&answer);
@@ -265,10 +263,7 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(R
                                                                                std::shared_ptr<EventStream> stream,
                                                                                Clock::time_point submitted) const {
   const auto& params = std::get<GenerateParams>(request.params);
-  for (size_t i = 0; i < params.stopping.stop_token_ids.size(); ++i) {
-    LH_RETURN_IF_ERROR(
-        encoder_.CheckId(absl::StrCat("stopping.stop_token_ids[", i, "]"), params.stopping.stop_token_ids[i]));
-  }
+  LH_RETURN_IF_ERROR(encoder_.CheckIds("stopping.stop_token_ids", params.stopping.stop_token_ids));
   for (const auto& [id, bias] : params.sampling.logit_bias) {
     LH_RETURN_IF_ERROR(encoder_.CheckId("sampling.logit_bias", id));
   }
@@ -336,8 +331,9 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareContextSco
   LH_RETURN_IF_ERROR(CheckRows(CountDocuments(params.contexts), 1));
   LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(request, *stream));
   LH_RETURN_IF_ERROR(CheckRows(std::ssize(texts.rows) - 1, 1));
-  LH_ASSIGN_OR_RETURN(std::vector<TokenId> answer,
-                      EncodeAnswer(params.answer, [&] { return !CheckWanted(request, *stream).ok(); }));
+  auto encoded = EncodeAnswer(params.answer, [&] { return !CheckWanted(request, *stream).ok(); });
+  LH_RETURN_IF_ERROR(CheckWanted(request, *stream));
+  LH_ASSIGN_OR_RETURN(std::vector<TokenId> answer, std::move(encoded));
   params.answer = Prompt();
   const int64_t n = std::ssize(answer);
   LH_ASSIGN_OR_RETURN(Planned planned, Plan(std::move(texts), params.position, n));

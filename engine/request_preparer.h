@@ -41,12 +41,14 @@ class RequestPreparer {
         telemetry_(telemetry),
         limits_(std::move(limits)) {}
 
-  // INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when nobody waits any more.
+  // INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when nobody waits any more, UNAVAILABLE after
+  // GiveUp.
   absl::StatusOr<std::unique_ptr<RequestState>> Prepare(Request request, std::shared_ptr<EventStream> stream,
                                                         Clock::time_point submitted) const;
 
-  // No request is wanted any more: what is being prepared ends soon as CANCELLED.
+  // The engine will run no more requests: what is being prepared ends soon.
   void GiveUp() { gives_up_ = true; }
+  bool gives_up() const { return gives_up_; }
 
  private:
   // A number of tokens that something can hold at most, and why.
@@ -96,7 +98,7 @@ class RequestPreparer {
   // The first token whose score is wanted, of `n`; those before `least` have no context.
   absl::StatusOr<int64_t> FirstScored(const ScoreParams& params, int64_t n, int64_t least) const;
 
-  // CANCELLED or DEADLINE_EXCEEDED once nobody waits for it.
+  // Why it need not be prepared, if so.
   absl::Status CheckWanted(const Request& request, const EventStream& stream) const;
   // Counts it.
   absl::Status TooLong(const Room& room, const std::string& message) const;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/overload.h"
 #include "engine/base/prefetch.h"
 #include "engine/base/status_macros.h"
 
@@ -35,6 +36,8 @@ const char* Name(FinishReason reason) {
       return "stalled";
     case FinishReason::kError:
       return "error";
+    case FinishReason::kUnavailable:
+      return "unavailable";
   }
   return "unknown";
 }
@@ -44,6 +47,14 @@ absl::Status DeadlineError(const Request& request) {
   return absl::DeadlineExceededError(
       absl::StrCat("the request took longer than ", request.max_time.count(),
                    " ms, what the server allows without a deadline (--max-request-time)"));
+}
+
+absl::Status DrainingError() {
+  return TryAgainError("the server is shutting down");
+}
+
+absl::Status DrainedError() {
+  return TryAgainError("the server is shutting down and could not wait any longer (--drain-timeout)");
 }
 
 RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,

@@ -57,7 +57,7 @@ enum class StepKind { kPrefill, kDecode };
 inline constexpr std::array kStepKindNames = {"prefill", "decode"};
 
 // Named by Name(FinishReason).
-inline constexpr size_t kFinishReasons = static_cast<size_t>(FinishReason::kError) + 1;
+inline constexpr size_t kFinishReasons = static_cast<size_t>(FinishReason::kUnavailable) + 1;
 
 // Position modes by their place in PositionMode::kind. The first, Auto, is never what a request resolved to.
 inline constexpr size_t kPositionModes = std::variant_size_v<decltype(PositionMode::kind)>;

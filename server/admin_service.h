@@ -6,6 +6,7 @@
 
 #include "engine/engine.h"
 #include "longhaul/v1/admin.grpc.pb.h"
+#include "server/call_limits.h"
 
 namespace longhaul {
 
@@ -13,6 +14,9 @@ namespace longhaul {
 class AdminService : public v1::AdminService::WithRawCallbackMethod_ListRequests<
                          v1::AdminService::WithRawCallbackMethod_CancelRequest<v1::AdminService::Service>> {
  public:
+  // `limits` is not owned.
+  explicit AdminService(CallLimits& limits) : limits_(limits) {}
+
   // Answers UNAVAILABLE until it has an engine. The engine is not owned; it outlives every RPC.
   void SetEngine(Engine* engine) { engine_.store(engine); }
 
@@ -22,6 +26,7 @@ class AdminService : public v1::AdminService::WithRawCallbackMethod_ListRequests
                                           grpc::ByteBuffer* response) override;
 
  private:
+  CallLimits& limits_;
   std::atomic<Engine*> engine_{nullptr};
 };
 

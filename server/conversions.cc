@@ -35,6 +35,8 @@ v1::FinishReason ToWire(FinishReason reason) {
       return v1::FINISH_REASON_STALLED;
     case FinishReason::kError:
       return v1::FINISH_REASON_ERROR;
+    case FinishReason::kUnavailable:
+      return v1::FINISH_REASON_UNAVAILABLE;
   }
   return v1::FINISH_REASON_UNSPECIFIED;
 }

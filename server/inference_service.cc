@@ -19,7 +19,9 @@
 #include "server/front/peer_name.h"
 #include "server/position_conversion.h"
 #include "server/raw_message.h"
+#include "server/request_validation.h"
 #include "server/status_conversion.h"
+#include "server/unary_reactor.h"
 
 namespace longhaul {
 namespace {
@@ -65,6 +67,23 @@ absl::StatusOr<Request> RequestFor(grpc::CallbackServerContext& context) {
   return request;
 }
 
+absl::Status CheckTextBytes(const char* field, size_t bytes) {
+  if (bytes <= kMaxTextBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": ", bytes, " bytes of text are more than the ", kMaxTextBytes, " of one answer"));
+}
+
+// Pieces take many times their text.
+absl::Status CheckPieces(const Engine& engine, const std::vector<TokenId>& ids) {
+  if (ids.size() > kMaxPieces) {
+    return absl::InvalidArgumentError(absl::StrCat("pieces: those of ", ids.size(), " tokens are more than the ",
+                                                   kMaxPieces, " of one answer; cut the text, or ask for ids alone"));
+  }
+  size_t bytes = 0;
+  for (TokenId id : ids) bytes += engine.TokenBytes(id).size();
+  return CheckTextBytes("pieces", bytes);
+}
+
 // Ends an RPC at once.
 class Refusal : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
@@ -73,14 +92,22 @@ class Refusal : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
 };
 
 // Carries a request's events to its client. Lives until gRPC is done with the RPC, and as long as the pump holds it.
+// While the request runs the engine sees to a client who takes nothing; what is left when it has ended, and the client
+// does not take, ends with the RPC.
 template <typename Response>
 class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                       public EventWriter,
                       public std::enable_shared_from_this<StreamReactor<Response>> {
  public:
   // Holds `share` of the budget while the request waits.
-  StreamReactor(Engine& engine, std::shared_ptr<EventPump> pump, std::string id, std::shared_ptr<void> share)
-      : engine_(engine), pump_(std::move(pump)), id_(std::move(id)), share_(std::move(share)) {}
+  StreamReactor(Engine& engine, CallLimits& limits, std::shared_ptr<EventPump> pump,
+                grpc::CallbackServerContext& context, std::string id, RequestBudget::Share share)
+      : engine_(engine),
+        limits_(limits),
+        pump_(std::move(pump)),
+        context_(context),
+        id_(std::move(id)),
+        share_(std::move(share)) {}
 
   void Start(Request request) {
     self_ = this->shared_from_this();
@@ -96,10 +123,14 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   void Pull() override {
     MutexLock lock(mutex_);
-    if (writing_ || finished_ || stream_ == nullptr) return;
+    if (finished_ || stream_ == nullptr) return;
+    if (writing_) {
+      if (stream_->ended() && !lingers_) Linger();
+      return;
+    }
     std::optional<Event> event = next_.has_value() ? std::exchange(next_, std::nullopt) : stream_->TryNext();
     if (!event.has_value()) return;
-    share_.reset();
+    share_.Release();
     writing_ = true;
     Response response;
     if (const auto* finished = std::get_if<Finished>(&*event)) {
@@ -112,7 +143,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
         return;
       }
       ToWire(*event, response);
-      Serialize(response, buffer_);
+      Fill(response);
       this->StartWriteAndFinish(&buffer_, grpc::WriteOptions(), status);
       return;
     }
@@ -120,7 +151,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     // A reader who fell behind gets what is there in one message.
     while ((next_ = stream_->TryNext()).has_value() && Coalesce(*next_, response)) {
     }
-    Serialize(response, buffer_);
+    Fill(response);
     this->StartWrite(&buffer_);
   }
 
@@ -128,7 +159,8 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     pump_->AwaitPulls();
     {
       MutexLock lock(mutex_);
-      writing_ = false;
+      writing_ = lingers_ = false;
+      LetGo();
     }
     if (!ok) OnCancel();
     Pull();
@@ -140,19 +172,51 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     if (stream_ != nullptr) engine_.Cancel(*stream_);
   }
 
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    {
+      MutexLock lock(mutex_);
+      LetGo();  // the pump may hold this longer than there is a call
+    }
+    self_.reset();
+  }
 
  private:
+  // The message to write now, which counts in the budget as long as gRPC holds it.
+  void Fill(const Response& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Serialize(response, buffer_);
+    share_ = limits_.budget.Hold(static_cast<int64_t>(buffer_.Length()));
+    if (stream_->ended()) Linger();
+  }
+
+  // The engine has done with the request, and a message is being written.
+  void Linger() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    lingers_ = true;
+    watched_ = limits_.stalls.Watch(context_);
+    share_ = limits_.budget.Hold(static_cast<int64_t>(buffer_.Length()) + stream_->UnreadBytes() +
+                                 (next_.has_value() ? MemoryOf(*next_) : 0));
+  }
+
+  // gRPC has done with the message.
+  void LetGo() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    buffer_.Clear();
+    share_.Release();
+    watched_.Release();
+  }
+
   Engine& engine_;
+  CallLimits& limits_;
   const std::shared_ptr<EventPump> pump_;
+  grpc::CallbackServerContext& context_;
   const std::string id_;
   std::shared_ptr<StreamReactor> self_;
   Mutex mutex_;
-  std::shared_ptr<void> share_ ABSL_GUARDED_BY(mutex_);
+  RequestBudget::Share share_ ABSL_GUARDED_BY(mutex_);
+  StallWatch::Watched watched_ ABSL_GUARDED_BY(mutex_);  // while it lingers
   std::shared_ptr<EventStream> stream_ ABSL_GUARDED_BY(mutex_);
   std::optional<Event> next_ ABSL_GUARDED_BY(mutex_);  // taken, and to be written next
   grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool lingers_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
@@ -164,8 +228,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
                                                                      const grpc::ByteBuffer* buffer) {
   Engine* const engine = engine_.load();
   if (engine == nullptr) return new Refusal(Loading());
-  absl::StatusOr<std::shared_ptr<void>> share =
-      budget_.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
+  absl::StatusOr<RequestBudget::Share> share =
+      limits_.budget.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
   if (!share.ok()) {
     engine->telemetry().rejections[Rejection::kQueueFull].Add();
     return new Refusal(share.status());
@@ -178,7 +242,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
   auto params = FromWire(*std::move(message));
   if (!params.ok()) return new Refusal(params.status());
   request->params = *std::move(params);
-  auto reactor = std::make_shared<StreamReactor<Response>>(*engine, pump_, request->id, *std::move(share));
+  auto reactor =
+      std::make_shared<StreamReactor<Response>>(*engine, limits_, pump_, *context, request->id, *std::move(share));
   reactor->Start(*std::move(request));
   return reactor.get();
 }
@@ -194,52 +259,26 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Score(grpc::Callba
 }
 
 template <typename RequestMessage, typename Response, typename Work>
-grpc::ServerUnaryReactor* InferenceService::Unary(grpc::CallbackServerContext* context, const grpc::ByteBuffer* buffer,
-                                                  grpc::ByteBuffer* response_buffer, Work work) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  Engine* const engine = engine_.load();
-  if (engine == nullptr) {
-    reactor->Finish(ToGrpc(Loading()));
-    return reactor;
-  }
-  const absl::StatusOr<RequestMessage> request = TakeMessage<RequestMessage>(*buffer);
-  absl::Status status = request.status();
-  if (status.ok()) {
-    Response response;
-    status = work(*engine, *request, response);
-    if (status.ok()) Serialize(response, *response_buffer);
-  }
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
-template <typename RequestMessage, typename Response, typename Work>
 grpc::ServerUnaryReactor* InferenceService::UnaryOnTextPool(grpc::CallbackServerContext* context,
                                                             const grpc::ByteBuffer* buffer,
                                                             grpc::ByteBuffer* response_buffer, Work work) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   Engine* const engine = engine_.load();
-  if (engine == nullptr) {
-    reactor->Finish(ToGrpc(Loading()));
-    return reactor;
+  auto* const reactor = new UnaryReactor(limits_, engine, *context, *response_buffer);
+  absl::StatusOr<RequestMessage> request = reactor->TakeRequest<RequestMessage>(*buffer);
+  absl::Status status = request.status();
+  if (status.ok()) {
+    status = engine->RunOnTextPool([=, request = *std::move(request)]() mutable {
+      reactor->Answer([&]() -> absl::StatusOr<Response> {
+        RequestMessage taken = std::move(request);
+        const StopCondition stopped = [context] { return context->IsCancelled(); };
+        if (stopped()) return absl::CancelledError("the request was cancelled");
+        Response response;
+        LH_RETURN_IF_ERROR(work(*engine, std::move(taken), stopped, response));
+        return response;
+      }());
+    });
   }
-  absl::StatusOr<std::shared_ptr<void>> share =
-      budget_.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
-  absl::StatusOr<RequestMessage> request =
-      share.ok() ? TakeMessage<RequestMessage>(*buffer) : absl::StatusOr<RequestMessage>(share.status());
-  if (!request.ok()) {
-    reactor->Finish(ToGrpc(request.status()));
-    return reactor;
-  }
-  engine->RunOnTextPool([=, share = *std::move(share), request = *std::move(request)]() mutable {
-    Response response;
-    const StopCondition stopped = [context] { return context->IsCancelled(); };
-    const absl::Status status = stopped() ? absl::CancelledError("the request was cancelled")
-                                          : work(*engine, std::move(request), stopped, response);
-    if (status.ok()) Serialize(response, *response_buffer);
-    share.reset();  // while the service is there: with the call it may go
-    reactor->Finish(ToGrpc(status));
-  });
+  if (!status.ok()) reactor->Answer(absl::StatusOr<Response>(status));
   return reactor;
 }
 
@@ -249,13 +288,18 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
       context, request, response,
       [](Engine& engine, v1::TokenizeRequest&& message, const StopCondition& stopped,
          v1::TokenizeResponse& out) -> absl::Status {
-        const auto ids =
-            engine.Tokenize(FromWire(std::move(*message.mutable_prompt())), message.parse_special(), stopped);
-        if (!ids.ok()) return ids.status();
-        for (TokenId id : *ids) {
-          out.add_ids(id);
-          if (message.pieces()) out.add_pieces(engine.TokenBytes(id));
+        LH_ASSIGN_OR_RETURN(
+            const std::vector<TokenId> ids,
+            engine.Tokenize(FromWire(std::move(*message.mutable_prompt())), message.parse_special(), stopped));
+        if (message.pieces()) {
+          LH_RETURN_IF_ERROR(CheckPieces(engine, ids));
+          out.mutable_pieces()->Reserve(static_cast<int>(ids.size()));
+          for (TokenId id : ids) {
+            const std::string_view piece = engine.TokenBytes(id);
+            out.add_pieces(piece.data(), piece.size());
+          }
         }
+        out.mutable_ids()->Add(ids.begin(), ids.end());
         return absl::OkStatus();
       });
 }
@@ -267,17 +311,19 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
       [](Engine& engine, v1::DetokenizeRequest&& message, const StopCondition&,
          v1::DetokenizeResponse& out) -> absl::Status {
         const auto& ids = message.token_ids().ids();
-        auto text = engine.Detokenize({ids.begin(), ids.end()}, message.special());
-        if (!text.ok()) return text.status();
-        out.set_text(TakeUtf8(*text, /*at_end=*/true));
+        LH_ASSIGN_OR_RETURN(std::string bytes, engine.Detokenize({ids.data(), static_cast<size_t>(ids.size())},
+                                                                 message.special(), kMaxTextBytes));
+        std::string text = TakeUtf8(bytes, /*at_end=*/true);
+        LH_RETURN_IF_ERROR(CheckTextBytes("token_ids", text.size()));
+        out.set_text(std::move(text));
         return absl::OkStatus();
       });
 }
 
 grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return Unary<v1::GetModelRequest, v1::GetModelResponse>(
-      context, request, response,
+  return AnswerUnary<v1::GetModelRequest, v1::GetModelResponse>(
+      limits_, engine_.load(), context, request, response,
       [](Engine& engine, const v1::GetModelRequest& message, v1::GetModelResponse& out) -> absl::Status {
         out = ToWire(engine.model(), engine.Stats());
         if (!message.has_position()) return absl::OkStatus();

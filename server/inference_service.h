@@ -7,8 +7,8 @@
 
 #include "engine/engine.h"
 #include "longhaul/v1/inference.grpc.pb.h"
+#include "server/call_limits.h"
 #include "server/event_pump.h"
-#include "server/request_budget.h"
 
 namespace longhaul {
 
@@ -19,8 +19,8 @@ class InferenceService
           v1::InferenceService::WithRawCallbackMethod_Tokenize<v1::InferenceService::WithRawCallbackMethod_Detokenize<
               v1::InferenceService::WithRawCallbackMethod_GetModel<v1::InferenceService::Service>>>>> {
  public:
-  // `max_waiting_bytes`: of the messages of requests that wait.
-  explicit InferenceService(int64_t max_waiting_bytes) : budget_(max_waiting_bytes) {}
+  // `limits` is not owned.
+  explicit InferenceService(CallLimits& limits) : limits_(limits) {}
   ~InferenceService() override { pump_->Stop(); }
 
   // Answers UNAVAILABLE until it has an engine. The engine is not owned; it outlives every RPC.
@@ -41,17 +41,14 @@ class InferenceService
   template <typename Request, typename Response>
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Stream(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request);
-  // Parses and validates, then calls `work(engine, request, response)`, which is short.
-  template <typename Request, typename Response, typename Work>
-  grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                  grpc::ByteBuffer* response, Work work);
-  // Has `work(engine, request, stopped, response)` run on the text pool instead, unless nobody waits for it by then.
+  // As AnswerUnary, but has `work(engine, request, stopped, response)` run on the text pool, unless nobody waits for it
+  // by then.
   template <typename Request, typename Response, typename Work>
   grpc::ServerUnaryReactor* UnaryOnTextPool(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                             grpc::ByteBuffer* response, Work work);
 
+  CallLimits& limits_;
   std::atomic<Engine*> engine_{nullptr};
-  RequestBudget budget_;
   // Shared with who leaves notes: the engine may tell of an answer whose RPC is over already.
   const std::shared_ptr<EventPump> pump_ = std::make_shared<EventPump>();
 };

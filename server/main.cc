@@ -179,7 +179,7 @@ int Main(int argc, char** argv) {
           " ms; a second signal ends them at once");
   if (self.has_value()) self->Stop();
   const bool all_finished = (*server)->Drain(flags->drain_timeout);
-  LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were cancelled");
+  LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were ended");
   endpoint.reset();
   server->reset();  // before the engine that both answer with
   return 0;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr uint32_t kMaxTopLogprobs = 20, kMaxTopK = 1u << 30;
 constexpr int kMaxStops = 16, kMaxStopIds = 64, kMaxBiases = 1024, kMaxMessages = 1024;
-constexpr size_t kMaxStopBytes = 1024, kMaxDocumentIdBytes = 1024, kMaxTokenizedBytes = 8 << 20;
+constexpr size_t kMaxStopBytes = 1024, kMaxDocumentIdBytes = 1024;
 
 absl::Status Refuse(const char* field, double value, const char* allowed) {
   return absl::InvalidArgumentError(absl::StrCat(field, ": ", value, " is not allowed; it must be ", allowed));
@@ -186,6 +186,12 @@ absl::Status CheckPriority(int32_t priority) {
   return CheckRange("priority", priority, -100, 100, "-100 to 100");
 }
 
+absl::Status CheckIds(const char* field, const v1::TokenIds& ids) {
+  if (static_cast<size_t>(ids.ids_size()) <= kMaxTextIds) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": ", ids.ids_size(), " ids are more than the ", kMaxTextIds, " that one call may hold"));
+}
+
 }  // namespace
 
 absl::Status Validate(const v1::GenerateRequest& request) {
@@ -225,16 +231,17 @@ absl::Status Validate(const v1::ScoreRequest& request) {
 
 absl::Status Validate(const v1::TokenizeRequest& request) {
   LH_RETURN_IF_ERROR(CheckPrompt(request.prompt()));
+  LH_RETURN_IF_ERROR(CheckIds("prompt.token_ids.ids", request.prompt().token_ids()));
   size_t bytes = request.prompt().text().size();
   for (const v1::Message& message : request.prompt().chat().messages()) bytes += message.content().size();
-  if (bytes <= kMaxTokenizedBytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("prompt: ", bytes, " bytes of text are more than the ",
-                                                 kMaxTokenizedBytes, " that one call may tokenize; cut the text"));
+  if (bytes <= kMaxTextBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("prompt: ", bytes, " bytes of text are more than the ", kMaxTextBytes,
+                                                 " that one call may tokenize; cut the text"));
 }
 
 absl::Status Validate(const v1::DetokenizeRequest& request) {
   if (request.token_ids().ids().empty()) return absl::InvalidArgumentError("token_ids: there are none");
-  return absl::OkStatus();
+  return CheckIds("token_ids.ids", request.token_ids());
 }
 
 absl::Status Validate(const v1::CancelRequestRequest& request) {

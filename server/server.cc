@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   // Headers that refer to no earlier ones: then the front can answer a call in gRPC's place.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_DECODER, 0);
   OnlyIdentity(builder);
-  server->SetQuota(options.max_message());
+  server->SetLimits(options.max_message());
   builder.SetResourceQuota(server->quota_);
   KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);
@@ -88,6 +88,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 
 Server::~Server() {
   if (server_ == nullptr) return;  // it never listened
+  if (state_ == ServerState::kReady) Drain(std::chrono::milliseconds(0));
   if (front_ != nullptr) front_->StopListening();
   server_->Shutdown(std::chrono::system_clock::now());
   server_->Wait();
@@ -100,20 +101,19 @@ void Server::SetServing(bool serving) {
   if (options_.health != nullptr) options_.health->SetServing(serving);
 }
 
-void Server::SetQuota(int64_t max_message_bytes) {
+void Server::SetLimits(int64_t max_message_bytes) {
   // Beside messages: streams take some 35 KB each.
   constexpr int64_t kStreamBytes = 64 << 10;
-  const int64_t messages = ServerOptions::kMessageBudget * max_message_bytes + FrontUse::kUploads * max_message_bytes;
-  quota_.Resize(static_cast<size_t>(messages + kStreamBytes * options_.front.max_streams));
+  const int64_t budget = ServerOptions::kMessageBudget * max_message_bytes;
+  quota_.Resize(static_cast<size_t>(budget + FrontUse::kUploads * max_message_bytes +
+                                    kStreamBytes * options_.front.max_streams));
+  limits_.budget.SetLimit(budget);
+  if (front_ != nullptr) front_->SetMaxMessageBytes(max_message_bytes);
 }
 
 void Server::Serve(Engine& engine) {
   engine_ = &engine;
-  if (options_.max_message_bytes == 0) {
-    const int64_t bytes = MaxMessageBytes(engine.model());
-    SetQuota(bytes);
-    front_->SetMaxMessageBytes(bytes);
-  }
+  if (options_.max_message_bytes == 0) SetLimits(MaxMessageBytes(engine.model()));
   service_.SetEngine(&engine);
   admin_.SetEngine(&engine);
   state_ = ServerState::kReady;
@@ -125,7 +125,8 @@ bool Server::Drain(std::chrono::milliseconds timeout) {
   state_ = ServerState::kDraining;
   SetServing(false);
   const bool all_finished = engine_ == nullptr || engine_->Drain(timeout);
-  // The last messages are still on their way to the clients, those of cancelled requests too.
+  // The last messages are still on their way to the clients, those of requests that were ended too. gRPC ends with
+  // UNAVAILABLE what nobody has taken by then.
   constexpr std::chrono::seconds kLastMessages{2};
   const auto last = std::max(deadline, std::chrono::system_clock::now() + kLastMessages);
   front_->StopListening();

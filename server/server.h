@@ -23,8 +23,9 @@ struct ServerOptions {
   int64_t max_message_bytes = 0;  // 0: what the longest text that the model can be asked about may take
   std::chrono::milliseconds keepalive_time{
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
-  RpcMetrics* rpc_metrics = nullptr;  // counts the RPCs, if any; not owned, outlives the server
-  HealthEndpoint* health = nullptr;   // told of what grpc.health.v1 says here, if any; not owned, outlives the server
+  std::chrono::milliseconds stall_timeout{60000};  // see CallLimits
+  RpcMetrics* rpc_metrics = nullptr;               // counts the RPCs, if any; not owned, outlives the server
+  HealthEndpoint* health = nullptr;  // told of what grpc.health.v1 says here, if any; not owned, outlives the server
 
   // Bytes that the messages of requests that wait may hold together: four of the largest.
   int64_t message_budget() const { return kMessageBudget * max_message(); }
@@ -39,7 +40,7 @@ class Server {
  public:
   // Listens at once, NOT_SERVING until Serve. UNAVAILABLE when the address cannot be bound.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
-  // Ends what runs.
+  // Ends what runs, as Drain without any time.
   ~Server();
 
   int port() const { return front_->port(); }
@@ -50,19 +51,24 @@ class Server {
   // Answers with `engine`, which is not owned and outlives this, and says SERVING.
   void Serve(Engine& engine);
 
-  // Says NOT_SERVING, lets running requests finish and their last messages arrive for at most `timeout`, then stops.
-  // Whether all finished by themselves.
+  // Says NOT_SERVING, lets running requests finish and their last messages arrive for at most `timeout`, ends what is
+  // left with UNAVAILABLE, then stops. Whether all finished by themselves.
   bool Drain(std::chrono::milliseconds timeout);
 
  private:
-  explicit Server(const ServerOptions& options) : options_(options), service_(options.message_budget()) {}
+  explicit Server(const ServerOptions& options)
+      : options_(options),
+        limits_(options.message_budget(), options.stall_timeout),
+        service_(limits_),
+        admin_(limits_) {}
   void SetServing(bool serving);
 
-  // Bounds what gRPC itself holds for clients: messages that arrive and that wait, and all else of connections.
-  void SetQuota(int64_t max_message_bytes);
+  // Bounds what calls and connections hold, by the largest message.
+  void SetLimits(int64_t max_message_bytes);
 
   const ServerOptions options_;
   grpc::ResourceQuota quota_;
+  CallLimits limits_;
   InferenceService service_;
   AdminService admin_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;

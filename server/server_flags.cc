@@ -218,7 +218,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   flags.engine.step_target = milliseconds(step_seconds);
   flags.engine.reserve_after = milliseconds(reserve_seconds);
   flags.engine.prefix_cache = prefix_cache == "on";
-  flags.engine.stream_stall_timeout = milliseconds(stall_seconds);
+  flags.engine.stream_stall_timeout = flags.server.stall_timeout = milliseconds(stall_seconds);
   flags.engine.max_request_time = milliseconds(request_seconds);
   front.receive_timeout = milliseconds(receive_seconds);
   flags.server.keepalive_time = milliseconds(keepalive_seconds);

@@ -9,7 +9,6 @@
 #include <string>
 #include <string_view>
 
-#include "engine/base/overload.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -38,11 +37,14 @@ void AddBadRequest(std::string_view message, google::rpc::Status& status) {
   status.add_details()->PackFrom(bad_request);
 }
 
-void AddOverload(const Overload& overload, google::rpc::Status& status) {
+void AddRetryInfo(double seconds, google::rpc::Status& status) {
   google::rpc::RetryInfo retry;
-  *retry.mutable_retry_delay() = google::protobuf::util::TimeUtil::MillisecondsToDuration(
-      static_cast<int64_t>(std::ceil(overload.retry_after * 1000)));
+  *retry.mutable_retry_delay() =
+      google::protobuf::util::TimeUtil::MillisecondsToDuration(static_cast<int64_t>(std::ceil(seconds * 1000)));
   status.add_details()->PackFrom(retry);
+}
+
+void AddErrorInfo(const Overload& overload, google::rpc::Status& status) {
   google::rpc::ErrorInfo info;
   info.set_reason(overload.reason);
   info.set_domain("longhaul");
@@ -58,7 +60,8 @@ grpc::Status ToGrpc(const absl::Status& status) {
   const std::string message(status.message());
   google::rpc::Status rich;
   if (status.code() == absl::StatusCode::kInvalidArgument) AddBadRequest(message, rich);
-  if (const std::optional<Overload> overload = OverloadOf(status)) AddOverload(*overload, rich);
+  if (const std::optional<double> seconds = RetryAfterOf(status)) AddRetryInfo(*seconds, rich);
+  if (const std::optional<Overload> overload = OverloadOf(status)) AddErrorInfo(*overload, rich);
   const auto code = static_cast<grpc::StatusCode>(status.code());
   if (rich.details().empty()) return grpc::Status(code, message);
   rich.set_code(static_cast<int32_t>(status.code()));

@@ -3,17 +3,18 @@
 #include <grpcpp/support/status.h>
 
 #include "absl/status/status.h"
+#include "engine/base/overload.h"
 
 namespace longhaul {
 
 // The one place where a status of the engine becomes one of the wire: the codes have the same numbers. With details of
-// google.rpc: BadRequest for an INVALID_ARGUMENT whose message begins with "FIELD: ", RetryInfo and ErrorInfo for an
-// Overload.
+// google.rpc: BadRequest for an INVALID_ARGUMENT whose message begins with "FIELD: ", RetryInfo for what says when to
+// try again, and ErrorInfo for an Overload.
 grpc::Status ToGrpc(const absl::Status& status);
 
 // What every service answers before it has an engine.
 inline absl::Status Loading() {
-  return absl::UnavailableError("the model is still being loaded");
+  return TryAgainError("the model is still being loaded");
 }
 
 }  // namespace longhaul

@@ -31,10 +31,24 @@ absl::Status OverloadError(std::string_view message, const Overload& overload) {
 }
 
 std::optional<Overload> OverloadOf(const absl::Status& status) {
-  Overload overload{Payload(status, kReason), Payload(status, kFlag), Payload(status, kLimit)};
-  if (overload.reason.empty()) return std::nullopt;
-  if (!absl::SimpleAtod(Payload(status, kRetryAfter), &overload.retry_after)) return std::nullopt;
+  const std::optional<double> retry_after = RetryAfterOf(status);
+  Overload overload{Payload(status, kReason), Payload(status, kFlag), Payload(status, kLimit), retry_after.value_or(0)};
+  if (overload.reason.empty() || !retry_after.has_value()) return std::nullopt;
   return overload;
+}
+
+absl::Status TryAgainError(std::string_view message) {
+  // About what a restart takes, and a load balancer to notice.
+  constexpr double kSeconds = 1;
+  absl::Status status = absl::UnavailableError(ToAbsl(message));
+  status.SetPayload(kRetryAfter, absl::Cord(absl::StrCat(kSeconds)));
+  return status;
+}
+
+std::optional<double> RetryAfterOf(const absl::Status& status) {
+  double seconds = 0;
+  if (!absl::SimpleAtod(Payload(status, kRetryAfter), &seconds)) return std::nullopt;
+  return seconds;
 }
 
 }  // namespace longhaul

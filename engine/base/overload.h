@@ -22,4 +22,10 @@ absl::Status OverloadError(std::string_view message, const Overload& overload);
 // What OverloadError put into a status; none in others.
 std::optional<Overload> OverloadOf(const absl::Status& status);
 
+// UNAVAILABLE with `message`, of a server that does not answer at the moment; this one or another will soon.
+absl::Status TryAgainError(std::string_view message);
+
+// The seconds that OverloadError or TryAgainError put into a status; none in others.
+std::optional<double> RetryAfterOf(const absl::Status& status);
+
 }  // namespace longhaul

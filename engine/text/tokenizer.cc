@@ -213,8 +213,17 @@ std::optional<TokenId> Tokenizer::FindSpecial(std::string_view name) const {
   return found.id;
 }
 
+size_t Tokenizer::DecodedBytes(std::span<const TokenId> ids, bool special) const {
+  size_t bytes = 0;
+  for (TokenId id : ids) {
+    if (special || !IsSpecial(id)) bytes += TokenBytes(id).size();
+  }
+  return bytes;
+}
+
 std::string Tokenizer::Decode(std::span<const TokenId> ids, bool special) const {
   std::string text;
+  text.reserve(DecodedBytes(ids, special));
   for (TokenId id : ids) {
     if (special || !IsSpecial(id)) text += TokenBytes(id);
   }

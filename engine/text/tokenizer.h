@@ -54,6 +54,8 @@ class Tokenizer {
   // The text of ids: bytes joined, special tokens left out unless asked for. May not be UTF-8 if the ids are not a
   // text.
   std::string Decode(std::span<const TokenId> ids, bool special) const;
+  // The length of that text, without making it.
+  size_t DecodedBytes(std::span<const TokenId> ids, bool special) const;
 
   // Ends an answer: end of sequence, of text or of turn.
   bool IsEnd(TokenId id) const;

@@ -202,7 +202,7 @@ TEST_F(ClientTest, SeesADrainToItsEnd) {
   // The request waits to be read until the drain has begun.
   std::promise<void> begun;
   const std::shared_future<void> has_begun = begun.get_future();
-  for (int i = 0; i < 8; ++i) engine_->RunOnTextPool([has_begun] { has_begun.wait(); });
+  for (int i = 0; i < 8; ++i) EXPECT_TRUE(engine_->RunOnTextPool([has_begun] { has_begun.wait(); }).ok());
   int tokens = 0;
   auto answer = std::async(std::launch::async, [&] {
     return client_->Generate(Tokens(100), {}, [&](const v1::GenerateResponse& message) {
@@ -224,6 +224,18 @@ TEST_F(ClientTest, SeesADrainToItsEnd) {
   EXPECT_TRUE(answer.get().ok());
   EXPECT_EQ(tokens, 100);
   EXPECT_TRUE(drained.get());
+}
+
+TEST_F(ClientTest, IsToldToTryAgainWhenTheServerGoesAway) {
+  Load();
+  const absl::Status status =
+      client_->Generate(Tokens(90000), {.timeout_seconds = 60, .request_id = ""}, [&](const auto& message) {
+        if (message.has_started()) server_.reset();
+        EXPECT_TRUE(!message.has_finished() || message.finished().reason() == v1::FINISH_REASON_UNAVAILABLE);
+        return true;
+      });
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("shutting down"));
 }
 
 TEST(ClientWithoutServer, IsUnavailable) {

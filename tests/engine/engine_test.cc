@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/base/overload.h"
 #include "tests/engine/engine_fixture.h"
 
 namespace longhaul {
@@ -63,7 +64,9 @@ TEST_F(EngineTest, AnswersAndSaysWhatItUsed) {
   EXPECT_EQ(outcome.logprobs.size(), 8u);
   EXPECT_GT(outcome.finished.timings.first_token, 0);
   EXPECT_EQ(outcome.started.reach, 8192);
-  EXPECT_EQ(*engine_->Detokenize(outcome.ids, false), outcome.text);
+  EXPECT_EQ(*engine_->Detokenize(outcome.ids, false, outcome.text.size()), outcome.text);
+  EXPECT_THAT(std::string(engine_->Detokenize(outcome.ids, false, outcome.text.size() - 1).status().message()),
+              HasSubstr("token_ids: "));
 }
 
 TEST_F(EngineTest, TheFirstTokenHasNoGap) {
@@ -419,14 +422,38 @@ TEST(EngineDrain, LetsRunningRequestsFinishAndRefusesNewOnes) {
   EXPECT_EQ(AnswerTo(*engine, Ask("x", 1)).finished.status.code(), absl::StatusCode::kUnavailable);
 }
 
-TEST(EngineDrain, CancelsWhatIsLeftAfterTheTimeout) {
+TEST(EngineDrain, EndsWhatIsLeftAfterTheTimeout) {
   const auto engine = MakeEngine();
   GenerateParams params = Ask("One, two,", 5000);
   params.stopping.ignore_eos = true;
   const auto stream = Start(*engine, params);
-  std::thread reader([&] { EXPECT_EQ(Collect(*stream).finished.reason, FinishReason::kCancelled); });
+  std::thread reader([&] {
+    const Finished finished = Collect(*stream).finished;
+    EXPECT_EQ(finished.reason, FinishReason::kUnavailable);
+    EXPECT_EQ(finished.status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_TRUE(RetryAfterOf(finished.status).has_value());
+  });
   EXPECT_FALSE(engine->Drain(milliseconds(200)));
   reader.join();
+}
+
+TEST(EngineDrain, WaitsForTextsAndEndsThemToo) {
+  const auto engine = MakeEngine();
+  const Prompt slow = TextPrompt{std::string(size_t{8} << 20, ' ')};
+  absl::Status first, second;
+  const auto tokenize = [&](absl::Status& status) {
+    return engine->RunOnTextPool([&] { status = engine->Tokenize(slow, false).status(); });
+  };
+  // More than there are threads, so that one waits.
+  absl::Status others[8];
+  ASSERT_TRUE(tokenize(first).ok());
+  for (absl::Status& other : others) ASSERT_TRUE(tokenize(other).ok());
+  ASSERT_TRUE(tokenize(second).ok());
+  EXPECT_FALSE(engine->Drain(milliseconds(1)));
+  EXPECT_EQ(first.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(second.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(tokenize(first).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(engine->Detokenize(std::vector<TokenId>{1}, false, 100).status().code(), absl::StatusCode::kUnavailable);
 }
 
 // Texts that take seconds to tokenize, and are wanted no more.
@@ -445,7 +472,8 @@ TEST(EngineText, NobodyWaitsForTextsThatAreNotWanted) {
   // To their end they would take a minute.
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(15));
   for (size_t i = 0; i < 20; ++i) {
-    EXPECT_EQ(Collect(*streams[i]).finished.status.code(), absl::StatusCode::kCancelled);
+    EXPECT_EQ(Collect(*streams[i]).finished.status.code(),
+              i < 10 ? absl::StatusCode::kCancelled : absl::StatusCode::kUnavailable);
   }
   EXPECT_EQ(Collect(*streams.back()).finished.status.code(), absl::StatusCode::kDeadlineExceeded);
 }

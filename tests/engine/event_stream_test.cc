@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <string>
 #include <thread>
+#include <vector>
 
 namespace longhaul {
 namespace {
@@ -37,6 +39,34 @@ TEST(EventStream, SaysReadyOnlyWhenEventsAppearInAnEmptyQueue) {
   stream.TryNext();
   stream.Push(Text("c"));
   EXPECT_EQ(ready, 2);
+}
+
+TEST(EventStream, SaysReadyAgainWhenTheEndComesBehindOthers) {
+  int ready = 0;
+  EventStream stream(8, [&](bool) { ++ready; });
+  stream.Push(Text("a"));
+  EXPECT_FALSE(stream.ended());
+  stream.Push(Finished{});
+  EXPECT_EQ(ready, 2);
+  EXPECT_TRUE(stream.ended());
+}
+
+TEST(EventStream, TellsWhatItsEventsTake) {
+  EventStream stream(8, nullptr);
+  EXPECT_EQ(stream.UnreadBytes(), 0);
+  stream.Push(Text("a"));
+  const int64_t small = stream.UnreadBytes();
+  EXPECT_GE(small, static_cast<int64_t>(sizeof(Event)));
+  ScoreChunk scores;
+  scores.tokens.resize(100, {.logprob = 0, .top = std::vector<TokenLogprob>(20)});
+  const Event large = scores;
+  stream.Push(Event(large));
+  EXPECT_EQ(stream.UnreadBytes(), small + MemoryOf(large));
+  EXPECT_GE(MemoryOf(large), static_cast<int64_t>(100 * 20 * sizeof(TokenLogprob)));
+  EXPECT_GE(MemoryOf(Chunk{.text = std::string(1000, 'x'), .entropies = {std::vector<float>(500)}}), 3000);
+  stream.TryNext();
+  stream.TryNext();
+  EXPECT_EQ(stream.UnreadBytes(), 0);
 }
 
 TEST(EventStream, APushThatIsQuietLeavesTheTellingToThePusher) {

@@ -87,10 +87,14 @@ TEST(Conversions, AScoreRequestAndAChatArriveWhole) {
 
 TEST(Conversions, EveryReasonHasItsNameOnTheWire) {
   const std::pair<FinishReason, v1::FinishReason> all[] = {
-      {FinishReason::kStop, v1::FINISH_REASON_STOP},         {FinishReason::kLength, v1::FINISH_REASON_LENGTH},
-      {FinishReason::kEos, v1::FINISH_REASON_EOS},           {FinishReason::kCancelled, v1::FINISH_REASON_CANCELLED},
-      {FinishReason::kDeadline, v1::FINISH_REASON_DEADLINE}, {FinishReason::kStalled, v1::FINISH_REASON_STALLED},
+      {FinishReason::kStop, v1::FINISH_REASON_STOP},
+      {FinishReason::kLength, v1::FINISH_REASON_LENGTH},
+      {FinishReason::kEos, v1::FINISH_REASON_EOS},
+      {FinishReason::kCancelled, v1::FINISH_REASON_CANCELLED},
+      {FinishReason::kDeadline, v1::FINISH_REASON_DEADLINE},
+      {FinishReason::kStalled, v1::FINISH_REASON_STALLED},
       {FinishReason::kError, v1::FINISH_REASON_ERROR},
+      {FinishReason::kUnavailable, v1::FINISH_REASON_UNAVAILABLE},
   };
   for (const auto& [reason, wire] : all) EXPECT_EQ(ToWire(Finished{.reason = reason, .status = {}}).reason(), wire);
 }

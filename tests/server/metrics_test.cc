@@ -54,7 +54,7 @@ const Label kMode = {
     "position_mode",
     Split("none linear ntk ntk_fixed beta_mixed yarn llama3 per_pair rerope leaky_rerope self_extend")};
 const Label kDecoding = {"decoding", {"plain", "nbce"}};
-const Label kReason = {"finish_reason", Split("stop length eos cancelled deadline stalled error")};
+const Label kReason = {"finish_reason", Split("stop length eos cancelled deadline stalled error unavailable")};
 const Label kWhere = {"where", {"queue", "running"}};
 const Label kKind = {"kind", {"prefill", "decode"}};
 

@@ -105,6 +105,16 @@ TEST(RequestValidation, TheOtherRequestsToo) {
   tokenize.mutable_prompt()->mutable_text()->push_back('x');
   ExpectRefused(tokenize, "8388609");
   ExpectRefused(v1::DetokenizeRequest(), "token_ids");
+  const std::vector<int32_t> most(2 << 20, 7);
+  v1::DetokenizeRequest detokenize;
+  detokenize.mutable_token_ids()->mutable_ids()->Add(most.begin(), most.end());
+  EXPECT_TRUE(Validate(detokenize).ok());
+  *tokenize.mutable_prompt()->mutable_token_ids() = detokenize.token_ids();
+  EXPECT_TRUE(Validate(tokenize).ok());
+  detokenize.mutable_token_ids()->add_ids(7);
+  ExpectRefused(detokenize, "token_ids.ids: 2097153");
+  tokenize.mutable_prompt()->mutable_token_ids()->add_ids(7);
+  ExpectRefused(tokenize, "prompt.token_ids.ids: 2097153");
   ExpectRefused(v1::CancelRequestRequest(), "id: not given");
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/base/overload.h"
+#include "engine/request.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -61,6 +62,18 @@ TEST(StatusConversion, AnOverloadSaysWhyAndWhenToTryAgain) {
   EXPECT_EQ(info.domain(), "longhaul");
   EXPECT_EQ(info.metadata().at("flag"), "--max-queue");
   EXPECT_EQ(info.metadata().at("limit"), "4");
+}
+
+TEST(StatusConversion, AServerThatIsNotThereSaysWhenToTryAgain) {
+  for (const absl::Status& status : {Loading(), DrainingError(), DrainedError()}) {
+    const grpc::Status converted = ToGrpc(status);
+    EXPECT_EQ(converted.error_code(), grpc::StatusCode::UNAVAILABLE);
+    const google::rpc::Status rich = DetailsOf(converted);
+    google::rpc::RetryInfo retry;
+    ASSERT_EQ(rich.details_size(), 1);
+    ASSERT_TRUE(rich.details(0).UnpackTo(&retry));
+    EXPECT_EQ(google::protobuf::util::TimeUtil::DurationToMilliseconds(retry.retry_delay()), 1000);
+  }
 }
 
 }  // namespace

@@ -17,9 +17,19 @@ TEST(Overload, TravelsInAStatus) {
   EXPECT_EQ(overload->flag, "--max-queue");
   EXPECT_EQ(overload->limit, "4");
   EXPECT_EQ(overload->retry_after, 2.5);
+  EXPECT_EQ(RetryAfterOf(status), 2.5);
+}
+
+TEST(TryAgain, IsUnavailableAndSaysWhen) {
+  const absl::Status status = TryAgainError("the model is being loaded");
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(std::string(status.message()), "the model is being loaded");
+  EXPECT_EQ(RetryAfterOf(status), 1);
+  EXPECT_FALSE(OverloadOf(status).has_value());
 }
 
 TEST(Overload, IsInNoOtherStatus) {
+  EXPECT_FALSE(RetryAfterOf(absl::UnavailableError("gone")).has_value());
   EXPECT_FALSE(OverloadOf(absl::ResourceExhaustedError("full")).has_value());
   EXPECT_FALSE(OverloadOf(absl::OkStatus()).has_value());
 }

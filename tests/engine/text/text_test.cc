@@ -71,6 +71,7 @@ TEST_F(TextTest, RandomUnicodeComesBackExactlyAndInWholeCharacters) {
     const auto ids = tokenizer_->Encode(text);
     ASSERT_TRUE(ids.ok());
     EXPECT_EQ(tokenizer_->Decode(*ids, false), text);
+    EXPECT_EQ(tokenizer_->DecodedBytes(*ids, false), text.size());
     Detokenizer detokenizer(*tokenizer_);
     std::string joined;
     for (TokenId id : *ids) {
@@ -89,7 +90,9 @@ TEST_F(TextTest, SpecialTokensAreParsedOnlyWhereTheyAreAllowed) {
   EXPECT_EQ(parsed[1], 2);
   EXPECT_EQ(parsed.size(), 3u);
   EXPECT_EQ(tokenizer_->Decode(parsed, false), "ab");
+  EXPECT_EQ(tokenizer_->DecodedBytes(parsed, false), 2u);
   EXPECT_EQ(tokenizer_->Decode(parsed, true), text);
+  EXPECT_EQ(tokenizer_->DecodedBytes(parsed, true), text.size());
 }
 
 TEST_F(TextTest, ATextOfMegabytesIsNoTrouble) {

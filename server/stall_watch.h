@@ -1,0 +1,62 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <thread>
+
+#include "engine/base/mutex.h"
+
+namespace longhaul {
+
+// Ends calls whose clients do not take what was written to them: gRPC would keep it for as long as the connection
+// stands. A connection that takes nothing at all is left to the keepalive. Thread-safe.
+class StallWatch {
+ public:
+  // A call that is watched until this has gone, at the latest before the watch.
+  class Watched {
+   public:
+    Watched() = default;
+    Watched(Watched&& other) noexcept;
+    Watched& operator=(Watched&& other) noexcept;
+    ~Watched() { Release(); }
+
+    void Release();
+
+   private:
+    friend class StallWatch;
+    StallWatch* watch_ = nullptr;
+    uint64_t number_ = 0;
+  };
+
+  // `timeout` 0: never.
+  explicit StallWatch(std::chrono::milliseconds timeout);
+  ~StallWatch();
+  StallWatch(const StallWatch&) = delete;
+  StallWatch& operator=(const StallWatch&) = delete;
+
+  // Ends the call with ABORTED unless what this returns has gone by the timeout from now. REQUIRES: the call is not
+  // done.
+  Watched Watch(grpc::CallbackServerContext& context);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Call {
+    grpc_call* call;  // a reference
+    Clock::time_point deadline;
+  };
+
+  void Run();
+
+  const std::chrono::milliseconds timeout_;
+  Mutex mutex_;
+  CondVar stopped_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, Call> calls_ ABSL_GUARDED_BY(mutex_);  // by number, the order of their deadlines too
+  std::thread thread_;
+};
+
+}  // namespace longhaul

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/base/status_macros.h"
+#include "engine/engine.h"
+#include "server/call_limits.h"
+#include "server/raw_message.h"
+#include "server/status_conversion.h"
+
+namespace longhaul {
+
+// A call of a raw unary method: TakeRequest, then Answer, once each; any thread. Its share of the budget covers the
+// request until there is an answer, and then that, until gRPC has sent it or given it up.
+class UnaryReactor final : public grpc::ServerUnaryReactor {
+ public:
+  // None is owned. `engine`: null while there is none.
+  UnaryReactor(CallLimits& limits, Engine* engine, grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
+      : limits_(limits), engine_(engine), context_(context), response_(response) {}
+
+  // Parses and validates it; see TakeMessage. UNAVAILABLE without an engine, an Overload when the budget has no room.
+  template <typename Request>
+  absl::StatusOr<Request> TakeRequest(const grpc::ByteBuffer& buffer) {
+    if (engine_ == nullptr) return Loading();
+    LH_ASSIGN_OR_RETURN(share_, TakeShare(static_cast<int64_t>(buffer.Length())));
+    return TakeMessage<Request>(buffer);
+  }
+
+  // Ends the call. REQUIRES: what the request took has gone.
+  template <typename Response>
+  void Answer(const absl::StatusOr<Response>& response) {
+    share_.Release();
+    absl::Status status = response.status();
+    if (status.ok()) {
+      auto share = TakeShare(static_cast<int64_t>(response->ByteSizeLong()));
+      status = share.status();
+      if (share.ok()) {
+        share_ = *std::move(share);
+        Serialize(*response, response_);
+        watched_ = limits_.stalls.Watch(context_);
+      }
+    }
+    Finish(ToGrpc(status));
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  absl::StatusOr<RequestBudget::Share> TakeShare(int64_t bytes) {
+    return limits_.budget.Take(bytes, [this] { return engine_->Stats().retry_after; });
+  }
+
+  CallLimits& limits_;
+  Engine* const engine_;
+  grpc::CallbackServerContext& context_;
+  grpc::ByteBuffer& response_;
+  RequestBudget::Share share_;
+  StallWatch::Watched watched_;
+};
+
+// Parses and validates, then calls `work(engine, request, response)`, which is short and returns a status.
+template <typename Request, typename Response, typename Work>
+grpc::ServerUnaryReactor* AnswerUnary(CallLimits& limits, Engine* engine, grpc::CallbackServerContext* context,
+                                      const grpc::ByteBuffer* buffer, grpc::ByteBuffer* response_buffer, Work work) {
+  auto* const reactor = new UnaryReactor(limits, engine, *context, *response_buffer);
+  reactor->Answer([&]() -> absl::StatusOr<Response> {
+    LH_ASSIGN_OR_RETURN(const Request request, reactor->TakeRequest<Request>(*buffer));
+    Response response;
+    LH_RETURN_IF_ERROR(work(*engine, request, response));
+    return response;
+  }());
+  return reactor;
+}
+
+}  // namespace longhaul

@@ -1,0 +1,71 @@
+"""Answers that nobody takes: they are bounded, count in the budget of messages, and are given up."""
+
+import contextlib
+import time
+
+import grpc
+import loopback
+import pytest
+import uploads
+from frames import DATA, SETTINGS, WINDOW_UPDATE, frame, message, part
+from vitals import ATTACKER, until
+
+MIB = 1 << 20
+STALL = 2  # seconds
+FLAGS = ("--stream-stall-timeout", f"{STALL}s", "--keepalive-time", "6s", "--max-message-size", "16MiB")
+LARGEST_WINDOW = (1 << 31) - 1
+IM_START = 1  # a token whose name is twelve bytes
+
+DETOKENIZE = part(1, part(1, bytes([IM_START]) * (8 * MIB // 12))) + b"\x10\x01"  # 0.7 MiB that ask for 8 MiB
+PIECES = part(1, part(1, b"to be or not " * (3 * MIB // 13))) + b"\x18\x01"
+SCORE = part(1, part(2, part(1, bytes([IM_START]) * 100))) + b"\x20\x14"
+
+
+@contextlib.contextmanager
+def asked(target, method, request, connections, streams, window):
+    """Calls that are complete. Their answers may be so long before their clients must take some."""
+    data = message(request)
+    with uploads.begun(target, ATTACKER, method, data[:-1], connections, streams) as begun:
+        while any(upload.rest for connection in begun for upload in connection.uploads.values()):
+            for connection in begun:
+                connection.step(0.01)
+        for connection in begun:
+            connection.socket.sendall(
+                frame(SETTINGS, 0, 0, b"\0\4" + window.to_bytes(4, "big"))
+                + frame(WINDOW_UPDATE, 0, 0, (LARGEST_WINDOW - 65535).to_bytes(4, "big"))
+                + b"".join(frame(DATA, 0, stream, data[-1:]) for stream in connection.uploads))
+        yield begun
+
+
+@pytest.mark.parametrize(("method", "request_bytes", "connections", "streams"), [
+    ("Detokenize", DETOKENIZE, 4, 8), ("Tokenize", PIECES, 2, 4), ("GetModel", b"\x10\x00", 2, 40),
+    ("Score", SCORE, 2, 10)], ids=["Detokenize", "pieces", "GetModel", "Score"])
+def test_answers_that_nobody_takes_are_given_up(victim, method, request_bytes, connections, streams):
+    attacked = victim(*FLAGS)
+    with attacked.watched():
+        with asked(attacked.target, method, request_bytes, connections, streams, window=0) as begun:
+            begin = time.monotonic()
+            assert not uploads.run(begun, 60), "some calls go on"
+            ended = [upload.ended for connection in begun for upload in connection.uploads.values()]
+            assert max(ended) > begin + STALL - 0.5, "all were refused"
+    assert_room_again(attacked)
+
+
+def test_connections_from_which_nothing_is_read_are_closed(victim):
+    attacked = victim(*FLAGS)
+    with attacked.watched():
+        with asked(attacked.target, "Detokenize", DETOKENIZE, 4, 8, LARGEST_WINDOW) as begun:
+            time.sleep(STALL + 4)
+            assert not uploads.run(begun, 10), "some connections stand"
+    assert_room_again(attacked)
+
+
+def assert_room_again(attacked):
+    """There is room for the largest answers, several at a time, and memory is given back."""
+    pb, rpc = attacked.stubs
+    request = pb.DetokenizeRequest(token_ids=pb.TokenIds(ids=[IM_START] * (8 * MIB // 12)), special=True)
+    with loopback.channel(attacked.target, ("grpc.max_receive_message_length", -1)) as channel:
+        calls = [rpc.InferenceServiceStub(channel).Detokenize.future(request) for _ in range(5)]
+        assert [call.code() for call in calls] == [grpc.StatusCode.OK] * 5
+    until(lambda: attacked.vitals.resident() - attacked.idle < 128, 10,
+          lambda: f"{attacked.vitals.resident() - attacked.idle:.0f} MB more than before")
