@@ -7,8 +7,8 @@ import grpc
 import pytest
 
 import loopback
-from conftest import Server
 from raw_http2 import RawClient
+from real_server import Server
 
 
 @pytest.fixture(scope="module")
