@@ -14,6 +14,7 @@ if(LONGHAUL_BUILD_SERVER)
   find_package(gRPC CONFIG REQUIRED)
   find_package(CLI11 CONFIG REQUIRED)
   find_package(nlohmann_json CONFIG REQUIRED)
+  pkg_check_modules(JEMALLOC REQUIRED IMPORTED_TARGET jemalloc)
   pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2)
   find_package(prometheus-cpp CONFIG REQUIRED)  # finds civetweb, too
 endif()
