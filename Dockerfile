@@ -27,8 +27,8 @@ LABEL org.opencontainers.image.title="Longhaul" \
       org.opencontainers.image.revision="${REVISION}"
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends \
-      libabsl20220623 libcivetweb1 libfmt9 libgrpc29 libgrpc++1.51 libhwy1 libpcre2-8-0 \
-      libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 libprotobuf32 libspdlog1.10 libssl3 \
+      libabsl20220623 libfmt9 libgrpc29 libgrpc++1.51 libhwy1 libjemalloc2 libmicrohttpd12 libnghttp2-14 \
+      libpcre2-8-0 libprotobuf32 libspdlog1.10 libssl3 \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log
 COPY LICENSE /usr/share/doc/longhaul/copyright
 COPY --from=builder /out/ /usr/local/bin/

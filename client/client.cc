@@ -35,12 +35,6 @@ absl::Status CheckOptions(const CallOptions& options) {
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {
-  // gRPC's own refusal of a message over the server's limit has the code of a server that is full.
-  if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED &&
-      status.error_message().find("message larger than max") != std::string::npos) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the request is larger than the server's --max-message-size: ", status.error_message()));
-  }
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 

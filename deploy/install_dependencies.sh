@@ -8,7 +8,7 @@ packages=(
   build-essential cmake ninja-build ccache pkg-config ca-certificates
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libabsl-dev
   nlohmann-json3-dev libpcre2-dev libspdlog-dev libhwy-dev libcli11-dev libssl-dev libxxhash-dev
-  prometheus-cpp-dev
+  libjemalloc-dev libmicrohttpd-dev libnghttp2-dev prometheus-cpp-dev
   python3 python3-pip python3-venv
 )
 if [ "${1:-}" = --tests ]; then

@@ -68,6 +68,7 @@ ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, co
   info.version = LONGHAUL_VERSION;
   info.threads = runner.threads();
   info.cache_tokens = runner.n_blocks() * kBlockTokens;
+  info.longest_token = static_cast<int64_t>(encoder.tokenizer().longest_token());
   info.engine_fingerprint = absl::StrCat("xxh3:", runner.file_digest(), "/", info.compute_type, "/", info.cache_type,
                                          "/", info.instruction_set, "/", info.version);
   return info;

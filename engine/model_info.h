@@ -27,6 +27,7 @@ struct ModelInfo {
   std::string compute_type, cache_type, instruction_set, backend, version;
   int threads = 0;
   int64_t cache_tokens = 0;        // tokens that the KV cache holds
+  int64_t longest_token = 0;       // bytes
   std::string engine_fingerprint;  // of every byte of the model file, types, instruction set and version
 };
 

@@ -4,6 +4,7 @@
 #include "engine/base/log.h"
 #include "engine/base/quoted.h"
 #include "server/conversions.h"
+#include "server/front/peer_name.h"
 #include "server/unary_reactor.h"
 
 namespace longhaul {
@@ -24,7 +25,8 @@ grpc::ServerUnaryReactor* AdminService::CancelRequest(grpc::CallbackServerContex
       limits_, engine_.load(), context, request, response,
       [context](Engine& engine, const v1::CancelRequestRequest& message, v1::CancelRequestResponse& out) {
         const int64_t cancelled = engine.CancelRequest(message.id());
-        LogInfo("request ", Quoted(message.id()), " cancelled by ", context->peer(), ": ", cancelled, " of this id");
+        LogInfo("request ", Quoted(message.id()), " cancelled by ", PeerOfGrpc(context->peer()), ": ", cancelled,
+                " of this id");
         out.set_cancelled(static_cast<uint32_t>(cancelled));
         return absl::OkStatus();
       });

@@ -16,8 +16,8 @@
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/utf8.h"
-#include "server/client_name.h"
 #include "server/conversions.h"
+#include "server/front/peer_name.h"
 #include "server/position_conversion.h"
 #include "server/raw_message.h"
 #include "server/request_validation.h"
@@ -62,7 +62,7 @@ std::optional<Clock::time_point> DeadlineOf(const grpc::CallbackServerContext& c
 absl::StatusOr<Request> RequestFor(grpc::CallbackServerContext& context) {
   Request request;
   LH_ASSIGN_OR_RETURN(request.id, NameFrom(context, "x-request-id", MadeUpId()));
-  LH_ASSIGN_OR_RETURN(request.client, NameFrom(context, "x-client-id", ClientOfPeer(context.peer())));
+  LH_ASSIGN_OR_RETURN(request.client, NameFrom(context, "x-client-id", HostOfPeer(PeerOfGrpc(context.peer()))));
   context.AddInitialMetadata("x-request-id", request.id);
   request.deadline = DeadlineOf(context);
   return request;

@@ -26,7 +26,8 @@ struct MachineUse {
 };
 
 // RESOURCE_EXHAUSTED, with the numbers, when the KV cache is larger than all the memory; else a warning for each thing
-// that will be slow or may end the process. The model's file alone refuses nothing: float weights may be packed to half.
+// that will be slow or may end the process. The model's file alone refuses nothing: float weights may be packed to
+// half.
 absl::StatusOr<std::vector<std::string>> CheckMachine(const MachineUse& use, const Machine& machine);
 
 }  // namespace longhaul

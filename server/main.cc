@@ -1,6 +1,5 @@
 #include <atomic>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,10 +10,11 @@
 #include "engine/base/command_line/standard_output.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
-#include "engine/base/printable.h"
 #include "engine/base/status_macros.h"
-#include "engine/base/strings.h"
 #include "engine/base/this_thread.h"
+#include "server/front/self_connection.h"
+#include "server/health/health_endpoint.h"
+#include "server/library_logs.h"
 #include "server/machine_check.h"
 #include "server/metrics.h"
 #include "server/metrics_endpoint.h"
@@ -25,6 +25,7 @@ namespace longhaul {
 namespace {
 
 constexpr int kExitFailure = 1;
+constexpr std::chrono::seconds kSelfConnectionInterval{10}, kSelfConnectionTimeout{5};
 constexpr const char* kStoppedWhileLoading = "stopped while loading";
 
 // SIGTERM and SIGINT, taken by a thread of its own: the first one is waited for, the second one ends the process.
@@ -36,6 +37,7 @@ class Signals {
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);  // an error of the write, and no more
     std::thread([this] {
       NameThisThread("signals");
       int number = 0;
@@ -43,8 +45,7 @@ class Signals {
       received_ = true;
       received_.notify_all();
       if (!SecondWhileLoading()) sigwait(&set_, &number);
-      LogWarning("a second signal: stopping at once");
-      std::_Exit(kExitFailure);
+      std::_Exit(kExitFailure);  // and nothing before it that could block, not even a line
     }).detach();
   }
 
@@ -63,6 +64,7 @@ class Signals {
     if (sigtimedwait(&set_, nullptr, &kPatience) > 0) return true;
     if (loading_) {
       LogInfo(kStoppedWhileLoading);
+      FlushLog();
       std::_Exit(0);
     }
     return false;
@@ -73,7 +75,7 @@ class Signals {
 };
 
 int Fail(const absl::Status& status) {
-  std::fprintf(stderr, "longhaul-server: %s\n", Printable(ToStd(status.message())).c_str());
+  PrintError(absl::StrCat("longhaul-server: ", status.message()));
   return kExitFailure;
 }
 
@@ -109,8 +111,11 @@ int Main(int argc, char** argv) {
   if (!flags.has_value()) return exit_code;
   // Outlives main: the thread that waits for signals never ends.
   static Signals& signals = *new Signals;
+  FlushLogBeforeAbort();
+  TakeOverLibraryLogs();
   if (absl::Status status = SetLogLevel(flags->log_level); !status.ok()) return Fail(status);
   for (const std::string& warning : flags->warnings) LogWarning(warning);
+  RaiseDescriptorLimit();
   if (absl::Status status = CheckMachineFor(*flags); !status.ok()) return Fail(status);
   const absl::StatusOr<InstructionSet> instructions = ParseInstructionSet(flags->instruction_set);
   if (!instructions.ok()) return Fail(instructions.status());
@@ -120,18 +125,36 @@ int Main(int argc, char** argv) {
   RpcMetrics rpc_metrics({v1::GenerateRequest::descriptor()->file(), v1::ListRequestsRequest::descriptor()->file()});
   ServerOptions server_options = flags->server;
   if (!flags->metrics_listen.empty()) server_options.rpc_metrics = &rpc_metrics;
+  std::unique_ptr<HealthEndpoint> health;
+  if (!flags->health_listen.empty()) {
+    auto started = HealthEndpoint::Start(flags->health_listen, {"", v1::InferenceService::service_full_name()});
+    if (!started.ok()) return Fail(started.status());
+    health = *std::move(started);
+    server_options.health = health.get();
+    LogInfo("health on ", flags->health_listen, " (port ", health->port(), ")");
+  }
   absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(server_options);
   if (!server.ok()) return Fail(server.status());
   const auto state = [&running = **server] { return running.state(); };
-  Metrics metrics(ReadModelName(flags->engine.model_path), state, rpc_metrics);
+  const Front& front = (*server)->front();
+  Metrics metrics(ReadModelName(flags->engine.model_path), state, rpc_metrics, front.use());
+  std::optional<SelfConnection> self;
   std::unique_ptr<MetricsEndpoint> endpoint;
   if (!flags->metrics_listen.empty()) {
-    auto started = MetricsEndpoint::Start(flags->metrics_listen, metrics, state);
+    self.emplace(front.address(), kSelfConnectionInterval, kSelfConnectionTimeout);
+    const auto is_healthy = [state, &self = *self] {
+      if (const ServerState now = state(); now != ServerState::kReady) {
+        return absl::UnavailableError(kServerStateNames[static_cast<size_t>(now)]);
+      }
+      return self.status();
+    };
+    auto started = MetricsEndpoint::Start(flags->metrics_listen, metrics, is_healthy);
     if (!started.ok()) return Fail(started.status());
     endpoint = *std::move(started);
     LogInfo("metrics on ", flags->metrics_listen, " (port ", endpoint->port(), ")");
   }
   if (!flags->port_file.empty()) {
+    FlushLog();  // whoever waits for the file may read the log next
     if (absl::Status status = WritePort(flags->port_file, (*server)->port()); !status.ok()) return Fail(status);
   }
   LogInfo("listening on ", flags->server.listen, " (port ", (*server)->port(), "), loading ", flags->engine.model_path);
@@ -152,7 +175,9 @@ int Main(int argc, char** argv) {
           " tokens, ", model.threads, " threads, ", model.instruction_set);
 
   signals.Wait();
-  LogInfo("draining: no new requests, running ones have ", flags->drain_timeout.count(), " ms");
+  LogInfo("draining: no new requests, running ones have ", flags->drain_timeout.count(),
+          " ms; a second signal ends them at once");
+  if (self.has_value()) self->Stop();
   const bool all_finished = (*server)->Drain(flags->drain_timeout);
   LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were ended");
   endpoint.reset();

@@ -3,15 +3,18 @@
 #include <utility>
 
 #include "engine/backend/batch.h"
+#include "engine/base/log.h"
 #include "server/engine_metrics.h"
+#include "server/front_metrics.h"
 #include "server/process_metrics.h"
 
 namespace longhaul {
 
 using prometheus::MetricType;
 
-Metrics::Metrics(std::string model_name, std::function<ServerState()> state, const RpcMetrics& rpcs)
-    : model_name_(std::move(model_name)), state_(std::move(state)), rpcs_(rpcs) {}
+Metrics::Metrics(std::string model_name, std::function<ServerState()> state, const RpcMetrics& rpcs,
+                 const FrontUse& front)
+    : model_name_(std::move(model_name)), state_(std::move(state)), rpcs_(rpcs), front_(front) {}
 
 void Metrics::SetEngine(Engine& engine, double load_seconds) {
   MutexLock lock(mutex_);
@@ -45,6 +48,10 @@ void Metrics::CollectServer(const Engine* engine, double load_seconds, MetricFam
   }
   FamilyWriter(families, "longhaul_model_load_seconds", "How long the model took to load.", MetricType::Gauge, model)
       .Gauge({}, load_seconds);
+  CollectFront(front_, model, families);
+  FamilyWriter(families, "longhaul_log_lines_dropped_total", "Lines of the log that standard error did not take.",
+               MetricType::Counter, model)
+      .Counter({}, static_cast<double>(LogLinesDropped()));
   // What their labels say is known once the model is there.
   if (engine == nullptr) return;
   const auto info = [&](const char* name, const char* help, const MetricLabels& labels) {

@@ -8,6 +8,7 @@
 
 #include "engine/base/mutex.h"
 #include "engine/engine.h"
+#include "server/front/front_limits.h"
 #include "server/metric_family.h"
 #include "server/rpc_metrics.h"
 #include "server/server_state.h"
@@ -17,8 +18,9 @@ namespace longhaul {
 // All metrics of a server. Before it has an engine, the engine's are at 0. Thread-safe.
 class Metrics : public prometheus::Collectable {
  public:
-  // `model_name`: the label of all longhaul_ series. `rpcs` is not owned; it and what `state` asks outlive this.
-  Metrics(std::string model_name, std::function<ServerState()> state, const RpcMetrics& rpcs);
+  // `model_name`: the label of all longhaul_ series. `rpcs` and `front` are not owned; they and what `state` asks
+  // outlive this.
+  Metrics(std::string model_name, std::function<ServerState()> state, const RpcMetrics& rpcs, const FrontUse& front);
 
   // The engine has been loaded in so many seconds. Not owned; it outlives every Collect.
   void SetEngine(Engine& engine, double load_seconds);
@@ -31,6 +33,7 @@ class Metrics : public prometheus::Collectable {
   const std::string model_name_;
   const std::function<ServerState()> state_;
   const RpcMetrics& rpcs_;
+  const FrontUse& front_;
   const Telemetry nothing_;  // until there is an engine
   mutable Mutex mutex_;
   Engine* engine_ ABSL_GUARDED_BY(mutex_) = nullptr;

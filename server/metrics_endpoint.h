@@ -5,9 +5,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/server_state.h"
+#include "server/http_server.h"
 
 namespace longhaul {
 
@@ -15,14 +17,20 @@ namespace longhaul {
 // 503 before and after that. Anything else is 404.
 class MetricsEndpoint {
  public:
-  // Listens on `address` ("127.0.0.1:9464"; port 0 takes a free one) until it is destroyed. `metrics` and what `state`
+  // OK, or why requests are not answered, in a word or a sentence. Any thread.
+  using Health = std::function<absl::Status()>;
+
+  // Listens on `address` ("127.0.0.1:9464"; port 0 takes a free one) until it is destroyed. `metrics` and what `health`
   // asks outlive it. UNAVAILABLE, naming the flag, when the address cannot be bound.
   static absl::StatusOr<std::unique_ptr<MetricsEndpoint>> Start(const std::string& address,
-                                                                const prometheus::Collectable& metrics,
-                                                                std::function<ServerState()> state);
-  virtual ~MetricsEndpoint() = default;
+                                                                const prometheus::Collectable& metrics, Health health);
 
-  virtual int port() const = 0;
+  int port() const { return server_->port(); }
+
+ private:
+  explicit MetricsEndpoint(std::unique_ptr<HttpServer> server) : server_(std::move(server)) {}
+
+  const std::unique_ptr<HttpServer> server_;
 };
 
 }  // namespace longhaul

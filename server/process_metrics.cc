@@ -27,7 +27,8 @@ class Stat {
     fields_.assign(std::istream_iterator<std::string>(rest), {});
   }
 
-  // REQUIRES: number >= 3; 0 when the file could not be read.
+  bool known() const { return !fields_.empty(); }
+  // REQUIRES: number >= 3; 0 when there is none.
   double Field(size_t number) const {
     return number - 3 < fields_.size() ? std::strtod(fields_[number - 3].c_str(), nullptr) : 0;
   }
@@ -71,6 +72,7 @@ double Limit(__rlimit_resource resource) {
 
 void CollectProcess(MetricFamilies& families) {
   const Stat stat;
+  if (!stat.known()) return;  // no descriptor is left: counters that fall to 0 would tell of a new process
   static const double start_time = BootTime() + stat.Field(22) / TicksPerSecond();
   const auto add = [&](const char* name, const char* help, MetricType type, double value) {
     FamilyWriter family(families, name, help, type);
@@ -82,7 +84,9 @@ void CollectProcess(MetricFamilies& families) {
   };
   add("process_cpu_seconds_total", "User and system CPU time spent, in seconds.", MetricType::Counter,
       (stat.Field(14) + stat.Field(15)) / TicksPerSecond());
-  add("process_open_fds", "Open file descriptors.", MetricType::Gauge, OpenFiles());
+  if (const double files = OpenFiles(); files > 0) {
+    add("process_open_fds", "Open file descriptors.", MetricType::Gauge, files);
+  }
   add("process_max_fds", "File descriptors that may be open.", MetricType::Gauge, Limit(RLIMIT_NOFILE));
   add("process_virtual_memory_bytes", "Virtual memory size in bytes.", MetricType::Gauge, stat.Field(23));
   add("process_virtual_memory_max_bytes", "Virtual memory that may be used, in bytes.", MetricType::Gauge,

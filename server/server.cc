@@ -4,6 +4,7 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,20 @@ void KeepAlive(grpc::ServerBuilder& builder, std::chrono::milliseconds time) {
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kShortestPingInterval);
 }
 
+// A small message that inflates to gigabytes would be inflated before its size is looked at.
+void OnlyIdentity(grpc::ServerBuilder& builder) {
+  for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_DEFLATE, GRPC_COMPRESS_GZIP}) {
+    builder.SetCompressionAlgorithmSupportStatus(algorithm, false);
+  }
+}
+
+// Of any message that asks for something: a text whose tokens fill the cache, and some room for what else it says; at
+// least what Tokenize takes.
+int64_t MaxMessageBytes(const ModelInfo& model) {
+  constexpr int64_t kRoom = 1 << 20, kTokenizeBytes = 8 << 20, kMost = 256 << 20;
+  return kRoom + std::clamp(model.cache_tokens * model.longest_token, kTokenizeBytes, kMost);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
@@ -33,10 +48,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   auto server = std::unique_ptr<Server>(new Server(options));
   grpc::ServerBuilder builder;
-  // Two servers on one port would share its clients silently.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &server->port_);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
+  server->acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+  // The front knows the bounds of messages and streams sooner and says more about them.
+  builder.SetMaxReceiveMessageSize(std::numeric_limits<int>::max());
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(options.front.max_connection_streams));
+  // Headers that refer to no earlier ones: then the front can answer a call in gRPC's place.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_DECODER, 0);
+  OnlyIdentity(builder);
+  server->SetLimits(options.max_message());
+  builder.SetResourceQuota(server->quota_);
   KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);
   builder.RegisterService(&server->admin_);
@@ -46,11 +67,21 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     builder.experimental().SetInterceptorCreators(std::move(interceptors));
   }
   server->server_ = builder.BuildAndStart();
-  if (server->server_ == nullptr || server->port_ == 0) {
+  if (server->server_ == nullptr) return absl::InternalError("gRPC could not start a server");
+  const auto hand_over = [acceptor = server->acceptor_.get()](int fd) {
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+    connection.fd = fd;
+    acceptor->HandleNewConnection(&connection);
+  };
+  absl::StatusOr<std::unique_ptr<Front>> front =
+      Front::Start(options.listen, options.front, options.max_message(), hand_over);
+  if (!front.ok()) {
     return absl::UnavailableError(
         absl::StrCat("--listen: cannot listen on ", Quoted(options.listen),
-                     ": it must be HOST:PORT, an address of this host and a port that is not in use"));
+                     ": it must be HOST:PORT, an address of this host and a port that is not in use (",
+                     front.status().message(), ")"));
   }
+  server->front_ = *std::move(front);
   server->SetServing(false);
   return server;
 }
@@ -58,6 +89,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 Server::~Server() {
   if (server_ == nullptr) return;  // it never listened
   if (state_ == ServerState::kReady) Drain(std::chrono::milliseconds(0));
+  if (front_ != nullptr) front_->StopListening();
   server_->Shutdown(std::chrono::system_clock::now());
   server_->Wait();
 }
@@ -66,10 +98,22 @@ void Server::SetServing(bool serving) {
   grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
   health->SetServingStatus(serving);
   health->SetServingStatus(v1::InferenceService::service_full_name(), serving);
+  if (options_.health != nullptr) options_.health->SetServing(serving);
+}
+
+void Server::SetLimits(int64_t max_message_bytes) {
+  // Beside messages: streams take some 35 KB each.
+  constexpr int64_t kStreamBytes = 64 << 10;
+  const int64_t budget = ServerOptions::kMessageBudget * max_message_bytes;
+  quota_.Resize(static_cast<size_t>(budget + FrontUse::kUploads * max_message_bytes +
+                                    kStreamBytes * options_.front.max_streams));
+  limits_.budget.SetLimit(budget);
+  if (front_ != nullptr) front_->SetMaxMessageBytes(max_message_bytes);
 }
 
 void Server::Serve(Engine& engine) {
   engine_ = &engine;
+  if (options_.max_message_bytes == 0) SetLimits(MaxMessageBytes(engine.model()));
   service_.SetEngine(&engine);
   admin_.SetEngine(&engine);
   state_ = ServerState::kReady;
@@ -84,7 +128,10 @@ bool Server::Drain(std::chrono::milliseconds timeout) {
   // The last messages are still on their way to the clients, those of requests that were ended too. gRPC ends with
   // UNAVAILABLE what nobody has taken by then.
   constexpr std::chrono::seconds kLastMessages{2};
-  server_->Shutdown(std::max(deadline, std::chrono::system_clock::now() + kLastMessages));
+  const auto last = std::max(deadline, std::chrono::system_clock::now() + kLastMessages);
+  front_->StopListening();
+  server_->Shutdown(last);
+  front_->AwaitEnd(Front::Clock::now() + (last - std::chrono::system_clock::now()));
   return all_finished;
 }
 

@@ -9,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
 #include "server/admin_service.h"
+#include "server/front/front.h"
+#include "server/health/health_endpoint.h"
 #include "server/inference_service.h"
 #include "server/rpc_metrics.h"
 #include "server/server_state.h"
@@ -17,17 +19,23 @@ namespace longhaul {
 
 struct ServerOptions {
   std::string listen = "127.0.0.1:50051";  // port 0: a free one
-  int64_t max_message_bytes = 64 << 20;
+  FrontLimits front = {};
+  int64_t max_message_bytes = 0;  // 0: what the longest text that the model can be asked about may take
   std::chrono::milliseconds keepalive_time{
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
   std::chrono::milliseconds stall_timeout{60000};  // see CallLimits
   RpcMetrics* rpc_metrics = nullptr;               // counts the RPCs, if any; not owned, outlives the server
+  HealthEndpoint* health = nullptr;  // told of what grpc.health.v1 says here, if any; not owned, outlives the server
 
   // Bytes that the messages of requests that wait may hold together: four of the largest.
-  int64_t message_budget() const { return 4 * max_message_bytes; }
+  int64_t message_budget() const { return kMessageBudget * max_message(); }
+  static constexpr int64_t kMessageBudget = 4;
+
+  // Of a message; a guess while no model is there to tell.
+  int64_t max_message() const { return max_message_bytes > 0 ? max_message_bytes : int64_t{64} << 20; }
 };
 
-// A gRPC server with InferenceService, AdminService, grpc.health.v1 and reflection.
+// A gRPC server behind a front, with InferenceService, AdminService, grpc.health.v1 and reflection.
 class Server {
  public:
   // Listens at once, NOT_SERVING until Serve. UNAVAILABLE when the address cannot be bound.
@@ -35,7 +43,8 @@ class Server {
   // Ends what runs, as Drain without any time.
   ~Server();
 
-  int port() const { return port_; }
+  int port() const { return front_->port(); }
+  const Front& front() const { return *front_; }
   // Any thread.
   ServerState state() const { return state_.load(); }
 
@@ -48,16 +57,25 @@ class Server {
 
  private:
   explicit Server(const ServerOptions& options)
-      : limits_(options.message_budget(), options.stall_timeout), service_(limits_), admin_(limits_) {}
+      : options_(options),
+        limits_(options.message_budget(), options.stall_timeout),
+        service_(limits_),
+        admin_(limits_) {}
   void SetServing(bool serving);
 
+  // Bounds what calls and connections hold, by the largest message.
+  void SetLimits(int64_t max_message_bytes);
+
+  const ServerOptions options_;
+  grpc::ResourceQuota quota_;
   CallLimits limits_;
   InferenceService service_;
   AdminService admin_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Front> front_;  // hands connections over to the two
   Engine* engine_ = nullptr;
   std::atomic<ServerState> state_{ServerState::kLoading};
-  int port_ = 0;
 };
 
 }  // namespace longhaul

@@ -56,8 +56,8 @@ std::string CheckListen(const std::string& address) {
   return "'" + address + "' is not HOST:PORT with a port of 0 to 65535";
 }
 
-// As CheckListen, but for HTTP, and empty for none.
-std::string CheckMetricsListen(const std::string& address) {
+// As CheckListen, but no path, and empty for none.
+std::string CheckOptionalListen(const std::string& address) {
   const bool plain = std::all_of(address.begin(), address.end(), [](unsigned char c) {
     return std::isalnum(c) != 0 || c == '.' || c == '-' || c == ':' || c == '[' || c == ']';
   });
@@ -84,7 +84,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   std::string compute_type = "auto", cache_type = "auto";
   std::string prefix_cache = "on";
   double step_seconds = 0, reserve_seconds = 5;
-  double drain_seconds = 30, stall_seconds = 60, keepalive_seconds = 30, request_seconds = 0;
+  double drain_seconds = 30, stall_seconds = 60, keepalive_seconds = 30, request_seconds = 0, receive_seconds = 30;
   CLI::App app{
       "Serves a language model over gRPC.\n"
       "  longhaul-server --model model.gguf\n"
@@ -106,7 +106,11 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--metrics-listen", flags.metrics_listen,
       "HOST:PORT of an HTTP server for Prometheus: /metrics and /healthz; empty: none")
       ->type_name(kMayBeEmpty)
-      ->check(CheckMetricsListen, "HOST:PORT");
+      ->check(CheckOptionalListen, "HOST:PORT");
+  Add(app, "--health-listen", flags.health_listen,
+      "HOST:PORT where grpc.health.v1 is served by itself, for probes; answers while --listen is flooded; empty: none")
+      ->type_name(kMayBeEmpty)
+      ->check(CheckOptionalListen, "HOST:PORT");
   Add(app, "--port-file", flags.port_file, "write the port that was bound into this file");
   Add(app, "--threads", flags.engine.threads, "threads of the CPU backend; 0: one per core")
       ->check(CLI::Range(0, 1024));
@@ -114,7 +118,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
   Add(app, "--kv-cache-type", cache_type, "what keys and values are rounded to")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
-  uint64_t cache_bytes = 0, message_bytes = 64 << 20;
+  uint64_t cache_bytes = 0, message_bytes = 0;
   Add(app, "--kv-cache-memory", cache_bytes,
       "memory of the KV cache, as in 4GiB; 0: a quarter of the machine's or container's")
       ->transform(Bytes(0, int64_t{1} << 50, "at most 1024TiB"));
@@ -148,8 +152,27 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   Add(app, "--max-client-queued-tokens", flags.engine.max_client_queued_tokens,
       "tokens of prompts, of all their rows, that one client may have in the queue; 0: no limit")
       ->check(CLI::NonNegativeNumber);
-  Add(app, "--max-message-size", message_bytes, "of one gRPC message, as in 64MiB")
-      ->transform(Bytes(1024, int64_t{2047} << 20, "1KiB to 2047MiB"));
+  Add(app, "--max-message-size", message_bytes,
+      "of one gRPC message, as in 64MiB; 0: what a text takes that fills the KV cache, 9MiB to 257MiB")
+      ->transform(Bytes(0, int64_t{2047} << 20, "0 or 1KiB to 2047MiB"))
+      ->check([](const std::string& value) {
+        return value == "0" || value.size() > 3 ? "" : "0 or 1KiB to 2047MiB are allowed";
+      });
+  FrontLimits& front = flags.server.front;
+  Add(app, "--max-connections", front.max_connections,
+      "connections at a time; 0: a third of the descriptors that the process may have, at most 4096")
+      ->check(CLI::Range(0, 1000000));
+  Add(app, "--max-connections-per-address", front.max_connections_per_address,
+      "of them from one address; 0: half of --max-connections")
+      ->check(CLI::Range(0, 1000000));
+  Add(app, "--max-streams", front.max_streams, "calls that are open at a time, half of them from one address")
+      ->check(CLI::Range(2, 1000000));
+  Add(app, "--max-connection-streams", front.max_connection_streams, "calls that are open on one connection")
+      ->check(CLI::Range(1, 100000));
+  Add(app, "--receive-timeout", receive_seconds,
+      "how long a message may take to arrive, from its call's or its own beginning, as in 30s")
+      ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
+      ->check(Within(0.1, 1e6, "100ms to 1e6s"));
   Add(app, "--drain-timeout", drain_seconds, "how long running requests may take to finish after SIGTERM, as in 30s")
       ->transform(CLI::AsNumberWithUnit(kSeconds, CLI::AsNumberWithUnit::CASE_SENSITIVE, "TIME"))
       ->check(Within(0, 1e6, "0s to 1e6s"));
@@ -197,6 +220,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   flags.engine.prefix_cache = prefix_cache == "on";
   flags.engine.stream_stall_timeout = flags.server.stall_timeout = milliseconds(stall_seconds);
   flags.engine.max_request_time = milliseconds(request_seconds);
+  front.receive_timeout = milliseconds(receive_seconds);
   flags.server.keepalive_time = milliseconds(keepalive_seconds);
   flags.drain_timeout = milliseconds(drain_seconds);
   return flags;

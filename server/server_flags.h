@@ -15,6 +15,7 @@ struct ServerFlags {
   EngineOptions engine;
   ServerOptions server;
   std::string metrics_listen;  // empty: no metrics
+  std::string health_listen;   // empty: no health port of its own
   std::string port_file;
   std::string instruction_set = "auto";
   std::string log_level = "info";

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 import loopback
-from conftest import BUILD
+from real_server import BUILD
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD
+from real_server import BUILD
 from terminal import Terminal
 
 PROGRAM = BUILD / "client" / "longhaul"

@@ -8,7 +8,7 @@ import subprocess
 import loopback
 import pytest
 
-from conftest import BUILD
+from real_server import BUILD
 from terminal import Terminal
 
 LONGHAUL = BUILD / "client" / "longhaul"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import BUILD, MODEL
+from real_server import BUILD, MODEL
 
 
 def test_generates_from_an_argument_a_file_and_standard_input(longhaul, tmp_path):

@@ -44,7 +44,8 @@ def reason_of(stream):
 def serving(start_server, stubs):
     """A server that has a second after SIGTERM, and a stub."""
     pb, rpc = stubs
-    running = start_server("--drain-timeout", "1s", "--kv-cache-memory", "512MiB", "--max-rows", "2")
+    running = start_server("--drain-timeout", "1s", "--kv-cache-memory", "512MiB", "--max-rows", "2",
+                           "--max-message-size", "64MiB")
     with loopback.channel(running.target, ("grpc.max_receive_message_length", -1)) as channel:
         made = rpc.InferenceServiceStub(channel)
         running.wait_until_serving(made, pb)

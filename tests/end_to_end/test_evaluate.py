@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import BUILD, MODEL
+from real_server import BUILD, MODEL
 
 TYPES = ("--", "--compute-type", "bf16", "--kv-cache-type", "f16", "--kv-cache-memory", "64MiB")
 FAST = ("--", "--kv-cache-memory", "64MiB")  # int8, where many tokens are read and likelihoods do not matter

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from conftest import BUILD, MODEL, ROOT
+from real_server import BUILD, MODEL, ROOT
 
 
 @pytest.mark.timeout(600)

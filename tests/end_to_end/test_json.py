@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
-from conftest import BUILD
+from real_server import BUILD
 
 INTEGERS = {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT32,
             FieldDescriptor.CPPTYPE_UINT64}

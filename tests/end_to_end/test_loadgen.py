@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import BUILD
+from real_server import BUILD
 
 PROGRAM = BUILD / "client" / "longhaul-bench"
 

@@ -9,7 +9,7 @@ import subprocess
 import loopback
 import pytest
 
-from conftest import BUILD, MODEL
+from real_server import BUILD, MODEL
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 import loopback
-from conftest import BUILD, MODEL
+from real_server import BUILD, MODEL
 
 GENERATE = 'grpc_service="longhaul.v1.InferenceService",grpc_method="Generate",grpc_type="server_stream"'
 

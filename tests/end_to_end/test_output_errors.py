@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD
+from real_server import BUILD
 
 PROGRAM = BUILD / "client" / "longhaul"
 # The first two ask the server.

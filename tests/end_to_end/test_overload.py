@@ -178,7 +178,7 @@ def test_what_cannot_be_read_before_its_deadline_is_not_begun(start_server, stub
 def test_health_answers_under_full_load(start_server, stubs, capsys):
     """While the largest prompt is tokenized, eight streams run and the cores are busy."""
     pb, rpc = stubs
-    running = start_server("--kv-cache-memory", "2GiB")
+    running = start_server("--kv-cache-memory", "2GiB", "--max-message-size", "64MiB")
     with loopback.channel(running.target, ("grpc.max_send_message_length", -1)) as channel:
         made = rpc.InferenceServiceStub(channel)
         model = running.wait_until_serving(made, pb)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import CACHE
+from real_server import CACHE
 
 PYTHON = CACHE / "client-venv" / "bin" / "python"
 MODES = ["none", "ntk", "ntk-fixed", "beta-mixed", "yarn", "rerope", "leaky-rerope", "self-extend", "linear"]

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 import loopback
-from conftest import BUILD, MODEL, Server
+from real_server import BUILD, MODEL, Server
 
 L = 128
 PAIRS = 32

@@ -8,7 +8,7 @@ import threading
 
 import loopback
 import pytest
-from conftest import BUILD, MODEL, ROOT
+from real_server import BUILD, MODEL, ROOT
 
 # Nobody listens at port 9.
 PROXIES = {name: "http://127.0.0.1:9" for lower in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, ROOT
+from real_server import BUILD, ROOT
 
 # Sections whose commands ask a running server; those of the others start servers, containers or long runs.
 SECTIONS = ("Ask", "Questions over many documents", "Texts longer than the model was trained for")

@@ -10,7 +10,7 @@ import grpc
 import loopback
 import pytest
 
-from conftest import BUILD, MODEL
+from real_server import BUILD, MODEL
 
 NAME = b"Smollm2 135M 8k Lc100K Mix1 Ep2"
 TEMPLATE_KEY = b"tokenizer.chat_template"
@@ -118,6 +118,7 @@ def test_a_template_that_no_family_writes_refuses_chats_alone(start_server, stub
         assert refusal.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert "--chat-template" in refusal.value.details() and "[INST] " in refusal.value.details()
         assert stub.Tokenize(pb.TokenizeRequest(prompt=pb.Prompt(text="Hi"))).ids
+    assert server.stop() == 0
     warnings = [line for line in server.log.read_text().splitlines() if " warning " in line]
     assert any("chats will be refused" in line and "[INST]" in line for line in warnings)
     assert any(f"--threads: {threads} " in line for line in warnings)
@@ -132,6 +133,7 @@ def test_a_template_is_none_for_a_vocabulary_without_its_marks(start_server, stu
     pb, rpc = stubs
     with loopback.channel(server.target) as channel:
         server.wait_until_serving(rpc.InferenceServiceStub(channel), pb)
+    assert server.stop() == 0
     assert "chats will be refused" in server.log.read_text()
 
 

@@ -7,7 +7,7 @@ import subprocess
 import grpc
 import pytest
 
-from conftest import BUILD
+from real_server import BUILD
 from terminal import Terminal
 
 LONGHAUL = BUILD / "client" / "longhaul"

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD
+from real_server import BUILD
 
 PROGRAM = BUILD / "client" / "longhaul"
 WRONG = [

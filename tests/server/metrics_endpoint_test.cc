@@ -1,20 +1,19 @@
 #include "server/metrics_endpoint.h"
 
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <thread>
 #include <vector>
 
 #include "server/metric_family.h"
+#include "tests/server/http_client.h"
 
 namespace longhaul {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -33,34 +32,20 @@ constexpr char kText[] = "# HELP one A gauge.\n# TYPE one gauge\none 1\n";
 class MetricsEndpointTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", metrics_, [this] { return state_.load(); });
+    auto endpoint = MetricsEndpoint::Start("127.0.0.1:0", metrics_, [this] {
+      const char* const sick = sick_;
+      return sick == nullptr ? absl::OkStatus() : absl::UnavailableError(sick);
+    });
     ASSERT_TRUE(endpoint.ok()) << endpoint.status();
     endpoint_ = *std::move(endpoint);
     ASSERT_GT(endpoint_->port(), 0);
   }
 
-  // The whole answer to a request as it stands on the wire.
-  std::string Send(const std::string& request) const {
-    const int socket_fd = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(endpoint_->port()));
-    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-    EXPECT_EQ(connect(socket_fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-    EXPECT_EQ(send(socket_fd, request.data(), request.size(), MSG_NOSIGNAL), std::ssize(request));
-    std::string answer;
-    char buffer[4096];
-    for (ssize_t n = 0; (n = recv(socket_fd, buffer, sizeof(buffer), 0)) > 0;)
-      answer.append(buffer, static_cast<size_t>(n));
-    close(socket_fd);
-    return answer;
-  }
-  std::string Ask(const std::string& method, const std::string& path) const {
-    return Send(method + " " + path + " HTTP/1.1\r\nHost: here\r\n\r\n");
-  }
+  std::string Send(const std::string& request) const { return AskServer(endpoint_->port(), request); }
+  std::string Ask(const std::string& method, const std::string& path) const { return Send(Request(method, path)); }
 
   OneGauge metrics_;
-  std::atomic<ServerState> state_{ServerState::kReady};
+  std::atomic<const char*> sick_{nullptr};
   std::unique_ptr<MetricsEndpoint> endpoint_;
 };
 
@@ -68,6 +53,9 @@ TEST_F(MetricsEndpointTest, GivesTheMetrics) {
   const std::string answer = Ask("GET", "/metrics");
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK\r\n"));
   EXPECT_THAT(answer, HasSubstr("Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+  EXPECT_THAT(answer, HasSubstr("Content-Length: " + std::to_string(sizeof(kText) - 1) + "\r\n"));
+  EXPECT_THAT(answer, HasSubstr("Cache-Control: no-store\r\n"));
+  EXPECT_THAT(answer, HasSubstr("Connection: close\r\n"));
   EXPECT_THAT(answer, EndsWith("\r\n\r\n" + std::string(kText)));
 }
 
@@ -79,13 +67,11 @@ TEST_F(MetricsEndpointTest, HeadIsGetWithoutTheBody) {
   EXPECT_THAT(Ask("HEAD", "/healthz"), StartsWith("HTTP/1.1 200 OK\r\n"));
 }
 
-TEST_F(MetricsEndpointTest, HealthFollowsTheState) {
-  EXPECT_THAT(Ask("GET", "/healthz"), StartsWith("HTTP/1.1 200 OK\r\n"));
-  for (const ServerState state : {ServerState::kLoading, ServerState::kDraining}) {
-    state_ = state;
-    const std::string answer = Ask("GET", "/healthz");
-    EXPECT_THAT(answer, StartsWith("HTTP/1.1 503 "));
-    EXPECT_THAT(answer, HasSubstr(kServerStateNames[static_cast<size_t>(state)]));
+TEST_F(MetricsEndpointTest, HealthSaysWhyThereIsNone) {
+  EXPECT_THAT(Ask("GET", "/healthz"), AllOf(StartsWith("HTTP/1.1 200 OK\r\n"), EndsWith("\r\n\r\nready\n")));
+  for (const std::string sick : {"loading", "draining", "nobody can connect"}) {
+    sick_ = sick.c_str();
+    EXPECT_THAT(Ask("GET", "/healthz"), AllOf(StartsWith("HTTP/1.1 503 "), EndsWith("\r\n\r\n" + sick + "\n")));
     EXPECT_THAT(Ask("GET", "/metrics"), StartsWith("HTTP/1.1 200 OK\r\n"));
   }
 }
@@ -97,6 +83,9 @@ TEST_F(MetricsEndpointTest, NothingElseIsThere) {
   for (const char* method : {"POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"}) {
     EXPECT_THAT(Ask(method, "/metrics"), StartsWith("HTTP/1.1 4")) << method;
   }
+  EXPECT_THAT(Ask("POST", "/metrics"), HasSubstr("Allow: GET, HEAD\r\n"));
+  EXPECT_THAT(Send("POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"), StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(Send("GET /metrics HTTP/1.1\r\nHost: " + std::string(100'000, 'x')), StartsWith("HTTP/1.1 4"));
   EXPECT_THAT(Send("nonsense\r\n\r\n"), Not(HasSubstr("200 OK")));
   EXPECT_THAT(Ask("GET", "/metrics?x=1"), StartsWith("HTTP/1.1 200 OK\r\n"));
 }
@@ -113,7 +102,7 @@ TEST_F(MetricsEndpointTest, ManyAskAtOnce) {
 
 TEST_F(MetricsEndpointTest, AnAddressThatCannotBeBoundIsNamed) {
   for (const std::string& address : {"127.0.0.1:" + std::to_string(endpoint_->port()), std::string("192.0.2.1:9464")}) {
-    const auto second = MetricsEndpoint::Start(address, metrics_, [] { return ServerState::kReady; });
+    const auto second = MetricsEndpoint::Start(address, metrics_, [] { return absl::OkStatus(); });
     ASSERT_FALSE(second.ok()) << address;
     EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
     EXPECT_THAT(std::string(second.status().message()), HasSubstr("--metrics-listen"));

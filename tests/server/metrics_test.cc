@@ -97,6 +97,23 @@ const std::vector<Row> kRows = {
     {"longhaul_stream_stalls_total", "counter", {kWhere}, ""},
     {"longhaul_server_state", "gauge", {{"state", {"loading", "ready", "draining"}}}, ""},
     {"longhaul_model_load_seconds", "gauge", {}, ""},
+    {"longhaul_connections", "gauge", {}, ""},
+    {"longhaul_streams", "gauge", {}, ""},
+    {"longhaul_upload_bytes", "gauge", {}, ""},
+    {"longhaul_connections_accepted_total", "counter", {}, ""},
+    {"longhaul_connections_refused_total",
+     "counter",
+     {{"reason", Split("max_connections max_connections_per_address no_descriptor")}},
+     ""},
+    {"longhaul_connections_misbehaved_total",
+     "counter",
+     {{"reason", Split("not_http2 stalled headers streams resets control_frames")}},
+     ""},
+    {"longhaul_streams_refused_total",
+     "counter",
+     {{"reason", Split("streams message_size upload_memory compression receive_timeout")}},
+     ""},
+    {"longhaul_log_lines_dropped_total", "counter", {}, ""},
 };
 
 const Words kProcess = Split(
@@ -184,7 +201,8 @@ class MetricsTest : public ::testing::Test {
 
   ServerState state_ = ServerState::kLoading;
   RpcMetrics rpcs_{{v1::GenerateRequest::descriptor()->file()}};
-  Metrics metrics_{"a model", [this] { return state_; }, rpcs_};
+  FrontUse front_;
+  Metrics metrics_{"a model", [this] { return state_; }, rpcs_, front_};
   std::filesystem::path path_;
   std::unique_ptr<Engine> engine_;
 };

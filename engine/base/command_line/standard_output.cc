@@ -35,14 +35,21 @@ ssize_t Write(void*, const char* bytes, size_t size) {
   return static_cast<ssize_t>(written);
 }
 
-}  // namespace
-
-void BeginStandardOutput() {
+void OpenStandardDescriptors(int, char**, char**) {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(descriptor, F_GETFD) >= 0) continue;
     // The lowest free number is this one. Read-only, writes to it fail.
     (void)!open("/dev/null", descriptor == STDERR_FILENO ? O_WRONLY : O_RDONLY);
   }
+}
+
+// Before the constructors of the libraries too: one of gRPC's opens a descriptor.
+using Initializer = void (*)(int argc, char** argv, char** environment);
+[[gnu::section(".preinit_array"), gnu::used]] const Initializer before_all_else = OpenStandardDescriptors;
+
+}  // namespace
+
+void BeginStandardOutput() {
   FILE* const checked = fopencookie(nullptr, "w", {.read = nullptr, .write = Write, .seek = nullptr, .close = nullptr});
   if (checked == nullptr) return;
   setvbuf(checked, nullptr, isatty(STDOUT_FILENO) != 0 ? _IOLBF : _IOFBF, BUFSIZ);

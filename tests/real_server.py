@@ -8,11 +8,10 @@ import sys
 import time
 
 import grpc
+import loopback
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-import loopback  # noqa: E402  lies there
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("LONGHAUL_BUILD", ROOT / "build" / "release"))
 CACHE = pathlib.Path(
     os.environ.get("LONGHAUL_CACHE")
@@ -37,15 +36,15 @@ def stubs(tmp_path_factory):
 
 
 class Server:
-    """A running longhaul-server; `environment` is added to this process's."""
+    """A running longhaul-server; `environment` is added to this process's, `under` is a program that runs it."""
 
     def __init__(self, folder: pathlib.Path, *flags: str, model: pathlib.Path = MODEL, listen="127.0.0.1:0",
-                 environment=None):
+                 environment=None, under=()):
         self.log = folder / "log"
         port_file = folder / "port"
         self.process = subprocess.Popen(
-            [BUILD / "server" / "longhaul-server", "--model", model, "--listen", listen, "--port-file", port_file,
-             *flags],
+            [*under, BUILD / "server" / "longhaul-server", "--model", model, "--listen", listen, "--port-file",
+             port_file, *flags],
             stderr=self.log.open("w"), env=os.environ | (environment or {}),
         )
         deadline = time.monotonic() + 60

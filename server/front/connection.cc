@@ -1,0 +1,173 @@
+#include "server/front/connection.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "server/front/frame_writer.h"
+
+namespace longhaul {
+namespace {
+
+constexpr size_t kKeptBytes = 1 << 10;
+
+// What one side has left to say when the other has ended; a client that takes none of it for so long is dropped.
+constexpr std::chrono::seconds kLinger{30};
+
+// Streams that gRPC clears away meanwhile, each in some 100 microseconds. Who connects, opens many and goes away again
+// and again would make it fall behind by minutes.
+constexpr int64_t kMaxEndingOfAddress = 1024, kMaxEnding = 4096;
+
+}  // namespace
+
+Connection::Connection(Shared& shared, Descriptor client, Descriptor server, Descriptor grpc_end, AddressUse& address,
+                       TimePoint now)
+    : shared_(shared),
+      address_(address),
+      guard_(shared.limits, shared.use, address, now),
+      client_{.fd = std::move(client), .endpoint = {this, Side::kClient}},
+      server_{.fd = std::move(server), .endpoint = {this, Side::kServer}},
+      grpc_end_(std::move(grpc_end)) {
+  ++shared_.use.connections;
+  ++address_.connections;
+  Settle(now);
+}
+
+Connection::~Connection() {
+  --shared_.use.connections;
+  --address_.connections;
+  shared_.use.ending -= to_clear_;
+  address_.ending -= to_clear_;
+}
+
+bool Connection::HeldUp() const {
+  return address_.ending > kMaxEndingOfAddress || shared_.use.ending > kMaxEnding;
+}
+
+void Connection::Watch(End& end, uint32_t events) {
+  if (end.watched == events || !end.fd.valid()) return;
+  epoll_event event{.events = events, .data = {.ptr = &end.endpoint}};
+  const int what = end.watched == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
+  if (epoll_ctl(shared_.epoll, what, end.fd.get(), &event) != 0) return Close(Misbehaviour::kNone);
+  end.watched = events;
+}
+
+void Connection::OnEvents(Side side, uint32_t events, TimePoint now) {
+  if (closed_) {
+    if (side == Side::kServer) Discard();
+    return;
+  }
+  if (side == Side::kClient && (events & (EPOLLERR | EPOLLHUP)) != 0) return Close(Misbehaviour::kNone);
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) server_gone_ = true;
+  if ((events & EPOLLIN) != 0) Read(side == Side::kClient ? client_ : server_, now);
+  Settle(now);
+}
+
+bool Connection::Read(End& from, TimePoint now) {
+  const ssize_t n = recv(from.fd.get(), shared_.scratch.data(), shared_.scratch.size(), 0);
+  if (n < 0) {
+    if (errno != EAGAIN && errno != EINTR) Close(Misbehaviour::kNone);
+    return false;
+  }
+  if (n == 0) {
+    from.ended = true;
+    return false;
+  }
+  const std::string_view bytes(shared_.scratch.data(), static_cast<size_t>(n));
+  Http2Guard::Output out{.to_client = std::move(client_.unsent), .to_server = std::move(server_.unsent)};
+  const Misbehaviour why = &from == &client_ ? guard_.FromClient(bytes, now, out) : guard_.FromServer(bytes, now, out);
+  client_.unsent = std::move(out.to_client);
+  server_.unsent = std::move(out.to_server);
+  if (why != Misbehaviour::kNone) {
+    Close(why);
+  } else if (grpc_end_.valid() && guard_.greeted()) {
+    shared_.hand_over(grpc_end_.Release());
+  }
+  return true;
+}
+
+void Connection::Send(End& end) {
+  if (closed_ || end.unsent.empty()) return;
+  const ssize_t n = send(end.fd.get(), end.unsent.data(), end.unsent.size(), MSG_NOSIGNAL);
+  if (n >= 0) {
+    end.unsent.erase(0, static_cast<size_t>(n));
+    // Thousands of connections that are idle hold no buffers.
+    if (end.unsent.empty() && end.unsent.capacity() > kKeptBytes) std::string().swap(end.unsent);
+  } else if (errno != EAGAIN && errno != EINTR) {
+    if (&end == &client_) return Close(Misbehaviour::kNone);
+    // gRPC may have closed with its last words unread.
+    server_gone_ = true;
+    end.unsent.clear();
+  }
+}
+
+void Connection::Settle(TimePoint now) {
+  Send(server_);
+  Send(client_);
+  // Nobody tells again that gRPC has closed: read what it left while the client takes it.
+  while (!closed_ && server_gone_ && !server_.ended && client_.unsent.empty()) {
+    if (!Read(server_, now)) server_.ended = true;
+    Send(client_);
+  }
+  if (closed_) return;
+  // gRPC knows no connection of which one direction has ended.
+  if ((client_.ended && server_.unsent.empty()) || (server_.ended && client_.unsent.empty())) {
+    return Close(Misbehaviour::kNone);
+  }
+  if ((client_.ended || server_.ended) && !ending_.has_value()) ending_ = now;
+  const bool listen = server_.unsent.empty() && !client_.ended && !server_.ended && !HeldUp();
+  Watch(client_, (listen ? EPOLLIN : 0u) | (client_.unsent.empty() ? 0u : EPOLLOUT));
+  Watch(server_, server_gone_ ? 0u
+                              : (client_.unsent.empty() && !server_.ended ? EPOLLIN : 0u) |
+                                    (server_.unsent.empty() ? 0u : EPOLLOUT));
+}
+
+void Connection::Check(TimePoint now) {
+  if (closed_) return;
+  if (ending_.has_value() && now - *ending_ > kLinger) return Close(Misbehaviour::kNone);
+  // What gRPC does not take, or must not get, is not the client's fault.
+  if (server_.unsent.empty() && !HeldUp()) {
+    Http2Guard::Output out{.to_client = std::move(client_.unsent), .to_server = {}};
+    const Misbehaviour why = guard_.Check(now, out);
+    client_.unsent = std::move(out.to_client);
+    server_.unsent = std::move(out.to_server);
+    if (why != Misbehaviour::kNone) return Close(why);
+  }
+  Settle(now);
+}
+
+void Connection::Close(Misbehaviour why) {
+  if (closed_) return;
+  closed_ = true;
+  misbehaviour_ = why;
+  if (why != Misbehaviour::kNone) {
+    // In the middle of a frame it means nothing, and the client knows even so.
+    const std::string words = guard_.GoAway(why);
+    (void)!send(client_.fd.get(), words.data(), words.size(), MSG_NOSIGNAL);
+    shutdown(client_.fd.get(), SHUT_WR);
+  }
+  client_.fd.Reset();
+  std::string().swap(client_.unsent);
+  std::string().swap(server_.unsent);
+  if (grpc_end_.valid() || server_.ended) {
+    over_ = true;
+    return;
+  }
+  to_clear_ = guard_.work_left();
+  shared_.use.ending += to_clear_;
+  address_.ending += to_clear_;
+  shutdown(server_.fd.get(), SHUT_WR);
+  Watch(server_, EPOLLIN);
+  Discard();
+}
+
+void Connection::Discard() {
+  ssize_t n = 0;
+  do {
+    n = recv(server_.fd.get(), shared_.scratch.data(), shared_.scratch.size(), 0);
+  } while (n > 0);
+  if (n == 0 || (errno != EAGAIN && errno != EINTR)) over_ = true;
+}
+
+}  // namespace longhaul

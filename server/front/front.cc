@@ -1,0 +1,280 @@
+#include "server/front/front.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/log.h"
+#include "engine/base/this_thread.h"
+#include "server/front/frame_writer.h"
+#include "server/front/peer_name.h"
+
+namespace longhaul {
+namespace {
+
+constexpr int64_t kMostConnections = 4096;
+// For a connection: the client's socket and both ends of the pair; beside them for all else of the process.
+constexpr int64_t kDescriptorsPerConnection = 3, kOtherDescriptors = 128;
+
+constexpr std::chrono::milliseconds kCheckInterval{250};
+// How long no connection is taken when there is no descriptor even to refuse one.
+constexpr std::chrono::milliseconds kAcceptPause{100};
+
+constexpr size_t kEvents = 64;           // of one wait
+constexpr size_t kReadBytes = 64 << 10;  // at a time
+constexpr int kAcceptsAtATime = 16;      // then the connections that stand have a turn
+
+// Two sockets, the second of which has `name` as its peer's. False when there is no descriptor.
+bool MakePair(const std::string& name, Descriptor& own, Descriptor& other) {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return false;
+  own.Reset(fds[0]);
+  other.Reset(fds[1]);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const size_t n = std::min(name.size(), sizeof(address.sun_path) - 1);
+  name.copy(address.sun_path + 1, n);  // after a zero byte: a name, no file
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + n);
+  return bind(own.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
+}
+
+Descriptor Spare() {
+  return Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+FrontLimits Resolved(FrontLimits limits) {
+  rlimit descriptors{};
+  getrlimit(RLIMIT_NOFILE, &descriptors);
+  const auto have = static_cast<int64_t>(std::min<rlim_t>(descriptors.rlim_cur, 1 << 24));
+  const int64_t possible = std::max<int64_t>((have - kOtherDescriptors) / kDescriptorsPerConnection, 1);
+  if (limits.max_connections == 0) {
+    limits.max_connections = std::min(possible, kMostConnections);
+  } else if (limits.max_connections > possible) {
+    LogWarning("--max-connections: ", limits.max_connections, " take more than the ", have,
+               " descriptors that this process may have; ", possible, " are allowed");
+    limits.max_connections = possible;
+  }
+  if (limits.max_connections_per_address == 0) {
+    limits.max_connections_per_address = std::max<int64_t>(1, limits.max_connections / 2);
+  }
+  return limits;
+}
+
+}  // namespace
+
+int64_t RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+  const rlim_t before = limit.rlim_cur;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+  return static_cast<int64_t>(limit.rlim_cur);
+}
+
+absl::StatusOr<std::unique_ptr<Front>> Front::Start(const std::string& listen, const FrontLimits& limits,
+                                                    int64_t max_message_bytes, HandOver hand_over) {
+  absl::StatusOr<ListeningSockets> listening = Listen(listen);
+  if (!listening.ok()) return absl::UnavailableError(listening.status().message());
+  auto front = std::unique_ptr<Front>(
+      new Front(*std::move(listening), Resolved(limits), max_message_bytes, std::move(hand_over)));
+  if (!front->epoll_.valid() || !front->wake_.valid()) return absl::UnavailableError("no descriptor is left");
+  front->thread_ = std::thread([raw = front.get()] { raw->Run(); });
+  return front;
+}
+
+Front::Front(ListeningSockets listening, const FrontLimits& limits, int64_t max_message_bytes, HandOver hand_over)
+    : listening_(std::move(listening)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      spare_(Spare()),
+      random_name_(uint64_t{std::random_device()()} << 32 | std::random_device()()) {
+  shared_.epoll = epoll_.get();
+  shared_.scratch.resize(kReadBytes);
+  shared_.limits = limits;
+  shared_.use.max_message_bytes = max_message_bytes;
+  shared_.hand_over = std::move(hand_over);
+}
+
+Front::~Front() {
+  if (!thread_.joinable()) return;
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
+  }
+  Wake();
+  thread_.join();
+  if (!listening_.unix_path.empty()) unlink(listening_.unix_path.c_str());
+}
+
+void Front::Wake() {
+  const uint64_t one = 1;
+  (void)!write(wake_.get(), &one, sizeof(one));
+}
+
+void Front::StopListening() {
+  MutexLock lock(mutex_);
+  stop_listening_ = true;
+  Wake();
+  while (!listening_stopped_) changed_.Wait(mutex_);
+}
+
+void Front::AwaitEnd(Clock::time_point deadline) {
+  MutexLock lock(mutex_);
+  while (shared_.use.connections > 0 && changed_.WaitUntil(mutex_, deadline)) {
+  }
+}
+
+void Front::WatchListeners(bool watch) {
+  for (Descriptor& socket : listening_.sockets) {
+    epoll_event event{.events = EPOLLIN, .data = {.ptr = &socket}};
+    epoll_ctl(epoll_.get(), watch ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, socket.get(), &event);
+  }
+  accepting_ = watch;
+}
+
+void Front::Run() {
+  NameThisThread("front");
+  epoll_event wake_event{.events = EPOLLIN, .data = {.ptr = this}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &wake_event);
+  WatchListeners(true);
+  std::array<epoll_event, kEvents> events;
+  Clock::time_point next_check = Clock::now() + kCheckInterval;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next_check - Clock::now()).count();
+    const bool idle = connections_.empty() && accepting_;
+    const int timeout = idle ? -1 : static_cast<int>(std::max<int64_t>(left + 1, 0));
+    const int n = epoll_wait(epoll_.get(), events.data(), kEvents, timeout);
+    const Clock::time_point now = Clock::now();
+    for (int i = 0; i < n; ++i) {
+      const epoll_event& event = events[static_cast<size_t>(i)];
+      OnEvent(event.data.ptr, event.events, now);
+    }
+    if (now >= next_check) {
+      Check(now);
+      next_check = now + kCheckInterval;
+    }
+    Reap();
+    MutexLock lock(mutex_);
+    if (stop_) break;
+    if (stop_listening_ && !listening_stopped_) {
+      listening_.sockets.clear();
+      for (const auto& entry : connections_) entry.first->CloseUnlessHandedOver();
+      accepting_ = listening_stopped_ = true;
+    }
+    changed_.NotifyAll();
+  }
+  connections_.clear();
+}
+
+void Front::OnEvent(void* what, uint32_t events, Clock::time_point now) {
+  if (what == this) {
+    uint64_t count = 0;
+    (void)!read(wake_.get(), &count, sizeof(count));
+    return;
+  }
+  for (const Descriptor& socket : listening_.sockets) {
+    if (what == &socket) return Accept(socket.get());
+  }
+  const auto& endpoint = *static_cast<Connection::Endpoint*>(what);
+  endpoint.connection->OnEvents(endpoint.side, events, now);
+  if (endpoint.connection->over()) over_.push_back(endpoint.connection);
+}
+
+void Front::Check(Clock::time_point now) {
+  if (!accepting_ && now >= accept_again_) WatchListeners(true);
+  for (const auto& entry : connections_) {
+    entry.first->Check(now);
+    if (entry.first->over()) over_.push_back(entry.first);
+  }
+}
+
+void Front::Accept(int listener) {
+  for (int i = 0; i < kAcceptsAtATime; ++i) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof(address);
+    Descriptor client(accept4(listener, reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (client.valid()) {
+      Take(std::move(client), PeerOfAddress(address));
+      continue;
+    }
+    const int error = errno;
+    if (error == EAGAIN) return;
+    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) continue;  // of that client alone
+    // The client learns at once that there is no room, by the descriptor that is kept for this.
+    spare_.Reset();
+    client.Reset(accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    const bool taken = client.valid();
+    if (taken) Refuse(std::move(client), ConnectionRefusal::kNoDescriptor, "no descriptor is left");
+    spare_ = Spare();
+    if (!taken || !spare_.valid()) {
+      WatchListeners(false);
+      accept_again_ = Clock::now() + kAcceptPause;
+      return;
+    }
+  }
+}
+
+void Front::Take(Descriptor client, const std::string& peer) {
+  if (shared_.use.connections >= shared_.limits.max_connections) {
+    return Refuse(std::move(client), ConnectionRefusal::kMaxConnections,
+                  absl::StrCat("--max-connections, ", shared_.limits.max_connections, ", are open"));
+  }
+  // Clients of a unix socket have no address.
+  AddressUse& address = addresses_.try_emplace(HostOfPeer(peer), shared_.limits).first->second;
+  if (address.connections >= shared_.limits.max_connections_per_address && !peer.starts_with("unix")) {
+    return Refuse(
+        std::move(client), ConnectionRefusal::kMaxConnectionsPerAddress,
+        absl::StrCat("--max-connections-per-address, ", shared_.limits.max_connections_per_address, ", are open"));
+  }
+  Descriptor own, other;
+  if (!MakePair(SocketNameOfPeer(peer, random_name_, next_number_++), own, other)) {
+    return Refuse(std::move(client), ConnectionRefusal::kNoDescriptor, "no descriptor is left");
+  }
+  const int on = 1;
+  setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  shared_.use.accepted.Add();
+  auto connection =
+      std::make_unique<Connection>(shared_, std::move(client), std::move(own), std::move(other), address, Clock::now());
+  Connection* const key = connection.get();
+  connections_.emplace(key, std::move(connection));
+}
+
+void Front::Refuse(Descriptor client, ConnectionRefusal why, const std::string& text) {
+  shared_.use.refused[static_cast<size_t>(why)].Add();
+  std::string words;
+  AppendEmptySettings(words);
+  AppendGoAway(0, Http2Error::kEnhanceYourCalm, text, words);
+  (void)!send(client.get(), words.data(), words.size(), MSG_NOSIGNAL);
+  shutdown(client.get(), SHUT_WR);
+}
+
+void Front::Reap() {
+  if (over_.empty()) return;
+  for (Connection* const connection : over_) {
+    const auto found = connections_.find(connection);
+    if (found == connections_.end()) continue;
+    if (const Misbehaviour why = connection->misbehaviour(); why != Misbehaviour::kNone) {
+      shared_.use.misbehaved[static_cast<size_t>(why)].Add();
+    }
+    connections_.erase(found);
+  }
+  over_.clear();
+  // Those that gave up many calls of late are remembered for some seconds.
+  const Clock::time_point now = Clock::now();
+  for (auto it = addresses_.begin(); it != addresses_.end();) {
+    it = it->second.connections == 0 && it->second.resets.full(now) ? addresses_.erase(it) : std::next(it);
+  }
+}
+
+}  // namespace longhaul

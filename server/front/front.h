@@ -1,0 +1,90 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "engine/base/counter.h"
+#include "engine/base/mutex.h"
+#include "server/front/connection.h"
+#include "server/front/front_limits.h"
+#include "server/front/listening_sockets.h"
+
+namespace longhaul {
+
+// The server's door: takes connections, bounds them, and passes on between each client and gRPC what a guard lets
+// through. gRPC's own accept loop ends for good when descriptors are short, and it bounds little of what a client may
+// send. One thread of its own, which never waits for a client or for gRPC.
+class Front {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // Takes a socket over, whose other end is the front's, and serves HTTP/2 on it. Called on the front's thread.
+  using HandOver = std::function<void(int fd)>;
+
+  // Listens at once. UNAVAILABLE, with the reason, when the address cannot be bound. `max_message_bytes`: until
+  // SetMaxMessageBytes.
+  static absl::StatusOr<std::unique_ptr<Front>> Start(const std::string& listen, const FrontLimits& limits,
+                                                      int64_t max_message_bytes, HandOver hand_over);
+  // Closes all connections.
+  ~Front();
+  Front(const Front&) = delete;
+  Front& operator=(const Front&) = delete;
+
+  int port() const { return listening_.port; }  // 0 for a unix socket
+  const sockaddr_storage& address() const { return listening_.address; }
+  // With what was left to be chosen.
+  const FrontLimits& limits() const { return shared_.limits; }
+  const FrontUse& use() const { return shared_.use; }
+
+  void SetMaxMessageBytes(int64_t bytes) { shared_.use.max_message_bytes = bytes; }
+
+  // Takes no more connections; those that gRPC has go on. When it returns, nothing is handed over any more.
+  void StopListening();
+  // Waits until all connections are over, or until `deadline`. gRPC, shutting down, ends them.
+  void AwaitEnd(Clock::time_point deadline);
+
+ private:
+  Front(ListeningSockets listening, const FrontLimits& limits, int64_t max_message_bytes, HandOver hand_over);
+  void Run();
+  void Accept(int listener);
+  void Take(Descriptor client, const std::string& peer);
+  void Refuse(Descriptor client, ConnectionRefusal why, const std::string& text);
+  void OnEvent(void* what, uint32_t events, Clock::time_point now);
+  void Check(Clock::time_point now);
+  // Destroys the connections of `over_`, having counted why they were closed.
+  void Reap();
+  // Begins or ends taking connections.
+  void WatchListeners(bool watch);
+  void Wake();
+
+  ListeningSockets listening_;
+  Connection::Shared shared_;
+  Descriptor epoll_, wake_;
+  Descriptor spare_;  // given up to take, and close, a connection when there is no other descriptor
+  const uint64_t random_name_;
+  int64_t next_number_ = 0;
+  std::map<std::string, AddressUse> addresses_;  // by host; those that have a connection or had one just now
+  absl::flat_hash_map<Connection*, std::unique_ptr<Connection>> connections_;
+  std::vector<Connection*> over_;  // some perhaps more than once
+  bool accepting_ = false;
+  Clock::time_point accept_again_;  // where not accepting
+  Mutex mutex_;
+  CondVar changed_;
+  bool stop_listening_ ABSL_GUARDED_BY(mutex_) = false, listening_stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+// Raises this process's soft limit of open descriptors to the hard one; returns what it is then.
+int64_t RaiseDescriptorLimit();
+
+}  // namespace longhaul

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "engine/base/counter.h"
+#include "server/front/token_bucket.h"
+
+namespace longhaul {
+
+// Why a connection was not taken.
+enum class ConnectionRefusal { kMaxConnections, kMaxConnectionsPerAddress, kNoDescriptor };
+inline constexpr std::array kConnectionRefusalNames = {"max_connections", "max_connections_per_address",
+                                                       "no_descriptor"};
+
+// Why a connection is closed.
+enum class Misbehaviour { kNone, kNotHttp2, kStalled, kHeaders, kStreams, kResets, kControlFrames };
+inline constexpr std::array kMisbehaviourNames = {"none",    "not_http2", "stalled",       "headers",
+                                                  "streams", "resets",    "control_frames"};
+
+// Why a stream is ended before its call reaches the server.
+enum class StreamRefusal { kStreams, kMessageSize, kUploadMemory, kCompression, kReceiveTimeout };
+inline constexpr std::array kStreamRefusalNames = {"streams", "message_size", "upload_memory", "compression",
+                                                   "receive_timeout"};
+
+// What clients may make the server hold before a request is whole, or without ever making one.
+struct FrontLimits {
+  int64_t max_connections = 0;              // at a time; 0: what the limit of descriptors allows, at most 4096
+  int64_t max_connections_per_address = 0;  // 0: half of max_connections
+  int64_t max_connection_streams = 1024;    // that one connection may have open
+  int64_t max_streams = 4096;               // open on all connections; one address may have half of them
+  // A message that has begun, a connection's first frame and a frame must be complete after so long.
+  std::chrono::milliseconds receive_timeout{30000};
+};
+
+// What the connections of one address hold of the bounds that are shared. The front's thread.
+struct AddressUse {
+  explicit AddressUse(const FrontLimits& limits)
+      : resets(static_cast<double>(limits.max_streams) / 2, kResetsPerSecond) {}
+
+  int64_t connections = 0, streams = 0;
+  int64_t ending = 0;  // as in FrontUse
+  TokenBucket resets;  // streams that were opened and given up; gRPC needs a while to clear each away
+
+  static constexpr double kResetsPerSecond = 400;
+};
+// What all connections hold, and what has been counted of them. The front's thread writes, any thread may read.
+struct FrontUse {
+  std::atomic<int64_t> max_message_bytes{0};
+  std::atomic<int64_t> connections{0}, streams{0};
+  // Of connections that are closed: streams that gRPC has not cleared away yet, and other work that is as much.
+  std::atomic<int64_t> ending{0};
+  std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete
+
+  Counter accepted;
+  std::array<Counter, kConnectionRefusalNames.size()> refused;
+  std::array<Counter, kMisbehaviourNames.size()> misbehaved;
+  std::array<Counter, kStreamRefusalNames.size()> streams_refused;
+
+  // Bytes that messages that are not complete may hold together: two of the largest.
+  int64_t max_upload_bytes() const { return kUploads * max_message_bytes; }
+  static constexpr int64_t kUploads = 2;
+};
+
+}  // namespace longhaul

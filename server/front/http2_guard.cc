@@ -1,0 +1,321 @@
+#include "server/front/http2_guard.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/overload.h"
+#include "engine/base/strings.h"
+#include "server/front/frame_writer.h"
+#include "server/status_conversion.h"
+
+namespace longhaul {
+namespace {
+
+// Of one header block with its continuations. gRPC takes 8 KiB of metadata by default and drops what is more.
+constexpr int64_t kMaxHeaderBlock = 64 << 10;
+
+// As many calls as a connection may have can be given up at once, as when their deadline passes.
+constexpr double kResetsPerSecond = 100;
+
+// Frames that must be looked at or answered and carry nothing: what an eager client sends to estimate the bandwidth,
+// and for each frame of the server's a few that open the window again.
+constexpr double kControlBurst = 5000, kControlPerSecond = 1000, kControlPerServerFrame = 4;
+constexpr double kSettingsCost = 50;      // acknowledged, and may resize the compression table
+constexpr double kControlPerStream = 50;  // so many are as much work as a stream
+
+// What gRPC holds for a frame of a message that is not complete, roughly, beside its bytes.
+constexpr int64_t kFrameBytes = 64;
+
+absl::Status OutOfRoom(std::string_view what, const char* reason, const char* flag, int64_t limit) {
+  constexpr double kRetryAfter = 1;  // seconds
+  return OverloadError(absl::StrCat(ToAbsl(what), " fill their bound of ", limit, ", see ", flag),
+                       {.reason = reason, .flag = flag, .limit = absl::StrCat(limit), .retry_after = kRetryAfter});
+}
+
+}  // namespace
+
+Http2Guard::Http2Guard(const FrontLimits& limits, FrontUse& shared, AddressUse& address, TimePoint now)
+    : limits_(limits),
+      shared_(shared),
+      address_(address),
+      frame_since_(now),
+      resets_(static_cast<double>(limits.max_connection_streams), kResetsPerSecond),
+      control_frames_(kControlBurst, kControlPerSecond) {}
+
+Http2Guard::~Http2Guard() {
+  while (!streams_.empty()) Erase(streams_.begin());
+}
+
+Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Output& out) {
+  if (preface_bytes_ < kHttp2Preface.size()) {
+    const std::string_view part = bytes.substr(0, kHttp2Preface.size() - preface_bytes_);
+    if (kHttp2Preface.substr(preface_bytes_, part.size()) != part) return Misbehaviour::kNotHttp2;
+    preface_bytes_ += part.size();
+    out.to_server.append(part);
+    bytes.remove_prefix(part.size());
+  }
+  while (!bytes.empty()) {
+    if (client_frames_.at_frame_end()) frame_since_ = now;
+    FrameReader::Piece piece;
+    if (!client_frames_.Take(bytes, piece)) break;
+    if (piece.begins) {
+      if (const Misbehaviour why = OnClientFrame(piece.frame, now); why != Misbehaviour::kNone) return why;
+    }
+    if (!drop_headers_) out.to_server.append(piece.header).append(piece.payload);
+    if (piece.ends && !client_in_headers_) drop_headers_ = false;
+    if (piece.frame.type == FrameType::kData) OnData(piece.frame.stream, Unpadded(piece), now);
+    if (piece.ends && piece.frame.has(kFlagEndStream) &&
+        (piece.frame.type == FrameType::kData || piece.frame.type == FrameType::kHeaders)) {
+      if (const auto found = streams_.find(piece.frame.stream); found != streams_.end()) {
+        found->second.client_done = true;
+        MessageComplete(found->second);
+        if (found->second.server_done) Erase(found);
+      }
+    }
+    Inject(out);
+  }
+  Inject(out);
+  return Misbehaviour::kNone;
+}
+
+Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) {
+  if (!client_settled_ && frame.type != FrameType::kSettings) return Misbehaviour::kNotHttp2;
+  client_settled_ = true;
+  const bool is_header_block = frame.type == FrameType::kHeaders || frame.type == FrameType::kContinuation;
+  if (is_header_block) {
+    if ((frame.type == FrameType::kContinuation) != client_in_headers_) return Misbehaviour::kHeaders;
+    header_block_bytes_ += static_cast<int64_t>(FrameHeader::kBytes) + frame.length;
+    if (header_block_bytes_ > kMaxHeaderBlock) return Misbehaviour::kHeaders;
+    client_in_headers_ = !frame.has(kFlagEndHeaders);
+    if (!client_in_headers_) header_block_bytes_ = 0;
+    return frame.type == FrameType::kHeaders ? OnHeaders(frame, now) : Misbehaviour::kNone;
+  }
+  if (client_in_headers_) return Misbehaviour::kHeaders;
+  double cost = 1;
+  switch (frame.type) {
+    case FrameType::kData: {
+      const auto found = streams_.find(frame.stream);
+      data_left_ = frame.length;
+      pad_length_due_ = frame.has(kFlagPadded);
+      if (found != streams_.end() && (frame.length > 0 || frame.has(kFlagEndStream))) {
+        // Erases the stream where there is no room.
+        if (!found->second.client_done) Hold(frame.stream, found->second, kFrameBytes);
+        cost = 0;
+      }
+      break;
+    }
+    case FrameType::kRstStream:
+      address_.resets.Take(1, now);
+      if (!resets_.Take(1, now)) return Misbehaviour::kResets;
+      if (const auto found = streams_.find(frame.stream); found != streams_.end()) Erase(found);
+      cost = 0;
+      break;
+    case FrameType::kSettings:
+      acknowledged_ |= frame.has(kFlagAck);
+      if (!frame.has(kFlagAck)) cost = kSettingsCost;
+      break;
+    default:
+      break;
+  }
+  if (cost > 0 && !control_frames_.Take(cost, now)) return Misbehaviour::kControlFrames;
+  return Misbehaviour::kNone;
+}
+
+Misbehaviour Http2Guard::OnHeaders(const FrameHeader& frame, TimePoint now) {
+  // Not a new one: trailers, or what gRPC will refuse.
+  if (frame.stream <= last_stream_) {
+    drop_headers_ = frame.stream > last_passed_;
+    return control_frames_.Take(1, now) ? Misbehaviour::kNone : Misbehaviour::kControlFrames;
+  }
+  last_stream_ = frame.stream;
+  if (static_cast<int64_t>(streams_.size()) >= limits_.max_connection_streams) return Misbehaviour::kStreams;
+  if (shared_.streams + shared_.ending >= limits_.max_streams ||
+      address_.streams + address_.ending >= limits_.max_streams / 2 || !address_.resets.Has(1, now)) {
+    // Headers before that may be in the compression table.
+    if (!acknowledged_) return Misbehaviour::kStreams;
+    drop_headers_ = true;
+    Answer(frame.stream, StreamRefusal::kStreams,
+           OutOfRoom("calls that are open", "STREAMS", "--max-streams", limits_.max_streams));
+    return control_frames_.Take(1, now) ? Misbehaviour::kNone : Misbehaviour::kControlFrames;
+  }
+  last_passed_ = frame.stream;
+  streams_[frame.stream].since = now;
+  ++shared_.streams;
+  ++address_.streams;
+  return Misbehaviour::kNone;
+}
+
+std::string_view Http2Guard::Unpadded(const FrameReader::Piece& piece) {
+  std::string_view payload = piece.payload;
+  if (pad_length_due_ && !payload.empty()) {
+    const uint32_t padding = static_cast<uint8_t>(payload.front()) + 1u;
+    data_left_ -= std::min(data_left_, padding);
+    payload.remove_prefix(1);
+    pad_length_due_ = false;
+  }
+  payload = payload.substr(0, data_left_);
+  data_left_ -= static_cast<uint32_t>(payload.size());
+  return payload;
+}
+
+void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
+  while (!payload.empty()) {
+    const auto found = streams_.find(id);
+    if (found == streams_.end() || found->second.client_done) return;
+    Stream& stream = found->second;
+    if (stream.complete) {
+      stream.complete = false;
+      stream.since = now;
+    }
+    if (stream.prefix_bytes < stream.prefix.size()) {
+      const size_t n = std::min(stream.prefix.size() - stream.prefix_bytes, payload.size());
+      std::copy_n(payload.begin(), n, stream.prefix.begin() + stream.prefix_bytes);
+      stream.prefix_bytes = static_cast<uint8_t>(stream.prefix_bytes + n);
+      payload.remove_prefix(n);
+      if (stream.prefix_bytes < stream.prefix.size()) return;
+      for (size_t i = 1; i < stream.prefix.size(); ++i)
+        stream.message_left = stream.message_left << 8 | stream.prefix[i];
+      if (stream.prefix[0] != 0) {
+        // What it inflates to is not known before: a megabyte may become a gigabyte.
+        return Refuse(id, StreamRefusal::kCompression, absl::UnimplementedError("compressed messages are not taken"));
+      }
+      if (const int64_t limit = shared_.max_message_bytes; stream.message_left > limit) {
+        return Refuse(id, StreamRefusal::kMessageSize,
+                      absl::InvalidArgumentError(absl::StrCat("a message of ", stream.message_left,
+                                                              " bytes is larger than --max-message-size, ", limit)));
+      }
+    }
+    const std::string_view part = payload.substr(0, stream.message_left);
+    payload.remove_prefix(part.size());
+    stream.message_left -= static_cast<uint32_t>(part.size());
+    if (stream.message_left == 0) {
+      MessageComplete(stream);
+    } else {
+      Hold(id, stream, static_cast<int64_t>(part.size()));
+    }
+  }
+}
+
+void Http2Guard::Hold(uint32_t id, Stream& stream, int64_t bytes) {
+  stream.held += bytes;
+  shared_.upload_bytes += bytes;
+  if (shared_.upload_bytes > shared_.max_upload_bytes()) {
+    Refuse(id, StreamRefusal::kUploadMemory,
+           OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size",
+                     shared_.max_upload_bytes()));
+  }
+}
+
+void Http2Guard::MessageComplete(Stream& stream) {
+  shared_.upload_bytes -= stream.held;
+  stream.held = 0;
+  stream.prefix_bytes = 0;
+  stream.message_left = 0;
+  stream.complete = true;
+}
+
+Misbehaviour Http2Guard::FromServer(std::string_view bytes, TimePoint now, Output& out) {
+  while (!bytes.empty()) {
+    FrameReader::Piece piece;
+    if (!server_frames_.Take(bytes, piece)) break;
+    if (piece.begins) {
+      if (const Misbehaviour why = OnServerFrame(piece.frame, now); why != Misbehaviour::kNone) return why;
+    }
+    out.to_client.append(piece.header).append(piece.payload);
+    Inject(out);
+  }
+  return Misbehaviour::kNone;
+}
+
+Misbehaviour Http2Guard::OnServerFrame(const FrameHeader& frame, TimePoint now) {
+  server_settled_ = true;
+  const bool is_header_block = frame.type == FrameType::kHeaders || frame.type == FrameType::kContinuation;
+  if (is_header_block) server_in_headers_ = !frame.has(kFlagEndHeaders);
+  if (frame.type == FrameType::kHeaders || frame.type == FrameType::kData) control_frames_.Give(kControlPerServerFrame);
+  const auto found = streams_.find(frame.stream);
+  if (found == streams_.end()) return Misbehaviour::kNone;
+  Stream& stream = found->second;
+  if (frame.type == FrameType::kHeaders) stream.server_began = true;
+  if (frame.type == FrameType::kRstStream) {
+    // A client can have the server reset what it opens, by frames that are a stream's error.
+    const bool given_up = !stream.server_done;
+    Erase(found);
+    if (!given_up) return Misbehaviour::kNone;
+    address_.resets.Take(1, now);
+    return resets_.Take(1, now) ? Misbehaviour::kNone : Misbehaviour::kResets;
+  }
+  if ((frame.type == FrameType::kHeaders || frame.type == FrameType::kData) && frame.has(kFlagEndStream)) {
+    stream.server_done = true;
+    if (stream.client_done) Erase(found);
+  }
+  return Misbehaviour::kNone;
+}
+
+Misbehaviour Http2Guard::Check(TimePoint now, Output& out) {
+  const bool in_frame = !client_frames_.at_frame_end() || client_in_headers_ || !client_settled_;
+  if (in_frame && now - frame_since_ > limits_.receive_timeout) return Misbehaviour::kStalled;
+  std::vector<uint32_t> late;
+  for (const auto& [id, stream] : streams_) {
+    if (!stream.complete && now - stream.since > limits_.receive_timeout) late.push_back(id);
+  }
+  for (const uint32_t id : late) {
+    Refuse(id, StreamRefusal::kReceiveTimeout,
+           absl::AbortedError(absl::StrCat("the message was not complete after --receive-timeout, ",
+                                           limits_.receive_timeout.count(), " ms")));
+  }
+  Inject(out);
+  return Misbehaviour::kNone;
+}
+
+std::string Http2Guard::GoAway(Misbehaviour why) const {
+  std::string frame;
+  AppendGoAway(last_stream_, Http2Error::kEnhanceYourCalm, kMisbehaviourNames[static_cast<size_t>(why)], frame);
+  return frame;
+}
+
+void Http2Guard::Erase(Streams::iterator stream) {
+  shared_.upload_bytes -= stream->second.held;
+  --shared_.streams;
+  --address_.streams;
+  streams_.erase(stream);
+}
+
+void Http2Guard::Answer(uint32_t id, StreamRefusal why, const absl::Status& status) {
+  shared_.streams_refused[static_cast<size_t>(why)].Add();
+  const grpc::Status error = ToGrpc(status);
+  AppendCallError(id, error.error_code(), error.error_message(), error.error_details(), waiting_.to_client);
+  AppendRstStream(id, Http2Error::kNoError, waiting_.to_client);
+}
+
+void Http2Guard::Refuse(uint32_t id, StreamRefusal why, const absl::Status& status) {
+  const auto found = streams_.find(id);
+  // A call that the server has begun to answer cannot be given another status.
+  if (found->second.server_began) {
+    shared_.streams_refused[static_cast<size_t>(why)].Add();
+    AppendRstStream(id, Http2Error::kEnhanceYourCalm, waiting_.to_client);
+  } else {
+    Answer(id, why, status);
+  }
+  AppendRstStream(id, Http2Error::kCancel, waiting_.to_server);
+  Erase(found);
+}
+
+int64_t Http2Guard::work_left() const {
+  constexpr double kConnection = 1;
+  return static_cast<int64_t>(kConnection + static_cast<double>(streams_.size()) + resets_.missing() +
+                              control_frames_.missing() / kControlPerStream);
+}
+
+void Http2Guard::Inject(Output& out) {
+  if (!waiting_.to_client.empty() && server_settled_ && server_frames_.at_frame_end() && !server_in_headers_) {
+    out.to_client.append(waiting_.to_client);
+    waiting_.to_client.clear();
+  }
+  if (!waiting_.to_server.empty() && client_frames_.at_frame_end() && !client_in_headers_) {
+    out.to_server.append(waiting_.to_server);
+    waiting_.to_server.clear();
+  }
+}
+
+}  // namespace longhaul

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "server/front/frame_reader.h"
+#include "server/front/front_limits.h"
+#include "server/front/token_bucket.h"
+
+namespace longhaul {
+
+// Stands between a client and gRPC and passes on what each sends, byte by byte, as long as it keeps to what a client of
+// gRPC needs. gRPC bounds none of this: streams that are opened and reset at once, a header block that never ends,
+// frames without content that must be answered or looked at, messages that never become complete. A client that does
+// such things is closed; a stream whose message is too large, too slow or finds no room gets a status.
+// It reads the framing alone and no header: what it adds to either side's bytes stands between two frames. It can keep
+// the headers of a call from gRPC because the server's settings allow no compression table, which later headers could
+// refer to.
+// Of one connection; one thread. Time is passed in.
+class Http2Guard {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
+  // What is to be sent next to each side.
+  struct Output {
+    std::string to_client, to_server;
+  };
+
+  // `shared` and `address` outlive this.
+  Http2Guard(const FrontLimits& limits, FrontUse& shared, AddressUse& address, TimePoint now);
+  // Gives back what the connection holds of the shared bounds.
+  ~Http2Guard();
+  Http2Guard(const Http2Guard&) = delete;
+  Http2Guard& operator=(const Http2Guard&) = delete;
+
+  // The client, the server has sent `bytes`; appends to `out`. Once it is not kNone, the connection is to be closed.
+  Misbehaviour FromClient(std::string_view bytes, TimePoint now, Output& out);
+  Misbehaviour FromServer(std::string_view bytes, TimePoint now, Output& out);
+
+  // Ends streams, or the connection, that have taken too long. To be called now and then.
+  Misbehaviour Check(TimePoint now, Output& out);
+
+  // Whether the client has greeted as one of HTTP/2 does.
+  bool greeted() const { return client_settled_; }
+
+  // What gRPC may still have to clear away if the connection is closed now, in streams: the open ones, those that were
+  // reset of late, and what control frames come to.
+  int64_t work_left() const;
+
+  // A frame for the client that says why it is closed.
+  std::string GoAway(Misbehaviour why) const;
+
+ private:
+  // A stream that is open. Of its messages only the framing is looked at: a flag and four bytes of length.
+  struct Stream {
+    std::array<uint8_t, 5> prefix{};
+    uint8_t prefix_bytes = 0;
+    bool complete = false;  // a message, and none has begun since
+    bool client_done = false, server_began = false, server_done = false;
+    uint32_t message_left = 0;
+    int64_t held = 0;  // what the message that is not complete takes
+    TimePoint since;   // when it began, or the stream
+  };
+  using Streams = absl::flat_hash_map<uint32_t, Stream>;
+
+  Misbehaviour OnClientFrame(const FrameHeader& frame, TimePoint now);
+  Misbehaviour OnHeaders(const FrameHeader& frame, TimePoint now);
+  Misbehaviour OnServerFrame(const FrameHeader& frame, TimePoint now);
+  // Bytes of DATA that the client sent.
+  void OnData(uint32_t id, std::string_view payload, TimePoint now);
+  // `payload` without the padding of its frame.
+  std::string_view Unpadded(const FrameReader::Piece& piece);
+
+  void Hold(uint32_t id, Stream& stream, int64_t bytes);
+  void MessageComplete(Stream& stream);
+  void Erase(Streams::iterator stream);
+  // Ends a stream that is open: its call gets `status`, the server forgets it.
+  void Refuse(uint32_t id, StreamRefusal why, const absl::Status& status);
+  // Tells the client alone.
+  void Answer(uint32_t id, StreamRefusal why, const absl::Status& status);
+  // Sends what waits for the end of a frame.
+  void Inject(Output& out);
+
+  const FrontLimits& limits_;
+  FrontUse& shared_;
+  AddressUse& address_;
+
+  size_t preface_bytes_ = 0;
+  bool client_settled_ = false, server_settled_ = false;  // the first frame of each has come
+  FrameReader client_frames_, server_frames_;
+  bool client_in_headers_ = false, server_in_headers_ = false;  // CONTINUATION must follow
+  bool acknowledged_ = false;                                   // the client knows the server's settings
+  bool drop_headers_ = false;                                   // of the header block that is arriving
+  int64_t header_block_bytes_ = 0;
+  uint32_t data_left_ = 0;  // of the payload of a DATA frame without its padding
+  bool pad_length_due_ = false;
+  TimePoint frame_since_;                       // when the client's last frame, or the connection, began
+  uint32_t last_stream_ = 0, last_passed_ = 0;  // of those that the client opened, that the server knows
+  Streams streams_;
+  TokenBucket resets_, control_frames_;
+  Output waiting_;  // to be sent between two frames
+};
+
+}  // namespace longhaul

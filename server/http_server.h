@@ -1,0 +1,102 @@
+#pragma once
+
+#include <microhttpd.h>
+#include <poll.h>
+
+#include <chrono>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/front/descriptor.h"
+#include "server/front/listening_sockets.h"
+
+namespace longhaul {
+
+struct HttpAnswer {
+  unsigned status = 200;
+  std::string content_type;
+  std::string body;
+};
+
+struct HttpLimits {
+  // That have not asked yet. Where there are more, the oldest are closed: others ask at once.
+  size_t connections = 512;
+  // Answers that their clients have not taken whole, the oldest of which are cut short.
+  size_t unread_answers = 32;
+  // Of a connection, from its begin to the end of its answer.
+  std::chrono::milliseconds time{10'000};
+};
+
+// Answers GET and HEAD over HTTP, once a connection, by one thread that nobody can hold: neither who connects and sends
+// nothing, nor who sends or reads slowly, nor who has taken all descriptors of the process (one is kept back). It uses
+// at most 135 descriptors more than the limits add up to.
+class HttpServer {
+ public:
+  // By the server's thread; must not block. What is asked for at a time is made once.
+  using Handler = std::function<HttpAnswer(const std::string& path)>;
+
+  // Listens on HOST:PORT (see Listen) until it is destroyed. The error says why it cannot.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address, Handler handler,
+                                                           HttpLimits limits = {});
+  ~HttpServer();
+
+  int port() const { return listening_.port; }
+
+ private:
+  struct Client;
+  using Clients = std::list<Client>;
+  struct Client {
+    int socket;
+    std::chrono::steady_clock::time_point deadline;
+    bool answered = false;
+    bool closing = false;
+    Clients::iterator self{};
+  };
+  struct DestroyResponse {
+    void operator()(MHD_Response* response) const { MHD_destroy_response(response); }
+  };
+  struct StopDaemon {
+    void operator()(MHD_Daemon* daemon) const { MHD_stop_daemon(daemon); }
+  };
+  struct Response {
+    unsigned status;
+    std::unique_ptr<MHD_Response, DestroyResponse> made;
+  };
+
+  HttpServer(ListeningSockets listening, Handler handler, HttpLimits limits);
+  absl::Status StartDaemon();
+
+  // Called by the library.
+  static MHD_Result OnRequest(void* self, MHD_Connection* connection, const char* path, const char* method,
+                              const char* version, const char* upload, size_t* upload_size, void** context);
+  static void OnConnection(void* self, MHD_Connection* connection, void** context, MHD_ConnectionNotificationCode what);
+
+  void Run();
+  void Wait();
+  void Accept();
+  void AcceptFrom(int listener);
+  void Enforce();
+  void Close(Client& client);
+  const Response& AnswerTo(const std::string& path, bool allowed);
+
+  const ListeningSockets listening_;
+  const Handler handler_;
+  const HttpLimits limits_;
+  Descriptor stop_;
+  // The rest belongs to the thread.
+  Descriptor spare_;
+  std::chrono::steady_clock::time_point no_accept_before_;
+  std::vector<pollfd> events_;  // the listeners' are the last
+  Clients clients_;             // the oldest first
+  std::map<std::string, Response> answers_;
+  std::unique_ptr<MHD_Daemon, StopDaemon> daemon_;
+  std::thread thread_;
+};
+
+}  // namespace longhaul

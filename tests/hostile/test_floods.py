@@ -1,0 +1,31 @@
+"""Floods of streams, headers and small frames: each costs little, ends with its connection, and disturbs nobody."""
+
+import pytest
+from attacks import ATTACKS
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_flood_ends_with_its_connection(victim, name, request):
+    attacked = victim()
+    with attacked.watched():
+        report = attacked.attack(name, "--seconds", 60 if request.config.getoption("--long") else 5)
+    assert report["closed"] == report["connections"], report
+
+
+@pytest.mark.parametrize("name", ["all", *ATTACKS])
+def test_a_flood_that_connects_again_and_again(victim, name, request):
+    if name != "all" and not request.config.getoption("--long"):
+        pytest.skip("with --long")
+    attacked = victim()
+    with attacked.watched():
+        attacked.attack(name, "--again", "--seconds", 5, "--from", "127.0.0.2")
+
+
+@pytest.mark.parametrize("name", ["all", *ATTACKS])
+def test_a_flood_on_50_connections_at_once(victim, name, request):
+    """From an address of its own: who shares one with an attacker shares its bounds."""
+    if name != "all" and not request.config.getoption("--long"):
+        pytest.skip("with --long")
+    attacked = victim()
+    with attacked.watched():
+        attacked.attack(name, "--connections", 50, "--seconds", 5, "--from", "127.0.0.2")

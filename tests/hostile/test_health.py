@@ -1,0 +1,117 @@
+"""The health port: answers whatever happens to the other one, says what the server does, and is bounded by itself."""
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import socket
+import threading
+import time
+
+import grpc
+import loopback
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from real_server import MODEL
+from vitals import OWN_PORT_HEALTH, HealthProber, health_target
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+INFERENCE = "longhaul.v1.InferenceService"
+
+
+@contextlib.contextmanager
+def health(target):
+    with loopback.channel(target, ("grpc.use_local_subchannel_pool", 1)) as channel:
+        yield health_pb2_grpc.HealthStub(channel)
+
+
+def check(stub, service=""):
+    return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=10).status
+
+
+class Watcher:
+    """What Watch tells, in order."""
+
+    def __init__(self, stub, service=""):
+        self.call = stub.Watch(health_pb2.HealthCheckRequest(service=service))
+        self.told = queue.Queue()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        with contextlib.suppress(grpc.RpcError):
+            for response in self.call:
+                self.told.put(response.status)
+
+    def next(self):
+        return self.told.get(timeout=10)
+
+
+def test_services_and_other_methods(victim):
+    with health(victim().health_target) as stub:
+        assert check(stub) == check(stub, INFERENCE) == SERVING
+        with pytest.raises(grpc.RpcError) as error:
+            check(stub, "longhaul.v1.Nothing")
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+        assert Watcher(stub).next() == Watcher(stub, INFERENCE).next() == SERVING
+        assert Watcher(stub, "longhaul.v1.Nothing").next() == SERVICE_UNKNOWN
+        with pytest.raises(grpc.RpcError) as error:
+            check(stub, "x" * 2000)
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(("method", "message", "code"), [
+    (f"/{INFERENCE}/GetModel", b"", grpc.StatusCode.UNIMPLEMENTED),
+    ("/grpc.health.v1.Health/List", b"", grpc.StatusCode.UNIMPLEMENTED),
+    ("/grpc.health.v1.Health/Check", b"\x0a\xff", grpc.StatusCode.INVALID_ARGUMENT),
+    ("/grpc.health.v1.Health/Check", b"\x0a\x01\xff", grpc.StatusCode.NOT_FOUND),
+])
+def test_what_is_refused(victim, method, message, code):
+    with loopback.channel(victim().health_target) as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary(method)(message, timeout=10)
+    assert error.value.code() == code
+
+
+def test_a_drain_is_told_to_who_watches(victim):
+    draining = victim("--drain-timeout", "20s")
+    pb, _ = draining.stubs
+    with health(draining.health_target) as stub, draining.stub() as inference:
+        watcher = Watcher(stub)
+        assert watcher.next() == SERVING
+        answer = inference.Generate(pb.GenerateRequest(
+            prompt=pb.Prompt(text="One, two,"), stopping=pb.Stopping(max_tokens=400, ignore_eos=True)))
+        assert next(answer).HasField("started")
+        draining.running.process.send_signal(signal.SIGTERM)
+        assert watcher.next() == NOT_SERVING
+        assert check(stub) == NOT_SERVING
+        assert list(answer)[-1].finished.usage.completion_tokens == 400
+    assert draining.running.process.wait(30) == 0
+
+
+def test_a_server_that_loads_is_not_serving(start_server, tmp_path):
+    model = shutil.copy(MODEL, tmp_path / "model.gguf")
+    os.truncate(model, 1 << 36)  # zeros that take no space, but long to read
+    loading = start_server("--health-listen", "127.0.0.1:0", model=model)
+    with health(health_target(loading)) as stub:
+        assert check(stub) == check(stub, INFERENCE) == NOT_SERVING
+        assert Watcher(stub).next() == NOT_SERVING
+
+
+@pytest.mark.parametrize("name", ["all", "reset_requests", "open_health_streams", "ping"])
+def test_attacks_on_the_health_port_itself(victim, name):
+    attacked = victim()
+    with attacked.watched():
+        attacked.attack(name, "--again", "--connections", 20, "--seconds", 2, target=attacked.health_target)
+
+
+def test_half_open_connections_to_the_health_port(victim):
+    attacked = victim()
+    host, port = attacked.health_target.rsplit(":", 1)
+    with attacked.watched(), contextlib.ExitStack() as opened:
+        for _ in range(300):
+            opened.enter_context(contextlib.closing(socket.create_connection((host, int(port)))))
+        begin = time.monotonic()
+        with HealthProber(attacked.health_target):
+            assert time.monotonic() - begin < OWN_PORT_HEALTH

@@ -1,0 +1,64 @@
+"""Messages that are never complete: they end after --receive-timeout, and hold little memory until then."""
+
+import time
+
+import pytest
+import uploads
+from frames import message, part
+from vitals import ATTACKER
+
+MIB = 1 << 20
+TIMEOUT = 2  # seconds
+BEGUN = b"\0" + (64 * MIB - 5).to_bytes(4, "big") + b"\x0a" + bytes(60 * MIB)
+
+
+@pytest.fixture
+def impatient(victim):
+    def start(*flags):
+        return victim("--receive-timeout", f"{TIMEOUT}s", *flags)
+
+    return start
+
+
+@pytest.mark.parametrize("flags", [(), ("--max-message-size", "64MiB")], ids=["default", "64MiB"])
+@pytest.mark.parametrize(("connections", "streams"), [(1, 14), (14, 1)])
+def test_uploads_that_stop(impatient, connections, streams, flags):
+    attacked = impatient(*flags)
+    with attacked.watched():
+        with uploads.begun(attacked.target, ATTACKER, "Generate", BEGUN, connections, streams) as begun:
+            left = uploads.run(begun, TIMEOUT + 8)
+            print(f"{sum(connection.sent for connection in begun) / 1e6:.0f} MB were taken")
+    assert not left, f"{len(left)} uploads go on"
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0", b"\0\0\0\0\x09\x0a\x03\x0a"], ids=["nothing", "no length", "half"])
+def test_little_uploads_that_stop(impatient, data):
+    attacked = impatient()
+    with attacked.watched():
+        with uploads.begun(attacked.target, ATTACKER, "Tokenize", data, streams=3) as begun:
+            left = uploads.run(begun, TIMEOUT + 8)
+    assert not left, f"{len(left)} uploads go on"
+
+
+def test_an_upload_that_trickles(impatient):
+    attacked = impatient()
+    with attacked.watched():
+        with uploads.begun(attacked.target, ATTACKER, "Generate", BEGUN[:10]) as begun:
+            stream = begun[0].uploads[1]
+            end = time.monotonic() + TIMEOUT + 8
+            while stream.ended is None and time.monotonic() < end:
+                uploads.run(begun, 0.2)
+                stream.rest = memoryview(b"x")
+    assert stream.ended
+
+
+def test_an_upload_that_pauses_is_served(impatient):
+    attacked = impatient()
+    whole = message(part(1, part(1, b"word " * 20_000)))
+    with attacked.watched():
+        with uploads.begun(attacked.target, ATTACKER, "Tokenize", whole[:20_000]) as begun:
+            stream = begun[0].uploads[1]
+            uploads.run(begun, TIMEOUT / 2)
+            assert not stream.ended
+            stream.rest = memoryview(whole[20_000:])
+            assert not uploads.run(begun, 10) and len(stream.answer) > 20_000

@@ -1,0 +1,443 @@
+#include "server/front/http2_guard.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "server/front/frame_writer.h"
+
+namespace longhaul {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string Frame(FrameType type, int flags, uint32_t stream, std::string_view payload) {
+  std::string frame;
+  for (const size_t shift : {16, 8, 0}) frame.push_back(static_cast<char>(payload.size() >> shift));
+  frame.push_back(static_cast<char>(type));
+  frame.push_back(static_cast<char>(flags));
+  for (const int shift : {24, 16, 8, 0}) frame.push_back(static_cast<char>(stream >> shift));
+  return frame.append(payload);
+}
+
+std::string Message(std::string_view content, bool compressed = false) {
+  std::string message(1, compressed ? '\1' : '\0');
+  for (const size_t shift : {24, 16, 8, 0}) message.push_back(static_cast<char>(content.size() >> shift));
+  return message.append(content);
+}
+
+std::string Headers(uint32_t stream, int flags = kFlagEndHeaders) {
+  return Frame(FrameType::kHeaders, flags, stream, "\x82");
+}
+std::string Data(uint32_t stream, std::string_view payload, int flags = 0) {
+  return Frame(FrameType::kData, flags, stream, payload);
+}
+std::string Reset(uint32_t stream) {
+  return Frame(FrameType::kRstStream, 0, stream, std::string(4, '\0'));
+}
+const std::string kSettings = Frame(FrameType::kSettings, 0, 0, "");
+const std::string kHello = std::string(kHttp2Preface) + kSettings;
+const std::string kPing = Frame(FrameType::kPing, 0, 0, "12345678");
+
+class Http2GuardTest : public testing::Test {
+ protected:
+  Http2GuardTest() {
+    shared_.max_message_bytes = 1000;
+    guard_.emplace(limits_, shared_, address_, now_);
+  }
+
+  Misbehaviour Client(std::string_view bytes) { return guard_->FromClient(bytes, now_, out_); }
+  Misbehaviour Server(std::string_view bytes) { return guard_->FromServer(bytes, now_, out_); }
+  // Both sides have said hello.
+  void Begin() {
+    ASSERT_EQ(Client(kHello), Misbehaviour::kNone);
+    Server(kSettings);
+    out_ = {};
+  }
+  int64_t Refused(StreamRefusal why) const { return shared_.streams_refused[static_cast<size_t>(why)].value(); }
+
+  FrontLimits limits_{.max_connection_streams = 10, .max_streams = 30, .receive_timeout = seconds(30)};
+  FrontUse shared_;
+  AddressUse address_{limits_};
+  Http2Guard::TimePoint now_{seconds(1000)};
+  std::optional<Http2Guard> guard_;
+  Http2Guard::Output out_;
+};
+
+TEST_F(Http2GuardTest, PassesOnWhatAnOrdinaryClientSends) {
+  const std::string call = kHello + Headers(1) + Data(1, Message("hello"), kFlagEndStream) + kPing +
+                           Frame(FrameType::kWindowUpdate, 0, 0, "\0\0\0\1");
+  const std::string answer =
+      kSettings + Headers(1) + Data(1, Message("world")) + Headers(1, kFlagEndHeaders | kFlagEndStream);
+  for (const size_t piece : {size_t{1}, size_t{7}, call.size()}) {
+    guard_.emplace(limits_, shared_, address_, now_);
+    out_ = {};
+    for (size_t i = 0; i < call.size(); i += piece) {
+      ASSERT_EQ(Client(std::string_view(call).substr(i, piece)), Misbehaviour::kNone);
+    }
+    EXPECT_EQ(out_.to_server, call);
+    EXPECT_EQ(shared_.streams, 1);
+    for (size_t i = 0; i < answer.size(); i += piece) Server(std::string_view(answer).substr(i, piece));
+    EXPECT_EQ(out_.to_client, answer);
+    EXPECT_EQ(shared_.streams, 0);
+    EXPECT_EQ(shared_.upload_bytes, 0);
+  }
+}
+
+TEST_F(Http2GuardTest, ClosesWhoSpeaksSomethingElse) {
+  EXPECT_EQ(Client("GET / HTTP/1.1\r\n"), Misbehaviour::kNotHttp2);
+  guard_.emplace(limits_, shared_, address_, now_);
+  EXPECT_EQ(Client(std::string(kHttp2Preface) + kPing), Misbehaviour::kNotHttp2);
+}
+
+TEST_F(Http2GuardTest, BoundsTheStreamsOfAConnection) {
+  Begin();
+  for (uint32_t i = 0; i < 10; ++i) ASSERT_EQ(Client(Headers(2 * i + 1)), Misbehaviour::kNone);
+  EXPECT_EQ(Client(Headers(21)), Misbehaviour::kStreams);
+  guard_.reset();
+  EXPECT_EQ(shared_.streams, 0);
+  EXPECT_EQ(address_.streams, 0);
+}
+
+TEST_F(Http2GuardTest, StreamsThatEndMakeRoom) {
+  Begin();
+  for (uint32_t i = 0; i < 100; ++i) {
+    ASSERT_EQ(Client(Headers(2 * i + 1, kFlagEndHeaders | kFlagEndStream)), Misbehaviour::kNone) << i;
+    Server(Headers(2 * i + 1, kFlagEndHeaders | kFlagEndStream));
+  }
+  EXPECT_EQ(shared_.streams, 0);
+}
+
+TEST_F(Http2GuardTest, ClosesWhoOpensAndResetsWithoutEnd) {
+  Begin();
+  Misbehaviour why = Misbehaviour::kNone;
+  uint32_t n = 0;
+  for (; n < 1000 && why == Misbehaviour::kNone; ++n) why = Client(Headers(2 * n + 1) + Reset(2 * n + 1));
+  EXPECT_EQ(why, Misbehaviour::kResets);
+  EXPECT_EQ(n, 11u);
+}
+
+TEST_F(Http2GuardTest, ClosesWhoHasTheServerReset) {
+  Begin();
+  Misbehaviour why = Misbehaviour::kNone;
+  uint32_t n = 0;
+  for (; n < 1000 && why == Misbehaviour::kNone; ++n) {
+    ASSERT_EQ(Client(Headers(2 * n + 1)), Misbehaviour::kNone);
+    why = Server(Reset(2 * n + 1));
+  }
+  EXPECT_EQ(why, Misbehaviour::kResets);
+  EXPECT_EQ(n, 11u);
+}
+
+TEST_F(Http2GuardTest, AnAnswerBeforeTheRequestHasEndedIsNoReset) {
+  Begin();
+  for (uint32_t n = 0; n < 1000; ++n) {
+    ASSERT_EQ(Client(Headers(2 * n + 1)), Misbehaviour::kNone);
+    ASSERT_EQ(Server(Headers(2 * n + 1, kFlagEndHeaders | kFlagEndStream) + Reset(2 * n + 1)), Misbehaviour::kNone);
+  }
+}
+
+TEST_F(Http2GuardTest, CallsThatAreGivenUpNowAndThenAreFine) {
+  Begin();
+  for (uint32_t n = 0; n < 1000; ++n) {
+    now_ += milliseconds(11);
+    ASSERT_EQ(Client(Headers(2 * n + 1) + Reset(2 * n + 1)), Misbehaviour::kNone) << n;
+  }
+}
+
+TEST_F(Http2GuardTest, BoundsTheStreamsOfAllConnections) {
+  limits_.max_connection_streams = 100;
+  Begin();
+  // One address may have half.
+  const std::string acknowledgement = Frame(FrameType::kSettings, kFlagAck, 0, "");
+  ASSERT_EQ(Client(acknowledgement), Misbehaviour::kNone);
+  for (uint32_t i = 0; i < 15; ++i) ASSERT_EQ(Client(Headers(2 * i + 1)), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_client, "");
+  out_ = {};
+  // The server hears of the surplus only what counts against windows.
+  ASSERT_EQ(Client(Headers(31, 0) + Frame(FrameType::kContinuation, kFlagEndHeaders, 31, "\x82") + Data(31, "abc")),
+            Misbehaviour::kNone);
+  EXPECT_THAT(out_.to_client, HasSubstr("--max-streams"));
+  EXPECT_THAT(out_.to_client, HasSubstr("grpc-status\x01"
+                                        "8"));
+  EXPECT_EQ(out_.to_server, Data(31, "abc"));
+  ASSERT_EQ(Client(Headers(31, kFlagEndHeaders | kFlagEndStream) + kPing), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_server, Data(31, "abc") + kPing);
+  EXPECT_EQ(shared_.streams, 15);
+  EXPECT_EQ(Refused(StreamRefusal::kStreams), 1);
+  // There is room again.
+  ASSERT_EQ(Client(Reset(1) + Headers(33)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kStreams), 1);
+  // Two others have the rest; one that has not acknowledged the settings is closed.
+  AddressUse second(limits_), third(limits_), fourth(limits_);
+  Http2Guard one(limits_, shared_, second, now_), two(limits_, shared_, third, now_),
+      three(limits_, shared_, fourth, now_);
+  Http2Guard::Output out;
+  for (Http2Guard* guard : {&one, &two, &three}) {
+    guard->FromServer(kSettings, now_, out);
+    ASSERT_EQ(guard->FromClient(kHello, now_, out), Misbehaviour::kNone);
+  }
+  ASSERT_EQ(two.FromClient(acknowledgement, now_, out), Misbehaviour::kNone);
+  for (uint32_t i = 0; i < 15; ++i) ASSERT_EQ(one.FromClient(Headers(2 * i + 1), now_, out), Misbehaviour::kNone);
+  EXPECT_THAT(out.to_client, Not(HasSubstr("--max-streams")));
+  EXPECT_EQ(two.FromClient(Headers(1), now_, out), Misbehaviour::kNone);
+  EXPECT_THAT(out.to_client, HasSubstr("--max-streams"));
+  EXPECT_EQ(three.FromClient(Headers(1), now_, out), Misbehaviour::kStreams);
+}
+
+TEST_F(Http2GuardTest, AnAddressThatGivesUpTooManyCallsGetsNoMore) {
+  limits_.max_connection_streams = 1000;
+  guard_.emplace(limits_, shared_, address_, now_);
+  Begin();
+  ASSERT_EQ(Client(Frame(FrameType::kSettings, kFlagAck, 0, "")), Misbehaviour::kNone);
+  uint32_t n = 0;
+  for (; n < 100 && Refused(StreamRefusal::kStreams) == 0; ++n) {
+    ASSERT_EQ(Client(Headers(2 * n + 1) + Reset(2 * n + 1)), Misbehaviour::kNone);
+  }
+  EXPECT_EQ(n, 16u);
+  now_ += seconds(1);
+  ASSERT_EQ(Client(Headers(2 * n + 1)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kStreams), 1);
+}
+
+TEST_F(Http2GuardTest, BoundsHeaderBlocks) {
+  Begin();
+  const std::string kilobyte(1024, 'x');
+  ASSERT_EQ(Client(Frame(FrameType::kHeaders, 0, 1, kilobyte)), Misbehaviour::kNone);
+  Misbehaviour why = Misbehaviour::kNone;
+  int n = 1;
+  for (; n < 1000 && why == Misbehaviour::kNone; ++n) why = Client(Frame(FrameType::kContinuation, 0, 1, kilobyte));
+  EXPECT_EQ(why, Misbehaviour::kHeaders);
+  EXPECT_LE(n, 65);
+}
+
+TEST_F(Http2GuardTest, EmptyContinuationsCountToo) {
+  Begin();
+  ASSERT_EQ(Client(Frame(FrameType::kHeaders, 0, 1, "")), Misbehaviour::kNone);
+  Misbehaviour why = Misbehaviour::kNone;
+  int n = 0;
+  for (; n < 100000 && why == Misbehaviour::kNone; ++n) why = Client(Frame(FrameType::kContinuation, 0, 1, ""));
+  EXPECT_EQ(why, Misbehaviour::kHeaders);
+}
+
+TEST_F(Http2GuardTest, NothingStandsWithinAHeaderBlock) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1, 0)), Misbehaviour::kNone);
+  EXPECT_EQ(Client(kPing), Misbehaviour::kHeaders);
+}
+
+TEST_F(Http2GuardTest, ClosesFloodsOfFramesThatSayNothing) {
+  for (const std::string& frame :
+       {kPing, kSettings, Frame(FrameType::kPriority, 0, 1, "12345"), Data(1, ""), Frame(FrameType{77}, 0, 0, "?"),
+        Frame(FrameType::kWindowUpdate, 0, 0, std::string("\0\0\0\1", 4)), Data(99, "x")}) {
+    guard_.emplace(limits_, shared_, address_, now_);
+    Begin();
+    ASSERT_EQ(Client(Headers(1)), Misbehaviour::kNone);
+    Misbehaviour why = Misbehaviour::kNone;
+    int n = 0;
+    for (; n < 100000 && why == Misbehaviour::kNone; ++n) why = Client(frame);
+    EXPECT_EQ(why, Misbehaviour::kControlFrames);
+    EXPECT_LE(n, 5001);
+  }
+}
+
+TEST_F(Http2GuardTest, AnEagerReaderMayOpenItsWindowForEachFrame) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1, kFlagEndHeaders | kFlagEndStream)), Misbehaviour::kNone);
+  const std::string update = Frame(FrameType::kWindowUpdate, 0, 0, std::string("\0\0\0\1", 4));
+  for (int i = 0; i < 20000; ++i) {
+    Server(Data(1, "token"));
+    out_ = {};
+    ASSERT_EQ(Client(update + update + kPing), Misbehaviour::kNone) << i;
+    out_ = {};
+  }
+}
+
+TEST_F(Http2GuardTest, RefusesAMessageThatIsTooLargeByItsFirstBytes) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1) + Data(1, Message(std::string(1001, 'x')).substr(0, 5))), Misbehaviour::kNone);
+  EXPECT_THAT(out_.to_client, HasSubstr("a message of 1001 bytes is larger than --max-message-size, 1000"));
+  EXPECT_EQ(Refused(StreamRefusal::kMessageSize), 1);
+  // What is on its way goes on to gRPC, which counts it against the window of the connection.
+  const std::string rest = Data(1, "more", kFlagEndStream);
+  out_ = {};
+  ASSERT_EQ(Client(rest), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_server, rest);
+  ASSERT_EQ(Client(Headers(3) + Data(3, Message(std::string(1000, 'x')), kFlagEndStream)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kMessageSize), 1);
+}
+
+TEST_F(Http2GuardTest, RefusesCompressedMessages) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1) + Data(1, Message("x", /*compressed=*/true))), Misbehaviour::kNone);
+  EXPECT_THAT(out_.to_client, HasSubstr("grpc-status\x02"
+                                        "12"));
+}
+
+TEST_F(Http2GuardTest, BoundsWhatMessagesThatAreNotCompleteHold) {
+  Begin();
+  const std::string most = Message(std::string(900, 'x')).substr(0, 700);
+  ASSERT_EQ(Client(Headers(1) + Data(1, most) + Headers(3) + Data(3, most)), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_client, "");
+  EXPECT_EQ(shared_.upload_bytes, 2 * (695 + 64));
+  ASSERT_EQ(Client(Headers(5) + Data(5, most)), Misbehaviour::kNone);
+  EXPECT_THAT(out_.to_client, HasSubstr("--max-message-size"));
+  EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 1);
+  EXPECT_EQ(shared_.upload_bytes, 2 * (695 + 64));
+  ASSERT_EQ(Client(Data(1, std::string(205, 'x'), kFlagEndStream) + Reset(3)), Misbehaviour::kNone);
+  EXPECT_EQ(shared_.upload_bytes, 0);
+}
+
+TEST_F(Http2GuardTest, ManySmallFramesHoldMoreThanTheirBytes) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1) + Data(1, Message(std::string(900, 'x')).substr(0, 5))), Misbehaviour::kNone);
+  int n = 0;
+  while (Refused(StreamRefusal::kUploadMemory) == 0 && n < 900) {
+    ASSERT_EQ(Client(Data(1, "x")), Misbehaviour::kNone);
+    ++n;
+  }
+  EXPECT_LE(n, 2000 / 65 + 1);
+}
+
+TEST_F(Http2GuardTest, PaddingIsNoPartOfAMessage) {
+  Begin();
+  const std::string message = Message("four");
+  ASSERT_EQ(Client(Headers(1) + Data(1, '\3' + message + std::string(3, '\0'), kFlagPadded)), Misbehaviour::kNone);
+  EXPECT_EQ(shared_.upload_bytes, 0);
+  now_ += seconds(100);
+  EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kReceiveTimeout), 0);
+}
+
+TEST_F(Http2GuardTest, AMessageThatDoesNotArriveEndsItsStreamAlone) {
+  Begin();
+  ASSERT_EQ(
+      Client(Headers(1) + Data(1, Message("hello").substr(0, 7)) + Headers(3) + Headers(5) + Data(5, Message("done"))),
+      Misbehaviour::kNone);
+  now_ += seconds(30);
+  EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_client, "");
+  now_ += milliseconds(1);
+  EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kNone);
+  EXPECT_THAT(out_.to_client, HasSubstr("--receive-timeout, 30000 ms"));
+  EXPECT_EQ(Refused(StreamRefusal::kReceiveTimeout), 2);
+  EXPECT_EQ(shared_.streams, 1);
+  EXPECT_EQ(shared_.upload_bytes, 0);
+}
+
+TEST_F(Http2GuardTest, TheNextMessageOfAStreamHasATimeOfItsOwn) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1) + Data(1, Message("one"))), Misbehaviour::kNone);
+  now_ += seconds(1000);
+  ASSERT_EQ(Client(Data(1, Message("two").substr(0, 6))), Misbehaviour::kNone);
+  now_ += seconds(29);
+  guard_->Check(now_, out_);
+  EXPECT_EQ(Refused(StreamRefusal::kReceiveTimeout), 0);
+  now_ += seconds(2);
+  guard_->Check(now_, out_);
+  EXPECT_EQ(Refused(StreamRefusal::kReceiveTimeout), 1);
+}
+
+TEST_F(Http2GuardTest, AFrameOrAGreetingThatStopsClosesTheConnection) {
+  ASSERT_EQ(Client(std::string(kHttp2Preface)), Misbehaviour::kNone);
+  now_ += seconds(31);
+  EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kStalled);
+  guard_.emplace(limits_, shared_, address_, now_);
+  Begin();
+  now_ += seconds(100);
+  EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kNone);
+  ASSERT_EQ(Client(kPing.substr(0, 12)), Misbehaviour::kNone);
+  now_ += seconds(31);
+  EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kStalled);
+}
+
+TEST_F(Http2GuardTest, AddsFramesOnlyBetweenFrames) {
+  Begin();
+  // The server is in the middle of a frame of stream 3 and then of a header block, the client in one of stream 5.
+  ASSERT_EQ(Client(Headers(1) + Headers(3, kFlagEndHeaders | kFlagEndStream) + Headers(5)), Misbehaviour::kNone);
+  const std::string answer = Headers(3) + Data(3, "0123456789");
+  Server(std::string_view(answer).substr(0, answer.size() - 4));
+  out_ = {};
+  const std::string slow = Data(5, Message("0123456789"));
+  ASSERT_EQ(Client(Data(1, Message("x", true)) + slow.substr(0, 14)), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_client, "");
+  EXPECT_TRUE(
+      out_.to_server.ends_with(Frame(FrameType::kRstStream, 0, 1, std::string("\0\0\0\x08", 4)) + slow.substr(0, 14)));
+  Server("6789" + Headers(3, 0));
+  EXPECT_TRUE(out_.to_client.starts_with("6789"));
+  EXPECT_THAT(out_.to_client, HasSubstr("grpc-status"));
+  EXPECT_TRUE(out_.to_client.ends_with(Headers(3, 0)));
+  out_ = {};
+  now_ += seconds(1);
+  ASSERT_EQ(Client(slow.substr(14) + Data(5, Message("y", true))), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_client, "");
+  const std::string rest = Frame(FrameType::kContinuation, kFlagEndHeaders, 3, "");
+  Server(rest);
+  EXPECT_TRUE(out_.to_client.starts_with(rest));
+  EXPECT_THAT(out_.to_client, HasSubstr("grpc-status"));
+}
+
+TEST_F(Http2GuardTest, ACallThatIsBeingAnsweredIsResetAlone) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1) + Data(1, Message("one"))), Misbehaviour::kNone);
+  Server(Headers(1));
+  out_ = {};
+  ASSERT_EQ(Client(Data(1, Message("two", true))), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_client, Frame(FrameType::kRstStream, 0, 1, std::string("\0\0\0\x0b", 4)));
+}
+
+// Whatever comes, in whatever pieces: what is passed on is what came, up to the frames that are added, and what is held
+// of the shared bounds is given back.
+TEST_F(Http2GuardTest, HoldsAgainstAnyBytes) {
+  std::mt19937 random(13);
+  const auto below = [&](uint32_t n) { return static_cast<uint32_t>(random() % n); };
+  for (int round = 0; round < 2000; ++round) {
+    guard_.emplace(limits_, shared_, address_, now_);
+    std::string client = kHello, server = kSettings;
+    for (int i = 0; i < 30; ++i) {
+      std::string frame = Frame(FrameType{static_cast<uint8_t>(below(11))}, static_cast<int>(below(16)),
+                                2 * below(8) + 1, std::string(below(40), static_cast<char>(below(3))));
+      if (below(20) == 0) frame[below(static_cast<uint32_t>(frame.size()))] = static_cast<char>(random());
+      (below(3) == 0 ? server : client) += frame;
+    }
+    Misbehaviour why = Misbehaviour::kNone;
+    while (why == Misbehaviour::kNone && (!client.empty() || !server.empty())) {
+      const size_t n = std::min<size_t>(1 + below(50), client.size());
+      if (n > 0) why = Client(std::string_view(client).substr(0, n));
+      client.erase(0, n);
+      const size_t m = std::min<size_t>(1 + below(50), server.size());
+      Server(std::string_view(server).substr(0, m));
+      server.erase(0, m);
+      now_ += milliseconds(below(2000));
+      if (why == Misbehaviour::kNone) why = guard_->Check(now_, out_);
+      EXPECT_GE(shared_.upload_bytes, 0);
+      EXPECT_LE(shared_.upload_bytes, shared_.max_upload_bytes());
+    }
+    guard_.reset();
+    ASSERT_EQ(shared_.upload_bytes, 0);
+    ASSERT_EQ(shared_.streams, 0);
+    ASSERT_EQ(address_.streams, 0);
+    out_ = {};
+  }
+}
+
+TEST(TokenBucket, FillsWithTimeUpToItsCapacity) {
+  using TimePoint = TokenBucket::TimePoint;
+  TokenBucket bucket(3, 2);
+  const TimePoint begin{std::chrono::hours(1)};
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(bucket.Take(1, begin));
+  EXPECT_FALSE(bucket.Take(1, begin));
+  EXPECT_FALSE(bucket.Take(1, begin + milliseconds(499)));
+  EXPECT_TRUE(bucket.Take(1, begin + milliseconds(501)));
+  EXPECT_FALSE(bucket.Take(4, begin + seconds(100)));
+  EXPECT_TRUE(bucket.Take(3, begin + seconds(100)));
+  bucket.Give(2);
+  EXPECT_TRUE(bucket.Take(2, begin + seconds(100)));
+}
+
+}  // namespace
+}  // namespace longhaul
