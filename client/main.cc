@@ -1,9 +1,10 @@
 #include "client/commands.h"
 #include "engine/base/command_line/command_line.h"
-#include "engine/base/command_line/standard_output.h"
+#include "engine/base/command_line/run_program.h"
 
-int main(int argc, char** argv) {
-  longhaul::BeginStandardOutput();
+namespace {
+
+int Main(int argc, char** argv) {
   CLI::App app{
       "Asks a longhaul server.\n"
       "  longhaul generate \"Once upon a time\"\n"
@@ -16,5 +17,11 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   longhaul::AddCommands(app, exit_code);
   const std::optional<int> ended = longhaul::ParseCommandLine(app, argc, argv);
-  return longhaul::EndStandardOutput(ended.value_or(exit_code));
+  return ended.value_or(exit_code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return longhaul::RunProgram(argc, argv, Main);
 }

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/address_space.h"
 #include "engine/base/exceptions.h"
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
@@ -82,7 +83,11 @@ absl::Status CheckPieces(const Engine& engine, const std::vector<TokenId>& ids) 
   }
   size_t bytes = 0;
   for (TokenId id : ids) bytes += engine.TokenBytes(id).size();
-  return CheckTextBytes("pieces", bytes);
+  LH_RETURN_IF_ERROR(CheckTextBytes("pieces", bytes));
+  // They are taken one by one, too small to be counted: whether there is so much is asked at once.
+  constexpr size_t kPieceBytes = 64;
+  if (!LeavesAddressSpaceReserve(bytes + ids.size() * kPieceBytes)) return OutOfMemoryError();
+  return absl::OkStatus();
 }
 
 // Ends an RPC at once.

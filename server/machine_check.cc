@@ -1,5 +1,7 @@
 #include "server/machine_check.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -19,7 +21,17 @@ std::string Size(int64_t bytes) {
 }  // namespace
 
 Machine ThisMachine() {
-  return {MemoryLimit(), AvailableMemory(), std::max(1, static_cast<int>(std::thread::hardware_concurrency()))};
+  pthread_attr_t attributes;
+  size_t stack = 0;
+  if (pthread_getattr_default_np(&attributes) == 0) {
+    pthread_attr_getstacksize(&attributes, &stack);
+    pthread_attr_destroy(&attributes);
+  }
+  return {.memory = MemoryLimit(),
+          .available = AvailableMemory(),
+          .cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency())),
+          .address_space = AddressSpaceLeft(),
+          .stack = static_cast<int64_t>(stack)};
 }
 
 absl::StatusOr<std::vector<std::string>> CheckMachine(const MachineUse& use, const Machine& machine) {
@@ -27,6 +39,16 @@ absl::StatusOr<std::vector<std::string>> CheckMachine(const MachineUse& use, con
     return absl::ResourceExhaustedError(absl::StrCat("--kv-cache-memory: ", Size(use.cache_bytes), " (",
                                                      use.cache_bytes, " bytes) are more than the ",
                                                      Size(machine.memory), " of memory of this machine or container"));
+  }
+  // The server's and its libraries', beside those that compute; what they take beside their stacks.
+  constexpr int64_t kThreads = 24, kProgram = 64 << 20;
+  const int threads = use.threads > 0 ? use.threads : machine.cores;
+  if (const int64_t program = kProgram + (kThreads + threads) * machine.stack;
+      machine.address_space.has_value() && program + use.cache_bytes > *machine.address_space) {
+    return absl::ResourceExhaustedError(absl::StrCat("the address space that is left (ulimit -v), ",
+                                                     Size(*machine.address_space), ", is too small for the KV cache (",
+                                                     Size(use.cache_bytes), ", --kv-cache-memory) and the ",
+                                                     Size(program), " that the program takes without a model"));
   }
   std::vector<std::string> warnings;
   const int64_t needed = use.model_bytes + use.cache_bytes;

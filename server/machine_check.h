@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,8 +11,10 @@ namespace longhaul {
 
 // What a machine or container has.
 struct Machine {
-  int64_t memory = 0, available = 0;  // bytes; of `memory` those that are free now
-  int cores = 0;                      // that this process may use
+  int64_t memory = 0, available = 0;          // bytes; of `memory` those that are free now
+  int cores = 0;                              // that this process may use
+  std::optional<int64_t> address_space = {};  // bytes that are left of it, where it is limited
+  int64_t stack = int64_t{8} << 20;           // bytes of it that a thread takes
 };
 
 // The one that this process runs on.
@@ -25,7 +28,9 @@ struct MachineUse {
   int threads = 0;            // --threads; 0: as many as there are cores
 };
 
-// RESOURCE_EXHAUSTED, with the numbers, when the KV cache is larger than all the memory; else a warning for each thing
+// RESOURCE_EXHAUSTED, with the numbers, when the KV cache is larger than all the memory, or the address space too small
+// for the cache and for the program alone, of which libraries that cannot start a thread do not come back; else a
+// warning for each thing
 // that will be slow or may end the process. The model's file alone refuses nothing: float weights may be packed to
 // half.
 absl::StatusOr<std::vector<std::string>> CheckMachine(const MachineUse& use, const Machine& machine);

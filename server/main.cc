@@ -7,11 +7,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "engine/base/command_line/standard_output.h"
+#include "engine/base/command_line/run_program.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/log.h"
+#include "engine/base/start_thread.h"
 #include "engine/base/status_macros.h"
-#include "engine/base/this_thread.h"
 #include "server/front/self_connection.h"
 #include "server/health/health_endpoint.h"
 #include "server/library_logs.h"
@@ -38,8 +38,7 @@ class Signals {
     sigaddset(&set_, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
     std::signal(SIGPIPE, SIG_IGN);  // an error of the write, and no more
-    std::thread([this] {
-      NameThisThread("signals");
+    StartThread("signals", [this] {
       int number = 0;
       sigwait(&set_, &number);
       received_ = true;
@@ -90,8 +89,7 @@ absl::Status WritePort(const std::string& path, int port) {
 }
 
 // Before the model is loaded, which takes time.
-absl::Status CheckMachineFor(const ServerFlags& flags) {
-  const Machine machine = ThisMachine();
+absl::StatusOr<std::vector<std::string>> CheckMachineFor(const ServerFlags& flags) {
   std::error_code error;
   const uintmax_t model_bytes = std::filesystem::file_size(flags.engine.model_path, error);
   const MachineUse use = {
@@ -100,15 +98,15 @@ absl::Status CheckMachineFor(const ServerFlags& flags) {
       .message_bytes = flags.server.message_budget(),
       .threads = flags.engine.threads,
   };
-  LH_ASSIGN_OR_RETURN(const std::vector<std::string> warnings, CheckMachine(use, machine));
-  for (const std::string& warning : warnings) LogWarning(warning);
-  return absl::OkStatus();
+  return CheckMachine(use, ThisMachine());
 }
 
 int Main(int argc, char** argv) {
   int exit_code = 0;
   const std::optional<ServerFlags> flags = ParseServerFlags(argc, argv, &exit_code);
   if (!flags.has_value()) return exit_code;
+  const absl::StatusOr<std::vector<std::string>> machine_warnings = CheckMachineFor(*flags);
+  if (!machine_warnings.ok()) return Fail(machine_warnings.status());
   // Outlives main: the thread that waits for signals never ends.
   static Signals& signals = *new Signals;
   FlushLogBeforeAbort();
@@ -116,7 +114,7 @@ int Main(int argc, char** argv) {
   if (absl::Status status = SetLogLevel(flags->log_level); !status.ok()) return Fail(status);
   for (const std::string& warning : flags->warnings) LogWarning(warning);
   RaiseDescriptorLimit();
-  if (absl::Status status = CheckMachineFor(*flags); !status.ok()) return Fail(status);
+  for (const std::string& warning : *machine_warnings) LogWarning(warning);
   const absl::StatusOr<InstructionSet> instructions = ParseInstructionSet(flags->instruction_set);
   if (!instructions.ok()) return Fail(instructions.status());
   UseInstructionSet(*instructions);
@@ -189,6 +187,5 @@ int Main(int argc, char** argv) {
 }  // namespace longhaul
 
 int main(int argc, char** argv) {
-  longhaul::BeginStandardOutput();
-  return longhaul::EndStandardOutput(longhaul::Main(argc, argv));
+  return longhaul::RunProgram(argc, argv, longhaul::Main);
 }

@@ -9,6 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/address_space.h"
+#include "engine/base/log.h"
+#include "engine/base/memory_limit.h"
 #include "engine/base/quoted.h"
 
 namespace longhaul {
@@ -41,6 +44,13 @@ int64_t MaxMessageBytes(const ModelInfo& model) {
   return kRoom + std::clamp(model.cache_tokens * model.longest_token, kTokenizeBytes, kMost);
 }
 
+// As many of `wanted` bytes of a message as there is address space for, where that is limited: gRPC ends the process
+// where it finds none for what arrives.
+int64_t AffordableMessageBytes(int64_t wanted) {
+  constexpr int64_t kPart = 12;
+  return std::min(wanted, AddressSpaceLeft().value_or(std::numeric_limits<int64_t>::max()) / kPart);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
@@ -56,7 +66,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   // Headers that refer to no earlier ones: then the front can answer a call in gRPC's place.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_DECODER, 0);
   OnlyIdentity(builder);
-  server->SetLimits(options.max_message());
+  const int64_t max_message_bytes = AffordableMessageBytes(options.max_message());
+  server->SetLimits(max_message_bytes);
   builder.SetResourceQuota(server->quota_);
   KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);
@@ -74,7 +85,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
     acceptor->HandleNewConnection(&connection);
   };
   absl::StatusOr<std::unique_ptr<Front>> front =
-      Front::Start(options.listen, options.front, options.max_message(), hand_over);
+      Front::Start(options.listen, options.front, max_message_bytes, hand_over);
   if (!front.ok()) {
     return absl::UnavailableError(
         absl::StrCat("--listen: cannot listen on ", Quoted(options.listen),
@@ -105,15 +116,24 @@ void Server::SetLimits(int64_t max_message_bytes) {
   // Beside messages: streams take some 35 KB each.
   constexpr int64_t kStreamBytes = 64 << 10;
   const int64_t budget = ServerOptions::kMessageBudget * max_message_bytes;
-  quota_.Resize(static_cast<size_t>(budget + FrontUse::kUploads * max_message_bytes +
-                                    kStreamBytes * options_.front.max_streams));
+  // What arrives meets no end of the address space: gRPC would end the process.
+  constexpr int64_t kReserve = 32 << 20;
+  SetAddressSpaceReserve(FrontUse::kUploads * max_message_bytes + kReserve);
+  quota_.Resize(
+      static_cast<size_t>(budget + FrontUse::kUploads * max_message_bytes + kStreamBytes * options_.front.max_streams));
   limits_.budget.SetLimit(budget);
   if (front_ != nullptr) front_->SetMaxMessageBytes(max_message_bytes);
 }
 
 void Server::Serve(Engine& engine) {
   engine_ = &engine;
-  if (options_.max_message_bytes == 0) SetLimits(MaxMessageBytes(engine.model()));
+  const int64_t wanted = options_.max_message_bytes > 0 ? options_.max_message_bytes : MaxMessageBytes(engine.model());
+  const int64_t affordable = AffordableMessageBytes(wanted);
+  if (affordable < wanted) {
+    LogWarning("--max-message-size: ", affordable, " bytes instead of ", wanted,
+               ", for want of address space (ulimit -v)");
+  }
+  SetLimits(affordable);
   service_.SetEngine(&engine);
   admin_.SetEngine(&engine);
   state_ = ServerState::kReady;

@@ -1,9 +1,10 @@
 #include "client/loadgen/bench_flags.h"
 #include "engine/base/command_line/command_line.h"
-#include "engine/base/command_line/standard_output.h"
+#include "engine/base/command_line/run_program.h"
 
-int main(int argc, char** argv) {
-  longhaul::BeginStandardOutput();
+namespace {
+
+int Main(int argc, char** argv) {
   CLI::App app{
       "Loads a longhaul server and measures what its users would see.\n"
       "  longhaul-bench --rate 8 --duration 60s --prompts lengths:lognormal:mean=800 --output-tokens 64 --json "
@@ -22,5 +23,11 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   longhaul::loadgen::AddBench(app, exit_code);
   const std::optional<int> ended = longhaul::ParseCommandLine(app, argc, argv);
-  return longhaul::EndStandardOutput(ended.value_or(exit_code));
+  return ended.value_or(exit_code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return longhaul::RunProgram(argc, argv, Main);
 }

@@ -3,8 +3,8 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 
-// Where exceptions end. Our own code throws none; the standard library does where there is no memory and no thread to be
-// had.
+// Where exceptions end. Our own code throws none; the standard library does where there is no memory and no thread to
+// be had.
 namespace longhaul {
 
 // RESOURCE_EXHAUSTED of who meets the end of the memory, and when to try again. Takes no memory after the first call.

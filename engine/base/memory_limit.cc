@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -68,6 +69,11 @@ int64_t LeastOfGroups(const std::filesystem::path& root, bool left, int64_t byte
   return bytes;
 }
 
+std::optional<int64_t> AddressSpaceLimit(const std::filesystem::path& root) {
+  const int64_t bytes = ReadEntry(root / "proc/self/limits", "Max address space ");  // 0 where it says "unlimited"
+  return bytes > 0 ? std::optional(bytes) : std::nullopt;
+}
+
 int64_t MachineMemory() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<int64_t>(sysconf(_SC_PAGE_SIZE));
 }
@@ -75,12 +81,20 @@ int64_t MachineMemory() {
 }  // namespace
 
 int64_t MemoryLimit(const std::filesystem::path& root) {
-  return LeastOfGroups(root, /*left=*/false, MachineMemory());
+  return std::min(LeastOfGroups(root, /*left=*/false, MachineMemory()),
+                  AddressSpaceLimit(root).value_or(std::numeric_limits<int64_t>::max()));
 }
 
 int64_t AvailableMemory(const std::filesystem::path& root) {
   const int64_t kilobytes = ReadEntry(root / "proc/meminfo", "MemAvailable:");
-  return LeastOfGroups(root, /*left=*/true, kilobytes > 0 ? kilobytes * 1024 : MachineMemory());
+  return std::min(LeastOfGroups(root, /*left=*/true, kilobytes > 0 ? kilobytes * 1024 : MachineMemory()),
+                  AddressSpaceLeft(root).value_or(std::numeric_limits<int64_t>::max()));
+}
+
+std::optional<int64_t> AddressSpaceLeft(const std::filesystem::path& root) {
+  const std::optional<int64_t> limit = AddressSpaceLimit(root);
+  if (!limit.has_value()) return std::nullopt;
+  return std::max<int64_t>(*limit - ReadEntry(root / "proc/self/status", "VmSize:") * 1024, 0);
 }
 
 }  // namespace longhaul

@@ -53,6 +53,9 @@ class Connection {
     if (grpc_end_.valid()) Close(Misbehaviour::kNone);
   }
 
+  // Ends it where there was no memory to go on: what was on the way may be half lost. Throws nothing.
+  void Drop() { Close(Misbehaviour::kNone); }
+
   // Whether it is over and may be destroyed.
   bool over() const { return over_; }
   // Why it was closed where the client misbehaved.

@@ -15,8 +15,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/exceptions.h"
 #include "engine/base/log.h"
-#include "engine/base/this_thread.h"
+#include "engine/base/start_thread.h"
 #include "server/front/frame_writer.h"
 #include "server/front/peer_name.h"
 
@@ -89,7 +90,7 @@ absl::StatusOr<std::unique_ptr<Front>> Front::Start(const std::string& listen, c
   auto front = std::unique_ptr<Front>(
       new Front(*std::move(listening), Resolved(limits), max_message_bytes, std::move(hand_over)));
   if (!front->epoll_.valid() || !front->wake_.valid()) return absl::UnavailableError("no descriptor is left");
-  front->thread_ = std::thread([raw = front.get()] { raw->Run(); });
+  front->thread_ = StartThread("front", [raw = front.get()] { raw->Run(); });
   return front;
 }
 
@@ -144,7 +145,6 @@ void Front::WatchListeners(bool watch) {
 }
 
 void Front::Run() {
-  NameThisThread("front");
   epoll_event wake_event{.events = EPOLLIN, .data = {.ptr = this}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &wake_event);
   WatchListeners(true);
@@ -158,10 +158,17 @@ void Front::Run() {
     const Clock::time_point now = Clock::now();
     for (int i = 0; i < n; ++i) {
       const epoll_event& event = events[static_cast<size_t>(i)];
-      OnEvent(event.data.ptr, event.events, now);
+      // Without memory a client that comes is lost; see Use for those that are there.
+      const absl::Status done = CatchExceptions([&] {
+        OnEvent(event.data.ptr, event.events, now);
+        return absl::OkStatus();
+      });
     }
     if (now >= next_check) {
-      Check(now);
+      const absl::Status done = CatchExceptions([&] {
+        Check(now);
+        return absl::OkStatus();
+      });
       next_check = now + kCheckInterval;
     }
     Reap();
@@ -187,15 +194,22 @@ void Front::OnEvent(void* what, uint32_t events, Clock::time_point now) {
     if (what == &socket) return Accept(socket.get());
   }
   const auto& endpoint = *static_cast<Connection::Endpoint*>(what);
-  endpoint.connection->OnEvents(endpoint.side, events, now);
-  if (endpoint.connection->over()) over_.push_back(endpoint.connection);
+  Use(*endpoint.connection, [&] { endpoint.connection->OnEvents(endpoint.side, events, now); });
+}
+
+void Front::Use(Connection& connection, absl::FunctionRef<void()> action) {
+  const absl::Status status = CatchExceptions([&] {
+    action();
+    return absl::OkStatus();
+  });
+  if (!status.ok()) connection.Drop();
+  if (connection.over()) over_.push_back(&connection);
 }
 
 void Front::Check(Clock::time_point now) {
   if (!accepting_ && now >= accept_again_) WatchListeners(true);
   for (const auto& entry : connections_) {
-    entry.first->Check(now);
-    if (entry.first->over()) over_.push_back(entry.first);
+    Use(*entry.first, [&] { entry.first->Check(now); });
   }
 }
 

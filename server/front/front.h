@@ -9,9 +9,10 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "engine/base/counter.h"
 #include "engine/base/mutex.h"
@@ -60,6 +61,8 @@ class Front {
   void Refuse(Descriptor client, ConnectionRefusal why, const std::string& text);
   void OnEvent(void* what, uint32_t events, Clock::time_point now);
   void Check(Clock::time_point now);
+  // Has `action` done to a connection, which is dropped where there is no memory for that.
+  void Use(Connection& connection, absl::FunctionRef<void()> action);
   // Destroys the connections of `over_`, having counted why they were closed.
   void Reap();
   // Begins or ends taking connections.
@@ -73,7 +76,7 @@ class Front {
   const uint64_t random_name_;
   int64_t next_number_ = 0;
   std::map<std::string, AddressUse> addresses_;  // by host; those that have a connection or had one just now
-  absl::flat_hash_map<Connection*, std::unique_ptr<Connection>> connections_;
+  std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> over_;  // some perhaps more than once
   bool accepting_ = false;
   Clock::time_point accept_again_;  // where not accepting

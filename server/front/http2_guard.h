@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "server/front/frame_reader.h"
 #include "server/front/front_limits.h"
@@ -67,7 +67,7 @@ class Http2Guard {
     int64_t held = 0;  // what the message that is not complete takes
     TimePoint since;   // when it began, or the stream
   };
-  using Streams = absl::flat_hash_map<uint32_t, Stream>;
+  using Streams = std::unordered_map<uint32_t, Stream>;
 
   Misbehaviour OnClientFrame(const FrameHeader& frame, TimePoint now);
   Misbehaviour OnHeaders(const FrameHeader& frame, TimePoint now);

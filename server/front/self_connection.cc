@@ -9,8 +9,9 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/exceptions.h"
 #include "engine/base/log.h"
-#include "engine/base/this_thread.h"
+#include "engine/base/start_thread.h"
 #include "server/front/descriptor.h"
 #include "server/front/frame_reader.h"
 #include "server/front/frame_writer.h"
@@ -77,7 +78,7 @@ SelfConnection::SelfConnection(const sockaddr_storage& address, std::chrono::mil
     in6_addr& host = reinterpret_cast<sockaddr_in6&>(address_).sin6_addr;
     if (IN6_IS_ADDR_UNSPECIFIED(&host)) host = in6addr_loopback;
   }
-  thread_ = std::thread([this] { Run(); });
+  thread_ = StartThread("self connection", [this] { Run(); });
 }
 
 void SelfConnection::Stop() {
@@ -95,11 +96,13 @@ absl::Status SelfConnection::status() const {
 }
 
 void SelfConnection::Run() {
-  NameThisThread("self connection");
   for (;;) {
     const Clock::time_point next = Clock::now() + interval_;
-    absl::Status status = ConnectToServer(address_, timeout_);
-    if (!status.ok()) LogWarning("cannot connect to this server: ", std::string(status.message()));
+    absl::Status status = CatchExceptions([&] {
+      absl::Status connected = ConnectToServer(address_, timeout_);
+      if (!connected.ok()) LogWarning("cannot connect to this server: ", std::string(connected.message()));
+      return connected;
+    });
     MutexLock lock(mutex_);
     before_ = std::move(last_);
     last_ = std::move(status);

@@ -30,6 +30,18 @@ TEST(MachineCheck, RefusesACacheThatIsLargerThanTheMemory) {
   EXPECT_TRUE(CheckMachine({.cache_bytes = 16 * kGiB}, kMachine).ok());
 }
 
+TEST(MachineCheck, RefusesAnAddressSpaceInWhichNothingFits) {
+  Machine machine = kMachine;
+  machine.address_space = kGiB;
+  EXPECT_TRUE(CheckMachine({.cache_bytes = kGiB / 2}, machine).ok());
+  EXPECT_THAT(std::string(CheckMachine({.cache_bytes = kGiB}, machine).status().message()),
+              AllOf(HasSubstr("ulimit -v"), HasSubstr("1.00 GiB"), HasSubstr("--kv-cache-memory")));
+  machine.stack = 64 << 20;
+  EXPECT_FALSE(CheckMachine({.cache_bytes = 1 << 20}, machine).ok());
+  machine.address_space.reset();
+  EXPECT_TRUE(CheckMachine({.cache_bytes = kGiB}, machine).ok());
+}
+
 TEST(MachineCheck, WarnsOfWhatIsNotFreeOrDoesNotFitTogether) {
   EXPECT_THAT(*CheckMachine({.model_bytes = kGiB, .cache_bytes = 9 * kGiB + 1}, kMachine),
               ElementsAre(AllOf(HasSubstr("10.00 GiB of memory that are free now, of 16.00 GiB"), HasSubstr("9.00 GiB"),

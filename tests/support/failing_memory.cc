@@ -51,6 +51,11 @@ SparedThread::~SparedThread() {
 
 }  // namespace longhaul
 
+// The address sanitizer's, which libraries may still find, is freed by ours.
+extern "C" const char* __asan_default_options() {
+  return "alloc_dealloc_mismatch=0";
+}
+
 // Those for arrays and those that return null come down to these.
 void* operator new(size_t bytes) {
   return longhaul::Allocate(bytes, alignof(std::max_align_t));

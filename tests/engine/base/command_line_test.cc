@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <new>
+#include <stdexcept>
+
+#include "engine/base/command_line/run_program.h"
+
 namespace longhaul {
 namespace {
 
@@ -143,6 +148,18 @@ TEST_F(CommandLineTest, TheVersionIsTold) {
   EXPECT_EQ(Parse({"--version"}), 0);
   std::fflush(stdout);
   EXPECT_EQ(testing::internal::GetCapturedStdout(), LONGHAUL_VERSION "\n");
+}
+
+TEST(RunProgram, SaysWhatCouldNotBeHadAndEndsWithOne) {
+  const auto said = [](int (*program)(int, char**), int expected) {
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(RunProgram(0, nullptr, program), expected);
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(said([](int, char**) { return 7; }, 7), "");
+  EXPECT_THAT(said([](int, char**) -> int { throw std::bad_alloc(); }, 1), testing::EndsWith(": out of memory\n"));
+  EXPECT_THAT(said([](int, char**) -> int { throw std::runtime_error("no thread"); }, 1),
+              testing::EndsWith(": no thread\n"));
 }
 
 }  // namespace

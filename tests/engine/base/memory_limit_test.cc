@@ -58,6 +58,21 @@ TEST_F(MemoryLimitTest, KnowsTheFirstVersionOfControlGroups) {
   EXPECT_EQ(MemoryLimit(root_), 2 << 20);
 }
 
+TEST_F(MemoryLimitTest, IsTheAddressSpaceWhereThatIsLess) {
+  EXPECT_FALSE(AddressSpaceLeft(root_).has_value());
+  Write("proc/self/limits", "Limit  Soft  Hard  Units\nMax address space         unlimited  unlimited  bytes\n");
+  EXPECT_FALSE(AddressSpaceLeft(root_).has_value());
+  Write("proc/self/limits",
+        "Max resident set          unlimited            unlimited            bytes\n"
+        "Max address space         33554432             unlimited            bytes\n");
+  Write("proc/self/status", "VmPeak:	   99999 kB\nVmSize:	   24576 kB\n");
+  EXPECT_EQ(MemoryLimit(root_), 32 << 20);
+  EXPECT_EQ(AddressSpaceLeft(root_), 8 << 20);
+  EXPECT_EQ(AvailableMemory(root_), 8 << 20);
+  Write("proc/self/status", "VmSize:	   99999 kB\n");
+  EXPECT_EQ(AddressSpaceLeft(root_), 0);
+}
+
 TEST_F(MemoryLimitTest, WhatIsFreeIsTheMachinesOrTheLeastThatAGroupHasLeft) {
   EXPECT_EQ(AvailableMemory(root_), MemoryLimit(root_)) << "nothing is said";
   Write("proc/meminfo", "MemTotal:       2097152 kB\nMemFree:           1024 kB\nMemAvailable:      4096 kB\n");
