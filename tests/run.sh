@@ -27,4 +27,7 @@ ctest --test-dir build/release --output-on-failure --parallel 2 || fail "a test 
 say "Running the Python client against the real server"
 "$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/end_to_end || fail "the Python client's tests failed"
 
+say "Attacking the real server"
+"$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/hostile || fail "an attack cost the server too much"
+
 say "All tests passed"
