@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "engine/base/exceptions.h"
+#include "engine/base/log.h"
 #include "engine/base/memory_limit.h"
 #include "engine/base/overload.h"
+#include "engine/base/start_thread.h"
 #include "engine/base/status_macros.h"
 #include "engine/engine_impl.h"
 #include "engine/model/model_file.h"
@@ -23,6 +27,11 @@ absl::StatusOr<int64_t> ResolveMaxRows(const EngineOptions& options, const StepL
   return absl::InvalidArgumentError(absl::StrCat("--max-rows: ", options.max_rows, " is not allowed; a step of ",
                                                  limits.max_tokens, " tokens (--max-batch-tokens) and ",
                                                  limits.max_logit_rows, " logit rows holds 1 to ", most));
+}
+
+// Not an Overload: nobody's limit was reached.
+bool IsNoMemory(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) && !OverloadOf(status).has_value();
 }
 
 }  // namespace
@@ -46,7 +55,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, ModelInfo info, std::unique
       preparer_(*encoder_, positions_, pool_, telemetry_,
                 {options.max_request_tokens, options.max_rows, info_.engine_fingerprint}),
       text_pool_(std::make_unique<WorkQueue>(kTextThreads, "text")),
-      thread_([this] { Loop(); }) {}
+      thread_(StartThread("engine", [this] { Loop(); })) {}
 
 EngineImpl::~EngineImpl() {
   {
@@ -77,11 +86,19 @@ absl::Status EngineImpl::RunOnTextPool(std::function<void()> work) {
     if (draining_) return DrainingError();
     ++unfinished_;
   }
-  text_pool_->Add([this, work = std::move(work)] {
-    work();
-    CountFinished();
+  const absl::Status added = CatchExceptions([&] {
+    text_pool_->Add([this, work = std::move(work)] {
+      const absl::Status done = CatchExceptions([&] {
+        work();
+        return absl::OkStatus();
+      });
+      if (!done.ok()) LogError("work on texts failed: ", done.message());
+      CountFinished();
+    });
+    return absl::OkStatus();
   });
-  return absl::OkStatus();
+  if (!added.ok()) CountFinished();
+  return added;
 }
 
 absl::StatusOr<std::vector<TokenId>> EngineImpl::Tokenize(const Prompt& prompt, bool parse_special,
@@ -122,61 +139,73 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
   const auto* generate = std::get_if<GenerateParams>(&request.params);
   const size_t answers = generate != nullptr ? static_cast<size_t>(generate->samples) : 1;
   auto stream = std::make_shared<EventStream>(options_.events_per_stream * answers, std::move(on_ready));
-  bool draining = false;
   {
     MutexLock lock(mutex_);
     ++unfinished_;
-    draining = draining_;
   }
-  if (draining) {
-    telemetry_.rejections[Rejection::kDraining].Add();
-    Refuse(*stream, DrainingError());
-    return stream;
+  absl::Status accepted = CatchExceptions([&] { return Accept(std::move(request), stream, submitted); });
+  if (accepted.ok()) return stream;
+  if (IsNoMemory(accepted)) telemetry_.rejections[Rejection::kNoMemory].Add();
+  Refuse(*stream, std::move(accepted));
+  return stream;
+}
+
+absl::Status EngineImpl::Accept(Request request, const std::shared_ptr<EventStream>& stream,
+                                Clock::time_point submitted) {
+  {
+    MutexLock lock(mutex_);
+    if (draining_) {
+      telemetry_.rejections[Rejection::kDraining].Add();
+      return DrainingError();
+    }
   }
-  if (waiting_.fetch_add(1) >= options_.max_queue) {
-    waiting_.fetch_sub(1);
+  const int64_t waiting = waiting_.fetch_add(1);
+  absl::Cleanup leave = [&] { waiting_.fetch_sub(1); };
+  if (waiting >= options_.max_queue) {
     telemetry_.rejections[Rejection::kQueueFull].Add();
-    Refuse(*stream,
-           OverloadError(absl::StrCat("the queue is full: ", options_.max_queue, " requests are waiting (--max-queue)"),
+    return OverloadError(absl::StrCat("the queue is full: ", options_.max_queue, " requests are waiting (--max-queue)"),
                          {.reason = "QUEUE_FULL",
                           .flag = "--max-queue",
                           .limit = absl::StrCat(options_.max_queue),
-                          .retry_after = Stats().retry_after}));
-    return stream;
+                          .retry_after = Stats().retry_after});
   }
   auto record = registry_.Add(request, stream, submitted, Stats().retry_after);
   if (!record.ok()) {
-    waiting_.fetch_sub(1);
     telemetry_.rejections[Rejection::kQuota].Add();
-    Refuse(*stream, record.status());
-    return stream;
+    return record.status();
   }
   stream->SetOnRoom([this] { Wake(); });
   text_pool_->Add([this, request = std::move(request), record = *std::move(record), stream, submitted]() mutable {
-    absl::StatusOr<StatePtr> state = preparer_.Prepare(std::move(request), stream, submitted);
-    // Moved out, so that the status belongs to nobody but the reader once it is pushed.
-    const bool prepared = state.ok();
-    absl::Status status = std::move(state).status();
-    if (prepared) status = (*state)->Track(record, Stats().retry_after);
-    record.reset();  // the state holds it, or nobody
-    if (!status.ok()) {
-      waiting_.fetch_sub(1);
-      if (absl::IsDeadlineExceeded(status)) telemetry_.deadlines_expired[RequestStage::kQueue].Add();
-      if (absl::IsResourceExhausted(status)) telemetry_.rejections[Rejection::kQuota].Add();
-      if (absl::IsUnavailable(status)) telemetry_.rejections[Rejection::kDraining].Add();
-      Refuse(*stream, std::move(status));
-      return;
-    }
-    (*state)->set_progress_interval(options_.progress_interval);
-    (*state)->set_telemetry(telemetry_);
-    (*state)->set_ready_streams(ready_);
-    {
-      MutexLock lock(mutex_);
-      arrivals_.push_back(*std::move(state));
-    }
-    Wake();
+    Prepare(std::move(request), std::move(record), stream, submitted);
   });
-  return stream;
+  std::move(leave).Cancel();
+  return absl::OkStatus();
+}
+
+void EngineImpl::Prepare(Request request, std::shared_ptr<RequestRecord> record,
+                         const std::shared_ptr<EventStream>& stream, Clock::time_point submitted) {
+  absl::Status status = CatchExceptions([&]() -> absl::Status {
+    absl::StatusOr<StatePtr> made = preparer_.Prepare(std::move(request), stream, submitted);
+    // Moved out, so that the status belongs to nobody but the reader once it is pushed.
+    if (!made.ok()) return std::move(made).status();
+    StatePtr state = *std::move(made);
+    LH_RETURN_IF_ERROR(state->Track(record, Stats().retry_after));
+    state->set_progress_interval(options_.progress_interval);
+    state->set_telemetry(telemetry_);
+    state->set_ready_streams(ready_);
+    MutexLock lock(mutex_);
+    arrivals_.push_back(std::move(state));
+    return absl::OkStatus();
+  });
+  record.reset();  // the state holds it, or nobody
+  if (status.ok()) return Wake();
+  waiting_.fetch_sub(1);
+  if (absl::IsDeadlineExceeded(status)) telemetry_.deadlines_expired[RequestStage::kQueue].Add();
+  if (absl::IsUnavailable(status)) telemetry_.rejections[Rejection::kDraining].Add();
+  if (absl::IsResourceExhausted(status)) {
+    telemetry_.rejections[IsNoMemory(status) ? Rejection::kNoMemory : Rejection::kQuota].Add();
+  }
+  Refuse(*stream, std::move(status));
 }
 
 void EngineImpl::Refuse(EventStream& stream, absl::Status status) {
@@ -219,7 +248,9 @@ int64_t KvCacheBytes(const EngineOptions& options) {
   return options.kv_cache_bytes > 0 ? options.kv_cache_bytes : MemoryLimit() / 4;
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, const StopCondition& stopped) {
+namespace {
+
+absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineOptions& options, const StopCondition& stopped) {
   LH_ASSIGN_OR_RETURN(const ModelFile model, LoadModelFile(options.model_path));
   LH_ASSIGN_OR_RETURN(Vocabulary vocabulary, ReadVocabulary(*model.gguf));
   auto encoder = PromptEncoder::Create(std::move(vocabulary), options.chat_template);
@@ -241,6 +272,21 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& opti
   ModelInfo info = DescribeModel(model, **encoder, *runner, positions);
   return std::make_unique<EngineImpl>(resolved, std::move(info), *std::move(encoder), std::move(runner),
                                       std::move(positions));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, const StopCondition& stopped) {
+  std::unique_ptr<Engine> engine;
+  const absl::Status status = CatchExceptions([&]() -> absl::Status {
+    LH_ASSIGN_OR_RETURN(engine, Load(options, stopped));
+    return absl::OkStatus();
+  });
+  if (status == OutOfMemoryError()) {
+    return absl::ResourceExhaustedError(absl::StrCat(options.model_path, ": there is not enough memory to load it"));
+  }
+  if (!status.ok()) return status;
+  return engine;
 }
 
 }  // namespace longhaul

@@ -50,14 +50,25 @@ class EngineImpl : public Engine {
  private:
   using StatePtr = std::unique_ptr<RequestState>;
 
+  // What Submit does with a request that is counted already; not OK, and nothing done, when it is refused.
+  absl::Status Accept(Request request, const std::shared_ptr<EventStream>& stream, Clock::time_point submitted);
+  // On the text pool: an arrival for the engine thread, or a refusal. Throws nothing.
+  void Prepare(Request request, std::shared_ptr<RequestRecord> record, const std::shared_ptr<EventStream>& stream,
+               Clock::time_point submitted);
+  // Throws nothing.
   void Refuse(EventStream& stream, absl::Status status);
   // One of what unfinished_ counts has finished.
   void CountFinished();
   void Wake();
 
-  // The engine thread.
+  // The engine thread. Exceptions end in Loop; what must not be left half done throws none.
   void Loop();
   bool TakeArrivals();  // false when the engine stops
+  void Arrive(StatePtr arrived);
+  // Schedules a step and runs it.
+  void Turn();
+  // Ends what a turn that failed may have left half done.
+  void Recover(const absl::Status& status);
   void DropEnded(Clock::time_point now);
   // The drain's time is over: ends whatever has not finished.
   void EndAll();
@@ -70,7 +81,7 @@ class EngineImpl : public Engine {
   void RunStep(const Batch& batch, Clock::time_point begin);
   void DistributeResults(StepResult result, double step_seconds, Clock::time_point now);
   void Queue(Group& group, RequestState& state);
-  // Takes a request that has finished out of everything.
+  // Takes a request that has finished out of everything. Throws nothing.
   void End(RequestState& state);
   // One after the other, so that one wake-up serves all: it costs more than all the rest.
   void TellReaders();

@@ -1,11 +1,15 @@
 // The engine thread of EngineImpl.
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
+#include <thread>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/exceptions.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -23,36 +27,70 @@ double Seconds(Clock::time_point time) {
 }  // namespace
 
 void EngineImpl::Loop() {
-  NameThisThread("engine");
   while (TakeArrivals()) {
-    const Clock::time_point begin = Clock::now();
-    DropEnded(begin);
-    for (const auto& [key, state] : active_) {
-      const bool has_room = state->stream().HasRoom();
-      for (Group& group : state->groups()) group.paused = !has_room;
-    }
-    const Batch& batch = scheduler_.NextBatch(Seconds(Clock::now()));
-    counter_.CountScheduling(scheduler_);
-    const bool dropped = DropHopeless(Clock::now());
-    int64_t running = 0;
-    for (const auto& [key, state] : active_) {
-      state->PublishProgress();
-      if (state->was_scheduled()) ++running;
-    }
-    {
-      MutexLock lock(mutex_);
-      stats_.running = running;
-      stats_.running_rows = scheduler_.running_rows();
-      stats_.blocks_total = pool_.total();
-      stats_.blocks_used = pool_.used();
-      stats_.blocks_cached = pool_.idle_cached();
-      // After a step the loop looks again at once.
-      attention_ = attention_ || dropped || !batch.rows.empty();
-    }
-    TellReaders();
-    if (!dropped && !batch.rows.empty()) RunStep(batch, begin);
+    const absl::Status status = CatchExceptions([&] {
+      Turn();
+      return absl::OkStatus();
+    });
+    if (!status.ok()) Recover(status);
   }
   TellReaders();
+}
+
+void EngineImpl::Turn() {
+  const Clock::time_point begin = Clock::now();
+  stepped_.clear();
+  DropEnded(begin);
+  for (const auto& [key, state] : active_) {
+    const bool has_room = state->stream().HasRoom();
+    for (Group& group : state->groups()) group.paused = !has_room;
+  }
+  const Batch& batch = scheduler_.NextBatch(Seconds(Clock::now()));
+  counter_.CountScheduling(scheduler_);
+  const bool dropped = DropHopeless(Clock::now());
+  int64_t running = 0;
+  for (const auto& [key, state] : active_) {
+    state->PublishProgress();
+    if (state->was_scheduled()) ++running;
+  }
+  {
+    MutexLock lock(mutex_);
+    stats_.running = running;
+    stats_.running_rows = scheduler_.running_rows();
+    stats_.blocks_total = pool_.total();
+    stats_.blocks_used = pool_.used();
+    stats_.blocks_cached = pool_.idle_cached();
+    // After a step the loop looks again at once.
+    attention_ = attention_ || dropped || !batch.rows.empty();
+  }
+  TellReaders();
+  if (!dropped && !batch.rows.empty()) RunStep(batch, begin);
+}
+
+// Whatever was half done belongs to the requests of the step, or while it was made to the one group at hand: they end,
+// and the others are as they were.
+void EngineImpl::Recover(const absl::Status& status) {
+  const Clock::time_point now = Clock::now();
+  int64_t ended = 0;
+  const auto end = [&](RequestState* state) {
+    if (active_.count(state) == 0) return;  // several groups may have one request
+    state->Fail(status, now);
+    End(*state);
+    ++ended;
+  };
+  if (stepped_.empty()) {
+    const auto owner = owners_.find(scheduler_.at_hand());
+    if (owner != owners_.end()) end(owner->second);
+  }
+  for (RequestState* state : stepped_) end(state);
+  stepped_.clear();
+  TellReaders();
+  Wake();
+  if (ended == 0) return std::this_thread::sleep_for(std::chrono::milliseconds(1));  // it is tried again
+  const absl::Status logged = CatchExceptions([&] {
+    LogError("a step failed, which ended ", ended, " requests: ", status.message());
+    return absl::OkStatus();
+  });
 }
 
 bool EngineImpl::TakeArrivals() {
@@ -73,39 +111,47 @@ bool EngineImpl::TakeArrivals() {
     stopping = stopping_;
     drained = drained_ || stopping_;
   }
-  for (StatePtr& state : arrivals) {
-    Group& group = state->groups().front();
-    state->EmitStarted(scheduler_.CachedTokens(group));
-    Queue(group, *state);
-    RequestState* const key = state.get();
-    active_.emplace(key, std::move(state));
-  }
+  for (StatePtr& state : arrivals) Arrive(std::move(state));
   if (drained) EndAll();
   return !stopping;
 }
 
+void EngineImpl::Arrive(StatePtr arrived) {
+  RequestState& state = *arrived;
+  const absl::Status status = CatchExceptions([&] {
+    active_.try_emplace(&state).first->second = std::move(arrived);
+    Group& group = state.groups().front();
+    state.EmitStarted(scheduler_.CachedTokens(group));
+    Queue(group, state);
+    return absl::OkStatus();
+  });
+  if (status.ok()) return;
+  state.Fail(status, Clock::now());
+  End(state);
+}
+
 void EngineImpl::DropEnded(Clock::time_point now) {
-  std::vector<RequestState*> ended;
-  for (auto& [key, state] : active_) {
-    const RequestStage stage = state->was_scheduled() ? RequestStage::kRunning : RequestStage::kQueue;
-    if (IsTooLate(*state, now)) {
+  for (auto next = active_.begin(); next != active_.end();) {
+    RequestState& state = *(next++)->second;
+    const RequestStage stage = state.was_scheduled() ? RequestStage::kRunning : RequestStage::kQueue;
+    if (IsTooLate(state, now)) {
       telemetry_.deadlines_expired[stage].Add();
-      state->Finish(FinishReason::kDeadline, DeadlineError(state->request()), now);
-      ended.push_back(key);
-    } else if (state->stream().cancelled()) {
-      state->Finish(FinishReason::kCancelled, absl::CancelledError("the request was cancelled"), now);
-      ended.push_back(key);
-    } else if (const auto stalls = StallsAt(*state); stalls.has_value() && *stalls <= now) {
+      state.Finish(FinishReason::kDeadline, CatchExceptions([&] { return DeadlineError(state.request()); }), now);
+      End(state);
+    } else if (state.stream().cancelled()) {
+      const auto error = [] { return absl::CancelledError("the request was cancelled"); };
+      state.Finish(FinishReason::kCancelled, CatchExceptions(error), now);
+      End(state);
+    } else if (const auto stalls = StallsAt(state); stalls.has_value() && *stalls <= now) {
       telemetry_.stream_stalls[stage].Add();
-      state->Finish(
-          FinishReason::kStalled,
-          absl::AbortedError(absl::StrCat("the client took nothing for ", options_.stream_stall_timeout.count(),
-                                          " ms (--stream-stall-timeout)")),
-          now);
-      ended.push_back(key);
+      const auto error = [&] {
+        return absl::AbortedError(absl::StrCat("the client took nothing for ", options_.stream_stall_timeout.count(),
+                                               " ms (--stream-stall-timeout)"));
+      };
+      state.Finish(FinishReason::kStalled, CatchExceptions(error), now);
+      End(state);
     }
   }
-  for (RequestState* state : ended) End(*state);
 }
 
 void EngineImpl::EndAll() {
@@ -113,7 +159,7 @@ void EngineImpl::EndAll() {
   DropEnded(now);
   while (!active_.empty()) {
     RequestState& state = *active_.begin()->first;
-    state.Finish(FinishReason::kUnavailable, DrainedError(), now);
+    state.Finish(FinishReason::kUnavailable, CatchExceptions(DrainedError), now);
     End(state);
   }
 }
@@ -121,25 +167,27 @@ void EngineImpl::EndAll() {
 bool EngineImpl::DropHopeless(Clock::time_point now) {
   // The prompt's reading time is a lower bound; it must exceed what is left so many times.
   constexpr double kClearly = 4;
-  std::vector<RequestState*> hopeless;
+  bool any = false;
   for (Group* group : scheduler_.scheduled()) {
-    RequestState& state = *owners_.at(group);
+    const auto owner = owners_.find(group);
+    if (owner == owners_.end()) continue;  // it went with its request
+    RequestState& state = *owner->second;
     // What is read now leaves out what the cache holds: before a request is scheduled that is not known.
     const std::optional<double> needed = rates_.SecondsToRead(group->Remaining());
     if (state.was_scheduled() || !state.request().deadline.has_value() || !needed.has_value()) continue;
     const double left = std::chrono::duration<double>(*state.request().deadline - now).count();
     if (*needed <= kClearly * left) continue;
     telemetry_.deadlines_expired[RequestStage::kQueue].Add();
-    state.Finish(
-        FinishReason::kDeadline,
-        absl::DeadlineExceededError(absl::StrFormat(
-            "the deadline leaves %.3f s, reading the prompt's %d tokens takes at least about %.3f s: not begun",
-            std::max(left, 0.0), group->Remaining(), *needed)),
-        now);
-    hopeless.push_back(&state);
+    const auto error = [&] {
+      return absl::DeadlineExceededError(absl::StrFormat(
+          "the deadline leaves %.3f s, reading the prompt's %d tokens takes at least about %.3f s: not begun",
+          std::max(left, 0.0), group->Remaining(), *needed));
+    };
+    state.Finish(FinishReason::kDeadline, CatchExceptions(error), now);
+    End(state);
+    any = true;
   }
-  for (RequestState* state : hopeless) End(*state);
-  return !hopeless.empty();
+  return any;
 }
 
 // A client that gives up at its deadline cancels, and does so up to a hundredth early: gRPC rounds a deadline up on its
@@ -152,8 +200,10 @@ bool EngineImpl::IsTooLate(const RequestState& state, Clock::time_point now) con
 }
 
 void EngineImpl::Queue(Group& group, RequestState& state) {
-  scheduler_.Add(group, Seconds(Clock::now()));
   owners_.emplace(&group, &state);
+  absl::Cleanup disown = [&] { owners_.erase(&group); };
+  scheduler_.Add(group, Seconds(Clock::now()));
+  std::move(disown).Cancel();
 }
 
 void EngineImpl::End(RequestState& state) {
@@ -218,14 +268,7 @@ void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
   telemetry_.step_time[StepPhase::kForward].Observe(end - forward - sampling);
   telemetry_.step_time[StepPhase::kSample].Observe(sampling);
   if (!result.ok()) {
-    LogError("a step failed: ", result.status().message());
-    std::vector<RequestState*> failed;
-    for (RequestState* state : stepped_) {
-      if (state->finished()) continue;
-      state->Finish(FinishReason::kError, absl::InternalError(result.status().message()), end);
-      failed.push_back(state);
-    }
-    for (RequestState* state : failed) End(*state);
+    Recover(absl::InternalError(result.status().message()));
     return;
   }
   const std::chrono::nanoseconds cpu = ThreadCpuTime();

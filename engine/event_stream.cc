@@ -23,7 +23,9 @@ int64_t MemoryOf(const Event& event) {
 }
 
 EventStream::EventStream(size_t capacity, OnReady on_ready)
-    : capacity_(capacity < kEventsPerStep ? kEventsPerStep : capacity), on_ready_(std::move(on_ready)) {}
+    : capacity_(capacity < kEventsPerStep ? kEventsPerStep : capacity), on_ready_(std::move(on_ready)) {
+  events_.reserve(kEventsPerStep);
+}
 
 std::optional<Event> EventStream::TryNext() {
   MutexLock lock(mutex_);
@@ -73,6 +75,7 @@ bool EventStream::PushQuietly(Event&& event) {
   MutexLock lock(mutex_);
   const size_t size = size_.load(std::memory_order_relaxed);
   const bool finishes = std::holds_alternative<Finished>(event);
+  if (!finishes && events_.size() + 1 >= events_.capacity()) events_.reserve(2 * events_.capacity());
   finished_ = finished_ || finishes;
   if (size + kEventsPerStep == capacity_) full_since_ = Clock::now();
   events_.push_back(std::move(event));

@@ -61,7 +61,8 @@ class EventStream {
     if (PushQuietly(std::move(event))) TellReader(/*more=*/false);
   }
 
-  // As Push, for who has many streams to push to: returns whether the reader is to be told, by TellReader.
+  // As Push, for who has many streams to push to: returns whether the reader is to be told, by TellReader. Throws
+  // std::bad_alloc, and nothing is pushed, where there is no memory; for Finished there always is.
   bool PushQuietly(Event&& event);
   void TellReader(bool more) {
     if (on_ready_) on_ready_(more);

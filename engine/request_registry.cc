@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/cleanup/cleanup.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
@@ -19,6 +20,7 @@ RequestRecord::RequestRecord(RequestRegistry& registry, const Request& request, 
       position_(std::visit([](const auto& params) { return params.position; }, request.params)) {}
 
 RequestRecord::~RequestRecord() {
+  if (!entered_) return;
   LeaveQueue();
   MutexLock lock(registry_.mutex_);
   registry_.records_.erase(number_);
@@ -68,11 +70,14 @@ RequestInfo RequestRecord::Info(Clock::time_point now) const {
 absl::StatusOr<std::shared_ptr<RequestRecord>> RequestRegistry::Add(const Request& request,
                                                                     std::shared_ptr<EventStream> stream,
                                                                     Clock::time_point submitted, double retry_after) {
-  MutexLock lock(mutex_);
-  LH_RETURN_IF_ERROR(limits_.Begin(request.client, retry_after));
   std::shared_ptr<RequestRecord> record(new RequestRecord(*this, request, std::move(stream), submitted));
+  MutexLock lock(mutex_);
+  const auto place = records_.emplace(next_number_, record.get()).first;
+  absl::Cleanup leave = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { records_.erase(place); };
+  LH_RETURN_IF_ERROR(limits_.Begin(request.client, retry_after));
+  std::move(leave).Cancel();
   record->number_ = next_number_++;
-  records_.emplace(record->number_, record.get());
+  record->entered_ = true;
   return record;
 }
 

@@ -51,7 +51,8 @@ class RequestRecord {
   const std::shared_ptr<EventStream> stream_;
   const Clock::time_point submitted_;
   int64_t number_ = 0;
-  bool queued_ = false;  // by whoever works on it
+  bool entered_ = false;  // the registry has it
+  bool queued_ = false;   // by whoever works on it
   std::atomic<RequestPhase> phase_{RequestPhase::kWaiting};
   std::atomic<int64_t> tokens_read_{0}, tokens_generated_{0}, blocks_{0};
   // Under the registry's mutex.

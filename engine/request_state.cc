@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <new>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/exceptions.h"
 #include "engine/base/overload.h"
 #include "engine/base/prefetch.h"
 #include "engine/base/status_macros.h"
@@ -87,13 +89,18 @@ Group& RequestState::AddGroup() {
 void RequestState::EmitStarted(int64_t cached_tokens) {
   started_.cached_tokens = cached_tokens;
   Emit(Started(started_));
+  has_started_ = true;
 }
 
 void RequestState::Emit(Event&& event) {
   if (ready_ == nullptr) {
     stream_->Push(std::move(event));
   } else if (stream_->PushQuietly(std::move(event))) {
-    ready_->push_back(stream_.get());
+    try {
+      ready_->push_back(stream_.get());
+    } catch (const std::bad_alloc&) {
+      stream_->TellReader(/*more=*/false);
+    }
   }
 }
 
@@ -191,16 +198,30 @@ void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_
   if (finished_) return;
   finished_ = true;
   Finished finished;
-  OnFinish(finished);
-  finished.reason = reason;
-  finished.status = std::move(status);
+  const absl::Status last_words = CatchExceptions([&] {
+    OnFinish(finished);
+    return absl::OkStatus();
+  });
+  finished.reason = last_words.ok() ? reason : FinishReason::kError;
+  finished.status = last_words.ok() ? std::move(status) : last_words;
+  EmitFinished(std::move(finished), now);
+}
+
+void RequestState::Fail(absl::Status status, Clock::time_point now) {
+  if (finished_) return;
+  finished_ = true;
+  EmitFinished({.reason = FinishReason::kError, .status = std::move(status)}, now);
+}
+
+void RequestState::EmitFinished(Finished&& finished, Clock::time_point now) {
   finished.usage = {started_.prompt_tokens, groups_.front().cached_tokens.value_or(0), completion_tokens_};
   finished.timings.queue = Seconds((was_scheduled_ ? first_step_ : now) - submitted_);
   if (was_scheduled_) finished.timings.prefill = Seconds((is_prompt_read_ ? prompt_read_ : now) - first_step_);
   if (is_prompt_read_) finished.timings.decode = Seconds(now - prompt_read_);
   if (completion_tokens_ > 0) finished.timings.first_token = Seconds(first_token_ - submitted_);
   record_.reset();  // the client may ask for the next one as soon as it reads this
-  if (of_mode_ != nullptr) {
+  finished.refused = !has_started_;
+  if (of_mode_ != nullptr && has_started_) {
     const bool scores = std::holds_alternative<ScoreParams>(request_.params);
     of_mode_->OnFinished(scores ? RequestMethod::kScore : RequestMethod::kGenerate, finished, now - submitted_,
                          now - first_token_, n_samples());

@@ -67,6 +67,8 @@ class RequestState {
   // streams there live as long as their requests.
   void set_ready_streams(std::vector<EventStream*>& ready) { ready_ = &ready; }
 
+  // What follows may throw std::bad_alloc, unless it says otherwise; then the request is to be ended by Fail.
+
   // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
   void EmitStarted(int64_t cached_tokens);
 
@@ -85,8 +87,11 @@ class RequestState {
   void PrefetchSelf(const Group& group) const;
   void PrefetchReached(const Group& group, const SamplerResult* sampled) const;
 
-  // Ends all groups and emits Finished. `status` may be OK.
+  // Ends all groups and emits Finished. `status` may be OK. Throws nothing: where there is no memory for the last words
+  // the request ends as by Fail.
   void Finish(FinishReason reason, absl::Status status, Clock::time_point now);
+  // Ends it with ERROR and no last words, because what was done of a step may be half done. Throws nothing.
+  void Fail(absl::Status status, Clock::time_point now);
   bool finished() const { return finished_; }
 
   bool was_scheduled() const { return was_scheduled_; }
@@ -94,7 +99,7 @@ class RequestState {
   // Takes over its entry in the registry, until Finish, and counts its tokens there as waiting. An Overload when its
   // client may not queue so many: then it is not to run. Once, before the first step.
   absl::Status Track(std::shared_ptr<RequestRecord> record, double retry_after);
-  // Writes how far it is into that entry.
+  // Writes how far it is into that entry. Throws nothing.
   void PublishProgress() const;
 
  protected:
@@ -111,6 +116,7 @@ class RequestState {
   virtual int64_t n_samples() const { return 1; }
 
   void Emit(Event&& event);
+  void EmitFinished(Finished&& finished, Clock::time_point now);
   // A token joins an answer, `gap` after the one before it. The first token of an answer has none.
   void CountToken(std::optional<Clock::duration> gap, Clock::time_point now);
   // Counts a step of NBCE; `previous`: the row that was chosen before.
@@ -128,7 +134,7 @@ class RequestState {
 
  private:
   // What each token touches comes first and lies together.
-  bool was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
+  bool has_started_ = false, was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
   std::vector<EventStream*>* ready_ = nullptr;
   Telemetry* telemetry_ = nullptr;
   RequestTelemetry* of_mode_ = nullptr;  // of telemetry_

@@ -40,8 +40,9 @@ enum class Rejection {
   kNoBlocks,  // the KV cache could never hold it
   kQuota,     // of one client
   kDraining,
+  kNoMemory,
 };
-inline constexpr std::array kRejectionNames = {"queue_full", "too_long", "no_blocks", "quota", "draining"};
+inline constexpr std::array kRejectionNames = {"queue_full", "too_long", "no_blocks", "quota", "draining", "no_memory"};
 
 // Where a request was when something happened to it: before its first step, or past it.
 enum class RequestStage { kQueue, kRunning };

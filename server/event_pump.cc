@@ -2,11 +2,11 @@
 
 #include <utility>
 
-#include "engine/base/this_thread.h"
+#include "engine/base/start_thread.h"
 
 namespace longhaul {
 
-EventPump::EventPump() : thread_([this] { Run(); }) {}
+EventPump::EventPump() : thread_(StartThread("event pump", [this] { Run(); })) {}
 
 void EventPump::Stop() {
   {
@@ -17,32 +17,33 @@ void EventPump::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void EventPump::Note(std::weak_ptr<EventWriter> writer, bool more) {
-  {
+void EventPump::Note(const std::weak_ptr<EventWriter>& writer, bool more) {
+  if (std::shared_ptr<EventWriter> noted = writer.lock(); noted != nullptr && !noted->noted_.exchange(true)) {
+    EventWriter* const last = noted.get();
     MutexLock lock(mutex_);
     if (stopping_) return;
-    notes_.push_back(std::move(writer));
+    (last_ == nullptr ? first_ : last_->after_) = std::move(noted);
+    last_ = last;
   }
   if (!more) noted_.NotifyOne();  // a system call only where the thread sleeps
 }
 
 void EventPump::Run() {
-  NameThisThread("event pump");
-  std::deque<std::weak_ptr<EventWriter>> notes;
-  for (;;) {
+  for (bool stopping = false; !stopping;) {
+    std::shared_ptr<EventWriter> next;
     {
       MutexLock lock(mutex_);
-      while (notes_.empty() && !stopping_) noted_.Wait(mutex_);
-      if (stopping_) return;
-      notes.swap(notes_);
+      while (first_ == nullptr && !stopping_) noted_.Wait(mutex_);
+      stopping = stopping_;
+      next = std::exchange(first_, nullptr);
+      last_ = nullptr;
     }
-    {
-      MutexLock lock(pulling_);
-      for (const auto& note : notes) {
-        if (const auto writer = note.lock()) writer->Pull();
-      }
+    MutexLock lock(pulling_);
+    while (next != nullptr) {
+      const std::shared_ptr<EventWriter> writer = std::exchange(next, std::exchange(next->after_, nullptr));
+      writer->noted_ = false;  // before it looks, so that what comes while it does is not missed
+      if (!stopping) writer->Pull();
     }
-    notes.clear();
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <deque>
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -12,15 +12,20 @@ namespace longhaul {
 class EventWriter {
  public:
   virtual ~EventWriter() = default;
-  // Writes what is there, if nothing is being written. Any thread but the engine's.
+  // Writes what is there, if nothing is being written. Throws nothing. Any thread but the engine's.
   virtual void Pull() = 0;
+
+ private:
+  friend class EventPump;
+  std::atomic<bool> noted_{false};      // it is in the pump's list
+  std::shared_ptr<EventWriter> after_;  // there
 };
 
 // The thread that starts writes on behalf of the engine's, which only leaves a note here: starting a write takes gRPC
 // longer than the engine has time for.
 class EventPump {
  public:
-  EventPump();
+  EventPump();  // throws what StartThread does
   ~EventPump() { Stop(); }
   EventPump(const EventPump&) = delete;
   EventPump& operator=(const EventPump&) = delete;
@@ -29,8 +34,8 @@ class EventPump {
   void Stop();
 
   // Has `writer`'s Pull called soon, unless it is gone by then; where `more` notes follow at once from the same thread,
-  // after them. Any thread; short.
-  void Note(std::weak_ptr<EventWriter> writer, bool more);
+  // after them. Any thread; short; takes no memory.
+  void Note(const std::weak_ptr<EventWriter>& writer, bool more);
 
   // Returns when the writers that are being called have all been called. For what gRPC calls when a write is done: that
   // comes while the next write is being started, and a thread of gRPC that goes back to wait for the next one would be
@@ -44,7 +49,9 @@ class EventPump {
   Mutex pulling_;  // held while writers are called
   Mutex mutex_;
   CondVar noted_;
-  std::deque<std::weak_ptr<EventWriter>> notes_ ABSL_GUARDED_BY(mutex_);
+  // Of those that were noted, in their order; null: none.
+  std::shared_ptr<EventWriter> first_ ABSL_GUARDED_BY(mutex_);
+  EventWriter* last_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

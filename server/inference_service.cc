@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/exceptions.h"
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
 #include "engine/base/quoted.h"
@@ -109,10 +110,11 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
         id_(std::move(id)),
         share_(std::move(share)) {}
 
+  // Throws what Submit does: then it is not to be used.
   void Start(Request request) {
-    self_ = this->shared_from_this();
-    const std::weak_ptr<EventWriter> weak = self_;
+    const std::weak_ptr<EventWriter> weak = this->weak_from_this();
     auto stream = engine_.Submit(std::move(request), [pump = pump_, weak](bool more) { pump->Note(weak, more); });
+    self_ = this->shared_from_this();
     {
       MutexLock lock(mutex_);
       stream_ = std::move(stream);
@@ -124,35 +126,15 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Pull() override {
     MutexLock lock(mutex_);
     if (finished_ || stream_ == nullptr) return;
-    if (writing_) {
-      if (stream_->ended() && !lingers_) Linger();
-      return;
-    }
-    std::optional<Event> event = next_.has_value() ? std::exchange(next_, std::nullopt) : stream_->TryNext();
-    if (!event.has_value()) return;
-    share_.Release();
-    writing_ = true;
-    Response response;
-    if (const auto* finished = std::get_if<Finished>(&*event)) {
-      finished_ = true;
-      const grpc::Status status = ToGrpc(finished->status);
-      LogDebug("request ", id_, " ended: ", Name(finished->reason), ", ", finished->usage.prompt_tokens, " + ",
-               finished->usage.completion_tokens, " tokens; ", finished->status.ToString());
-      if (finished->refused) {
-        this->Finish(status);
-        return;
-      }
-      ToWire(*event, response);
-      Fill(response);
-      this->StartWriteAndFinish(&buffer_, grpc::WriteOptions(), status);
-      return;
-    }
-    ToWire(*event, response);
-    // A reader who fell behind gets what is there in one message.
-    while ((next_ = stream_->TryNext()).has_value() && Coalesce(*next_, response)) {
-    }
-    Fill(response);
-    this->StartWrite(&buffer_);
+    const absl::Status status = CatchExceptions([&] {
+      WriteNext();
+      return absl::OkStatus();
+    });
+    if (status.ok() || writing_) return;
+    // What was to be written is lost, so the rest is worth nothing.
+    finished_ = true;
+    engine_.Cancel(*stream_);
+    this->Finish(ToGrpc(status));
   }
 
   void OnWriteDone(bool ok) override {
@@ -181,6 +163,39 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
  private:
+  // Writes what comes next, unless something is being written. May throw; then nothing is being written, or what is
+  // goes on.
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (writing_) {
+      if (stream_->ended() && !lingers_) Linger();
+      return;
+    }
+    std::optional<Event> event = next_.has_value() ? std::exchange(next_, std::nullopt) : stream_->TryNext();
+    if (!event.has_value()) return;
+    share_.Release();
+    Response response;
+    if (const auto* finished = std::get_if<Finished>(&*event)) {
+      const grpc::Status status = ToGrpc(finished->status);
+      LogDebug("request ", id_, " ended: ", Name(finished->reason), ", ", finished->usage.prompt_tokens, " + ",
+               finished->usage.completion_tokens, " tokens; ", finished->status.ToString());
+      if (!finished->refused) {
+        ToWire(*event, response);
+        Fill(response);
+      }
+      finished_ = writing_ = true;
+      if (finished->refused) return this->Finish(status);
+      this->StartWriteAndFinish(&buffer_, grpc::WriteOptions(), status);
+      return;
+    }
+    ToWire(*event, response);
+    // A reader who fell behind gets what is there in one message.
+    while ((next_ = stream_->TryNext()).has_value() && Coalesce(*next_, response)) {
+    }
+    Fill(response);
+    writing_ = true;
+    this->StartWrite(&buffer_);
+  }
+
   // The message to write now, which counts in the budget as long as gRPC holds it.
   void Fill(const Response& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Serialize(response, buffer_);
@@ -226,26 +241,27 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 template <typename RequestMessage, typename Response>
 grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::CallbackServerContext* context,
                                                                      const grpc::ByteBuffer* buffer) {
-  Engine* const engine = engine_.load();
-  if (engine == nullptr) return new Refusal(Loading());
-  absl::StatusOr<RequestBudget::Share> share =
-      limits_.budget.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
-  if (!share.ok()) {
-    engine->telemetry().rejections[Rejection::kQueueFull].Add();
-    return new Refusal(share.status());
-  }
-  absl::StatusOr<RequestMessage> message = TakeMessage<RequestMessage>(*buffer);
-  if (!message.ok()) return new Refusal(message.status());
-  absl::StatusOr<Request> request = RequestFor(*context);
-  if (!request.ok()) return new Refusal(request.status());
-  request->priority = message->priority();
-  auto params = FromWire(*std::move(message));
-  if (!params.ok()) return new Refusal(params.status());
-  request->params = *std::move(params);
-  auto reactor =
-      std::make_shared<StreamReactor<Response>>(*engine, limits_, pump_, *context, request->id, *std::move(share));
-  reactor->Start(*std::move(request));
-  return reactor.get();
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* started = nullptr;
+  const absl::Status status = CatchExceptions([&]() -> absl::Status {
+    Engine* const engine = engine_.load();
+    if (engine == nullptr) return Loading();
+    auto share =
+        limits_.budget.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
+    if (!share.ok()) {
+      engine->telemetry().rejections[Rejection::kQueueFull].Add();
+      return share.status();
+    }
+    LH_ASSIGN_OR_RETURN(RequestMessage message, TakeMessage<RequestMessage>(*buffer));
+    LH_ASSIGN_OR_RETURN(Request request, RequestFor(*context));
+    request.priority = message.priority();
+    LH_ASSIGN_OR_RETURN(request.params, FromWire(std::move(message)));
+    const auto reactor =
+        std::make_shared<StreamReactor<Response>>(*engine, limits_, pump_, *context, request.id, *std::move(share));
+    reactor->Start(std::move(request));
+    started = reactor.get();
+    return absl::OkStatus();
+  });
+  return status.ok() ? started : new Refusal(status);
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Generate(grpc::CallbackServerContext* context,
@@ -264,21 +280,18 @@ grpc::ServerUnaryReactor* InferenceService::UnaryOnTextPool(grpc::CallbackServer
                                                             grpc::ByteBuffer* response_buffer, Work work) {
   Engine* const engine = engine_.load();
   auto* const reactor = new UnaryReactor(limits_, engine, *context, *response_buffer);
-  absl::StatusOr<RequestMessage> request = reactor->TakeRequest<RequestMessage>(*buffer);
-  absl::Status status = request.status();
-  if (status.ok()) {
-    status = engine->RunOnTextPool([=, request = *std::move(request)]() mutable {
-      reactor->Answer([&]() -> absl::StatusOr<Response> {
+  const absl::Status status = CatchExceptions([&]() -> absl::Status {
+    LH_ASSIGN_OR_RETURN(RequestMessage request, reactor->TakeRequest<RequestMessage>(*buffer));
+    return engine->RunOnTextPool([=, request = std::move(request)]() mutable {
+      reactor->Answer<Response>([&](Response& response) -> absl::Status {
         RequestMessage taken = std::move(request);
         const StopCondition stopped = [context] { return context->IsCancelled(); };
         if (stopped()) return absl::CancelledError("the request was cancelled");
-        Response response;
-        LH_RETURN_IF_ERROR(work(*engine, std::move(taken), stopped, response));
-        return response;
-      }());
+        return work(*engine, std::move(taken), stopped, response);
+      });
     });
-  }
-  if (!status.ok()) reactor->Answer(absl::StatusOr<Response>(status));
+  });
+  if (!status.ok()) reactor->Refuse(status);
   return reactor;
 }
 

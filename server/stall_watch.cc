@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/log.h"
-#include "engine/base/this_thread.h"
+#include "engine/base/start_thread.h"
 
 namespace longhaul {
 
@@ -36,7 +36,7 @@ void StallWatch::Watched::Release() {
 }
 
 StallWatch::StallWatch(std::chrono::milliseconds timeout) : timeout_(timeout) {
-  if (timeout.count() > 0) thread_ = std::thread([this] { Run(); });
+  if (timeout.count() > 0) thread_ = StartThread("stall watch", [this] { Run(); });
 }
 
 StallWatch::~StallWatch() {
@@ -61,7 +61,6 @@ StallWatch::Watched StallWatch::Watch(grpc::CallbackServerContext& context) {
 }
 
 void StallWatch::Run() {
-  NameThisThread("stall watch");
   const std::string message =
       absl::StrCat("the client took nothing for ", timeout_.count(), " ms (--stream-stall-timeout)");
   mutex_.Lock();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,9 +54,7 @@ void AddErrorInfo(const Overload& overload, google::rpc::Status& status) {
   status.add_details()->PackFrom(info);
 }
 
-}  // namespace
-
-grpc::Status ToGrpc(const absl::Status& status) {
+grpc::Status Convert(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   const std::string message(status.message());
   google::rpc::Status rich;
@@ -67,6 +66,16 @@ grpc::Status ToGrpc(const absl::Status& status) {
   rich.set_code(static_cast<int32_t>(status.code()));
   rich.set_message(message);
   return grpc::Status(code, message, rich.SerializeAsString());
+}
+
+}  // namespace
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  try {
+    return Convert(status);
+  } catch (const std::bad_alloc&) {
+    return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "out of memory");  // so short that it takes none
+  }
 }
 
 }  // namespace longhaul

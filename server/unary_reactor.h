@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/base/exceptions.h"
 #include "engine/base/status_macros.h"
 #include "engine/engine.h"
 #include "server/call_limits.h"
@@ -15,8 +17,8 @@
 
 namespace longhaul {
 
-// A call of a raw unary method: TakeRequest, then Answer, once each; any thread. Its share of the budget covers the
-// request until there is an answer, and then that, until gRPC has sent it or given it up.
+// A call of a raw unary method: TakeRequest, then Answer or Refuse, once each; any thread. Its share of the budget
+// covers the request until there is an answer, and then that, until gRPC has sent it or given it up.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
   // None is owned. `engine`: null while there is none.
@@ -31,20 +33,29 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
     return TakeMessage<Request>(buffer);
   }
 
-  // Ends the call. REQUIRES: what the request took has gone.
+  // Has `work(response)` fill the answer, then ends the call: with the answer, or with the status of `work`. Throws
+  // nothing. REQUIRES: the request has gone when `work` returns.
   template <typename Response>
-  void Answer(const absl::StatusOr<Response>& response) {
-    share_.Release();
-    absl::Status status = response.status();
+  void Answer(absl::FunctionRef<absl::Status(Response& response)> work) {
+    const absl::Status status = CatchExceptions([&]() -> absl::Status {
+      Response response;
+      LH_RETURN_IF_ERROR(work(response));
+      share_.Release();
+      LH_ASSIGN_OR_RETURN(share_, TakeShare(static_cast<int64_t>(response.ByteSizeLong())));
+      Serialize(response, response_);
+      watched_ = limits_.stalls.Watch(context_);
+      return absl::OkStatus();
+    });
     if (status.ok()) {
-      auto share = TakeShare(static_cast<int64_t>(response->ByteSizeLong()));
-      status = share.status();
-      if (share.ok()) {
-        share_ = *std::move(share);
-        Serialize(*response, response_);
-        watched_ = limits_.stalls.Watch(context_);
-      }
+      Finish(grpc::Status::OK);
+    } else {
+      Refuse(status);
     }
+  }
+
+  // Ends the call without an answer.
+  void Refuse(const absl::Status& status) {
+    share_.Release();
     Finish(ToGrpc(status));
   }
 
@@ -68,12 +79,10 @@ template <typename Request, typename Response, typename Work>
 grpc::ServerUnaryReactor* AnswerUnary(CallLimits& limits, Engine* engine, grpc::CallbackServerContext* context,
                                       const grpc::ByteBuffer* buffer, grpc::ByteBuffer* response_buffer, Work work) {
   auto* const reactor = new UnaryReactor(limits, engine, *context, *response_buffer);
-  reactor->Answer([&]() -> absl::StatusOr<Response> {
+  reactor->Answer<Response>([&](Response& response) -> absl::Status {
     LH_ASSIGN_OR_RETURN(const Request request, reactor->TakeRequest<Request>(*buffer));
-    Response response;
-    LH_RETURN_IF_ERROR(work(*engine, request, response));
-    return response;
-  }());
+    return work(*engine, request, response);
+  });
   return reactor;
 }
 

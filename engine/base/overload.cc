@@ -26,7 +26,7 @@ absl::Status OverloadError(std::string_view message, const Overload& overload) {
   status.SetPayload(kReason, absl::Cord(overload.reason));
   status.SetPayload(kFlag, absl::Cord(overload.flag));
   status.SetPayload(kLimit, absl::Cord(overload.limit));
-  status.SetPayload(kRetryAfter, absl::Cord(absl::StrCat(overload.retry_after)));
+  SetRetryAfter(overload.retry_after, status);
   return status;
 }
 
@@ -41,8 +41,12 @@ absl::Status TryAgainError(std::string_view message) {
   // About what a restart takes, and a load balancer to notice.
   constexpr double kSeconds = 1;
   absl::Status status = absl::UnavailableError(ToAbsl(message));
-  status.SetPayload(kRetryAfter, absl::Cord(absl::StrCat(kSeconds)));
+  SetRetryAfter(kSeconds, status);
   return status;
+}
+
+void SetRetryAfter(double seconds, absl::Status& status) {
+  status.SetPayload(kRetryAfter, absl::Cord(absl::StrCat(seconds)));
 }
 
 std::optional<double> RetryAfterOf(const absl::Status& status) {

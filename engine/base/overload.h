@@ -25,7 +25,9 @@ std::optional<Overload> OverloadOf(const absl::Status& status);
 // UNAVAILABLE with `message`, of a server that does not answer at the moment; this one or another will soon.
 absl::Status TryAgainError(std::string_view message);
 
-// The seconds that OverloadError or TryAgainError put into a status; none in others.
+// Says in a status after how many seconds trying again makes sense.
+void SetRetryAfter(double seconds, absl::Status& status);
+// The seconds that OverloadError, TryAgainError or SetRetryAfter put into a status; none in others.
 std::optional<double> RetryAfterOf(const absl::Status& status);
 
 }  // namespace longhaul

@@ -2,17 +2,14 @@
 
 #include <utility>
 
-#include "engine/base/this_thread.h"
+#include "engine/base/start_thread.h"
 
 namespace longhaul {
 
-WorkQueue::WorkQueue(size_t threads, const char* name) {
-  for (size_t i = 0; i < threads; ++i) {
-    threads_.emplace_back([this, name] {
-      NameThisThread(name);
-      Run();
-    });
-  }
+// Delegates, so that those which were started are joined when one cannot be.
+WorkQueue::WorkQueue(size_t threads, const char* name) : WorkQueue() {
+  threads_.reserve(threads);
+  for (size_t i = 0; i < threads; ++i) threads_.push_back(StartThread(name, [this] { Run(); }));
 }
 
 WorkQueue::~WorkQueue() {

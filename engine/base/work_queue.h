@@ -13,16 +13,18 @@ namespace longhaul {
 // A few threads that run functions in the order in which they were added. Thread-safe.
 class WorkQueue {
  public:
-  // `name`: of its threads, at most 15 characters.
+  // `name`: of its threads, at most 15 characters. Throws what StartThread does.
   WorkQueue(size_t threads, const char* name);
   // Runs what was added, then joins the threads.
   ~WorkQueue();
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
 
+  // `work` throws nothing. Throws std::bad_alloc, and nothing is added, where there is no memory.
   void Add(std::function<void()> work);
 
  private:
+  WorkQueue() = default;
   void Run();
 
   Mutex mutex_;

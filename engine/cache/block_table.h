@@ -24,11 +24,16 @@ class BlockTable {
 
   // Takes blocks until there are `n`. REQUIRES: the pool has them.
   void ReserveBlocks(int64_t n) {
-    while (static_cast<int64_t>(blocks_.size()) < n) blocks_.push_back(pool_->Allocate());
+    while (static_cast<int64_t>(blocks_.size()) < n) {
+      blocks_.push_back(-1);  // first, since this alone may throw
+      blocks_.back() = pool_->Allocate();
+    }
   }
 
-  // Takes over a block that the caller holds.
+  // Takes over a block that the caller holds. Throws nothing where MakeRoom was called for so many.
   void Append(BlockId block) { blocks_.push_back(block); }
+  // For `n` blocks in all, which are not taken yet.
+  void MakeRoom(int64_t n) { blocks_.reserve(static_cast<size_t>(n)); }
 
   // Gives all back, the last one first: of a text that stays cached the end is forgotten before the beginning.
   void Clear() {

@@ -45,6 +45,7 @@ BlockId PrefixCache::Find(const PrefixHash& before, const PrefixHash& with, std:
 std::vector<BlockId> PrefixCache::Take(std::span<const TokenId> tokens, int64_t most_blocks, PrefixHash& hash) {
   std::vector<BlockId> blocks;
   most_blocks = std::min(most_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
+  blocks.reserve(static_cast<size_t>(std::max<int64_t>(most_blocks, 0)));  // nothing is held that could be lost
   for (int64_t b = 0; b < most_blocks; ++b) {
     const auto of_block = tokens.subspan(static_cast<size_t>(b * kBlockTokens), kBlockTokens);
     const PrefixHash with = Next(hash, of_block);

@@ -13,6 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/aligned_array.h"
+#include "engine/base/exceptions.h"
 #include "engine/base/mutex.h"
 #include "engine/base/status_macros.h"
 
@@ -125,7 +126,7 @@ absl::Status TensorReader::ReadAll(const std::vector<Piece>& pieces) {
   const auto work = [&] {
     std::unique_ptr<std::byte[]> scratch;
     for (size_t i; (i = next.fetch_add(1)) < pieces.size();) {
-      const absl::Status read = ReadPiece(pieces[i], scratch);
+      const absl::Status read = CatchExceptions([&] { return ReadPiece(pieces[i], scratch); });
       if (read.ok()) continue;
       MutexLock lock(mutex);
       status.Update(read);
@@ -135,10 +136,14 @@ absl::Status TensorReader::ReadAll(const std::vector<Piece>& pieces) {
   const size_t helpers = std::min(helpers_, pieces.empty() ? 0 : pieces.size() - 1);
   std::latch done(static_cast<std::ptrdiff_t>(helpers));
   for (size_t i = 0; i < helpers; ++i) {
-    queue_.Add([&] {
-      work();
-      done.count_down();
+    const absl::Status added = CatchExceptions([&] {
+      queue_.Add([&] {
+        work();
+        done.count_down();
+      });
+      return absl::OkStatus();
     });
+    if (!added.ok()) done.count_down();  // the others do its share
   }
   work();
   done.wait();

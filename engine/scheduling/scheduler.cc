@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
 
 namespace longhaul {
 namespace {
@@ -33,7 +36,9 @@ void Scheduler::Add(Group& group, double now) {
   group.order = next_order_++;
   group.queued_since = now;
   waiting_.Arrive(group);
+  absl::Cleanup depart = [&] { waiting_.Depart(group); };
   waiting_.Add(group);
+  std::move(depart).Cancel();
   free_at_refusal_ = -1;
 }
 
@@ -71,7 +76,9 @@ void Scheduler::TakeCached(Group& group) {
   for (Sequence& row : group.rows) {
     row.prefix = PrefixCache::Empty(group.scope, row.plan->fingerprint);
     if (!limits_.prefix_cache) continue;
-    for (BlockId block : cache_.Take(row.tokens, MostCachedBlocks(group, row), row.prefix)) row.blocks.Append(block);
+    const int64_t most = MostCachedBlocks(group, row);
+    row.blocks.MakeRoom(std::max<int64_t>(most, 0));
+    for (BlockId block : cache_.Take(row.tokens, most, row.prefix)) row.blocks.Append(block);
     row.n_published = static_cast<int64_t>(row.blocks.blocks().size());
     row.n_computed = row.n_published * kBlockTokens;
   }
@@ -83,7 +90,8 @@ void Scheduler::Admit(double now) {
   free_at_refusal_ = -1;
   for (bool admitted = true; admitted && waiting_.size() > 0;) {
     admitted = false;
-    const std::vector<Group*> ranked = waiting_.Ranked(now);
+    at_hand_ = nullptr;
+    const std::vector<Group*>& ranked = waiting_.Ranked(now);
     for (size_t i = 0; i < std::min(ranked.size(), kMostCandidates) && !admitted; ++i) {
       Group& group = *ranked[i];
       admitted = TryAdmit(group, now);
@@ -99,6 +107,10 @@ void Scheduler::Admit(double now) {
 bool Scheduler::TryAdmit(Group& group, double now) {
   const int64_t n_rows = static_cast<int64_t>(group.rows.size());
   if (running_rows_ + n_rows > limits_.max_rows) return false;
+  at_hand_ = &group;
+  absl::Cleanup give_back = [&] {
+    for (Sequence& row : group.rows) row.Free();
+  };
   TakeCached(group);
   int64_t missing = 0;
   for (const Sequence& row : group.rows) {
@@ -106,15 +118,13 @@ bool Scheduler::TryAdmit(Group& group, double now) {
   }
   // A block for each row that runs, so that the next tokens do not preempt somebody at once.
   const int64_t watermark = running_.empty() ? 0 : running_rows_ + n_rows;
-  if (missing + watermark > pool_.free()) {
-    for (Sequence& row : group.rows) row.Free();
-    return false;
-  }
+  if (missing + watermark > pool_.free()) return false;
   int64_t cached = 0;
   for (Sequence& row : group.rows) {
     cached += row.n_computed;
     row.Reserve(static_cast<int64_t>(row.tokens.size()), group.Capacity(row));
   }
+  std::move(give_back).Cancel();
   if (!group.cached_tokens.has_value()) {
     group.cached_tokens = cached;
     stats_.cached_prompt_tokens += cached;
@@ -134,6 +144,7 @@ void Scheduler::Grow() {
   for (size_t i = 0; i < running_.size(); ++i) {
     Group& group = *running_[i];
     if (!group.Decodes()) continue;
+    at_hand_ = &group;
     int64_t missing = 0;
     for (const Sequence& row : group.rows) {
       missing += BlocksFor(static_cast<int64_t>(row.tokens.size())) - static_cast<int64_t>(row.blocks.blocks().size());
@@ -163,17 +174,19 @@ Group* Scheduler::Victim(size_t first, int64_t needed) const {
 }
 
 void Scheduler::Preempt(Group& group) {
+  waiting_.Add(group);  // first, since this alone may throw
   StopRunning(group);
   ++group.preemptions;
   ++stats_.preemptions;
-  waiting_.Add(group);
 }
 
 // --- The batch ---
 
 const Batch& Scheduler::NextBatch(double now) {
+  at_hand_ = nullptr;
   Admit(now);
   Grow();
+  at_hand_ = nullptr;
   batch_ = Batch();
   scheduled_.clear();
   batch_rows_.clear();
@@ -193,7 +206,8 @@ const Batch& Scheduler::NextBatch(double now) {
 // shortest do not wait for the whole of a long prompt, and that comes to its end whoever else comes. A group of many
 // rows counts as one row here, as deep as its first.
 void Scheduler::ReadPrompts() {
-  std::vector<Group*> prompts;
+  std::vector<Group*>& prompts = prompts_;
+  prompts.clear();
   for (Group* group : running_) {
     if (!group->paused && !group->Decodes()) prompts.push_back(group);
   }
@@ -229,6 +243,7 @@ void Scheduler::ReadPrompts() {
 }
 
 void Scheduler::Schedule(Group& group, int64_t most_tokens) {
+  at_hand_ = &group;
   const int64_t n_rows = static_cast<int64_t>(group.rows.size());
   // The last tokens of all rows belong into one step, because the group's next token is made of all their logits.
   const bool completes = group.Remaining() <= most_tokens && logit_rows_ + n_rows <= limits_.max_logit_rows;

@@ -35,7 +35,13 @@ struct SchedulerStats {
 class Scheduler {
  public:
   // `pool` is not owned and outlives it.
-  Scheduler(const SchedulerLimits& limits, BlockPool& pool) : limits_(limits), pool_(pool), cache_(pool) {}
+  Scheduler(const SchedulerLimits& limits, BlockPool& pool) : limits_(limits), pool_(pool), cache_(pool) {
+    running_.reserve(static_cast<size_t>(limits.max_rows));
+    prompts_.reserve(static_cast<size_t>(limits.max_rows));
+  }
+
+  // What takes memory may throw std::bad_alloc. Add has then done nothing; after NextBatch the group at_hand is to be
+  // removed, and after StepDone all those of the batch; the others are as they were.
 
   // Whether a group could ever be admitted and grow to its capacity, alone on an empty machine.
   bool CanEverFit(const Group& group) const;
@@ -47,7 +53,7 @@ class Scheduler {
   // is until Remove.
   void Add(Group& group, double now);
 
-  // Takes a group out, wherever it is, and frees its blocks.
+  // Takes a group out, wherever it is, and frees its blocks. Throws nothing.
   void Remove(Group& group);
 
   // Admits what fits and makes the batch of the next step: first the rows that decode, then, with what is left of the
@@ -59,6 +65,9 @@ class Scheduler {
   // The last batch, and its groups in its order.
   const Batch& batch() const { return batch_; }
   const std::vector<Group*>& scheduled() const { return scheduled_; }
+
+  // The group that NextBatch was busy with when it threw; null where it was none in particular.
+  Group* at_hand() const { return at_hand_; }
 
   // The step of the last batch is done and took so long: its tokens are in the cache.
   void StepDone(double seconds);
@@ -93,10 +102,13 @@ class Scheduler {
   BlockPool& pool_;
   PrefixCache cache_;
   WaitingQueue waiting_;
+  // None grows: there is a row for each.
   std::vector<Group*> running_;  // larger priority first, then in the order of arrival
+  std::vector<Group*> prompts_;  // of these, that are being read
   int64_t running_rows_ = 0;
   int64_t free_at_refusal_ = -1;  // free blocks when the first of the queue did not fit; -1: nobody was refused
   uint64_t next_order_ = 0;
+  Group* at_hand_ = nullptr;
 
   StepCost cost_;
   StepWork work_;  // of batch_

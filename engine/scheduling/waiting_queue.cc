@@ -8,6 +8,8 @@
 namespace longhaul {
 
 void WaitingQueue::Arrive(const Group& group) {
+  if (candidates_.capacity() <= clients_.size()) candidates_.reserve(2 * clients_.size() + 1);
+  if (ranked_.capacity() <= clients_.size()) ranked_.reserve(2 * clients_.size() + 1);
   const auto [entry, is_new] = clients_.try_emplace(group.client);
   Client& client = entry->second;
   ++client.n_groups;
@@ -30,26 +32,21 @@ void WaitingQueue::Remove(Group& group) {
   size_ -= static_cast<int64_t>(clients_.at(group.client).groups.erase(KeyOf(group)));
 }
 
-std::vector<Group*> WaitingQueue::Ranked(double now) const {
-  struct Candidate {
-    int64_t level;    // of priority, ageing included
-    int64_t charged;  // of its client
-    Group* group;
-  };
-  std::vector<Candidate> candidates;
+const std::vector<Group*>& WaitingQueue::Ranked(double now) {
+  candidates_.clear();
   for (const auto& [name, client] : clients_) {
     if (client.groups.empty()) continue;
     Group* const group = client.groups.begin()->second;
     const double waited = now - std::max(group->queued_since, client.last_served);
-    candidates.push_back(
+    candidates_.push_back(
         {group->priority + static_cast<int64_t>(std::floor(std::max(0.0, waited) / kAgeing)), client.charged, group});
   }
-  std::sort(candidates.begin(), candidates.end(), [](const Candidate& x, const Candidate& y) {
+  std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& x, const Candidate& y) {
     return std::tuple(-x.level, x.charged, x.group->order) < std::tuple(-y.level, y.charged, y.group->order);
   });
-  std::vector<Group*> groups;
-  for (const Candidate& candidate : candidates) groups.push_back(candidate.group);
-  return groups;
+  ranked_.clear();
+  for (const Candidate& candidate : candidates_) ranked_.push_back(candidate.group);
+  return ranked_;
 }
 
 }  // namespace longhaul

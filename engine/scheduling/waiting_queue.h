@@ -18,6 +18,8 @@ class WaitingQueue {
  public:
   static constexpr double kAgeing = 10;  // seconds
 
+  // What takes memory may throw std::bad_alloc; then nothing has changed.
+
   // A client's request arrives, and is over: between the two the client is known.
   void Arrive(const Group& group);
   void Depart(const Group& group);
@@ -27,8 +29,8 @@ class WaitingQueue {
   // Does not wait any more, if it did.
   void Remove(Group& group);
 
-  // The groups that compete, the next one first.
-  std::vector<Group*> Ranked(double now) const;
+  // The groups that compete, the next one first. Valid until the next call; takes no memory.
+  const std::vector<Group*>& Ranked(double now);
 
   // A group of the client was admitted.
   void Served(const std::string& client, double now) { clients_.at(client).last_served = now; }
@@ -45,9 +47,18 @@ class WaitingQueue {
     int64_t charged = 0;  // row-tokens; who comes new begins level with the least of the others
   };
 
+  struct Candidate {
+    int64_t level;    // of priority, ageing included
+    int64_t charged;  // of its client
+    Group* group;
+  };
+
   static std::pair<int64_t, uint64_t> KeyOf(const Group& group) { return {-int64_t{group.priority}, group.order}; }
 
   std::map<std::string, Client> clients_;
+  // Of Ranked: there is room for a group of each client.
+  std::vector<Candidate> candidates_;
+  std::vector<Group*> ranked_;
   int64_t size_ = 0;
 };
 

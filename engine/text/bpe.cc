@@ -9,6 +9,7 @@
 #include "engine/base/strings.h"
 #include "engine/text/byte_alphabet.h"
 #include "engine/text/rank_queue.h"
+#include "engine/text/reserved_map.h"
 
 namespace longhaul {
 namespace {
@@ -42,8 +43,7 @@ class PlaceHeap {
 
 absl::Status Bpe::Create(const Vocabulary& vocabulary, const std::function<bool(TokenId)>& special) {
   const std::vector<std::string>&tokens = vocabulary.tokens, &merges = vocabulary.merges;
-  absl::flat_hash_map<absl::string_view, TokenId> ids;
-  ids.reserve(tokens.size());
+  auto ids = ReservedMap<absl::flat_hash_map<absl::string_view, TokenId>>(tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
     const auto [found, is_new] = ids.emplace(ToAbsl(tokens[i]), static_cast<TokenId>(i));
     if (!is_new) {
@@ -56,7 +56,7 @@ absl::Status Bpe::Create(const Vocabulary& vocabulary, const std::function<bool(
     byte_ids_[byte] = found == ids.end() || special(found->second) ? -1 : found->second;
   }
 
-  merges_.reserve(merges.size());
+  merges_ = ReservedMap<decltype(merges_)>(merges.size());
   std::string joined;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const std::string_view merge = merges[rank];

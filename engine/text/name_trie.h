@@ -2,9 +2,9 @@
 
 #include <cstdint>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "engine/base/token.h"
 
 namespace longhaul {
@@ -29,9 +29,9 @@ class NameTrie {
     return static_cast<uint64_t>(node) << 8 | static_cast<unsigned char>(byte);
   }
 
-  absl::flat_hash_map<uint64_t, uint32_t> child_;  // by Edge
-  std::vector<TokenId> ids_ = {-1};                // [nodes]; -1: no name ends here
-  bool begins_[256] = {};                          // whether a name begins with this byte
+  std::unordered_map<uint64_t, uint32_t> child_;  // by Edge
+  std::vector<TokenId> ids_ = {-1};               // [nodes]; -1: no name ends here
+  bool begins_[256] = {};                         // whether a name begins with this byte
 };
 
 }  // namespace longhaul

@@ -4,9 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <unordered_map>
 #include <vector>
-
-#include "absl/container/flat_hash_map.h"
 
 namespace longhaul {
 
@@ -54,8 +53,8 @@ class RankQueue {
     size_t taken = 0;  // of `places`, from the front
     bool sorted = true;
   };
-  absl::flat_hash_map<int32_t, Bucket> buckets_;  // by rank
-  std::vector<int32_t> ranks_;                    // a heap; each rank of buckets_ once
+  std::unordered_map<int32_t, Bucket> buckets_;  // by rank
+  std::vector<int32_t> ranks_;                   // a heap; each rank of buckets_ once
 };
 
 }  // namespace longhaul

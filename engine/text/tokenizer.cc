@@ -16,6 +16,7 @@
 #include "engine/text/byte_alphabet.h"
 #include "engine/text/name_trie.h"
 #include "engine/text/pre_tokenizer.h"
+#include "engine/text/reserved_map.h"
 
 namespace longhaul {
 namespace {
@@ -167,6 +168,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(Vocabulary vocabula
   LH_RETURN_IF_ERROR(
       impl->bpe.Create(v, [&](TokenId id) { return impl->roles[static_cast<size_t>(id)] == Impl::Role::kSpecial; }));
   if (impl->pre_tokenizer->ignores_merges()) {
+    impl->whole = ReservedMap<decltype(impl->whole)>(static_cast<size_t>(size));
     for (TokenId id = 0; id < size; ++id) {
       if (impl->roles[static_cast<size_t>(id)] == Impl::Role::kText) {
         impl->whole.emplace(ToAbsl(impl->bytes[static_cast<size_t>(id)]), id);

@@ -74,7 +74,7 @@ const std::vector<Row> kRows = {
     {"longhaul_requests_total", "counter", {{"method", {"Generate", "Score"}}, kMode, kDecoding, kReason}, ""},
     {"longhaul_admission_rejections_total",
      "counter",
-     {{"reason", Split("queue_full too_long no_blocks quota draining")}},
+     {{"reason", Split("queue_full too_long no_blocks quota draining no_memory")}},
      ""},
     {"longhaul_requests_running", "gauge", {}, ""},
     {"longhaul_requests_waiting", "gauge", {}, ""},

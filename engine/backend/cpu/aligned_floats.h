@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <new>
 
 namespace longhaul::cpu {
 
@@ -18,6 +19,13 @@ inline AlignedFloats AllocateFloats(int64_t n) {
   if (n < 0 || n > kMost) return nullptr;
   const int64_t bytes = (n * static_cast<int64_t>(sizeof(float)) / kAlignment + 1) * kAlignment;
   return AlignedFloats(static_cast<float*>(std::aligned_alloc(kAlignment, static_cast<size_t>(bytes))));
+}
+
+// As AllocateFloats, but throws std::bad_alloc instead of returning null.
+inline AlignedFloats NewFloats(int64_t n) {
+  AlignedFloats floats = AllocateFloats(n);
+  if (floats == nullptr) throw std::bad_alloc();
+  return floats;
 }
 
 }  // namespace longhaul::cpu

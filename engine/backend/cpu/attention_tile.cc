@@ -290,11 +290,11 @@ HWY_EXPORT(MergeAllRanges);
 
 AttentionScratch::AttentionScratch(const HeadShape& shape)
     : chunk_blocks(std::clamp<int64_t>(256 / shape.head_dim, 1, kMostChunkBlocks)),
-      scores(AllocateFloats(kTileRows * kScoreStride)),
-      near_scores(AllocateFloats(kTileRows * kScoreStride)),
-      range_out(AllocateFloats(kTileRows * shape.padded_dim())),
-      out(AllocateFloats(kTileRows * shape.padded_dim())),
-      widened(AllocateFloats(chunk_blocks * kBlockTokens * shape.padded_dim())) {}
+      scores(NewFloats(kTileRows * kScoreStride)),
+      near_scores(NewFloats(kTileRows * kScoreStride)),
+      range_out(NewFloats(kTileRows * shape.padded_dim())),
+      out(NewFloats(kTileRows * shape.padded_dim())),
+      widened(NewFloats(chunk_blocks * kBlockTokens * shape.padded_dim())) {}
 
 void AttendTile(const AttentionTile& tile, AttentionScratch& scratch) {
   HWY_DYNAMIC_DISPATCH(AttendTileRanges)(tile, scratch);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -171,11 +172,14 @@ namespace {
 template <typename T>
 class GrowingArray {
  public:
+  // Throws std::bad_alloc where there is no memory.
   T* AtLeast(int64_t count) {
     if (count > count_) {
       memory_ = nullptr;
+      count_ = 0;
       memory_ = AllocateAligned<T>(count);
-      count_ = memory_ == nullptr ? 0 : count;
+      if (memory_ == nullptr) throw std::bad_alloc();
+      count_ = count;
     }
     return memory_.get();
   }

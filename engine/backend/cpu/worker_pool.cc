@@ -1,6 +1,8 @@
 #include "engine/backend/cpu/worker_pool.h"
 
-#include "engine/base/this_thread.h"
+#include <utility>
+
+#include "engine/base/start_thread.h"
 #include "hwy/cache_control.h"
 
 namespace longhaul::cpu {
@@ -33,10 +35,17 @@ int64_t TakePiece(std::atomic<uint64_t>& share, bool first) {
 
 }  // namespace
 
-WorkerPool::WorkerPool(int threads) : shares_(static_cast<size_t>(threads)) {
+WorkerPool::WorkerPool(int threads, NotStarted) : shares_(static_cast<size_t>(threads)) {
   // Spinning takes the core away from the thread that is waited for when there are not enough of them.
   if (threads <= static_cast<int>(std::thread::hardware_concurrency())) spins_ = kSpins;
-  for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { Run(thread); });
+  workers_.reserve(shares_.size());
+}
+
+// Delegates, so that those which were started are joined when one cannot be.
+WorkerPool::WorkerPool(int threads) : WorkerPool(threads, NotStarted()) {
+  for (int thread = 1; thread < threads; ++thread) {
+    workers_.push_back(StartThread("cpu worker", [this, thread] { Run(thread); }));
+  }
 }
 
 WorkerPool::~WorkerPool() {
@@ -74,6 +83,23 @@ void WorkerPool::ParallelFor(int64_t pieces, WorkRef work) {
       std::this_thread::yield();
     }
   }
+  if (has_failed_.load(std::memory_order_relaxed)) ThrowFailure();
+}
+
+void WorkerPool::NoteFailure() {
+  MutexLock lock(mutex_);
+  if (failure_ == nullptr) failure_ = std::current_exception();
+  has_failed_.store(true, std::memory_order_relaxed);
+}
+
+void WorkerPool::ThrowFailure() {
+  std::exception_ptr failure;
+  {
+    MutexLock lock(mutex_);
+    failure = std::exchange(failure_, nullptr);
+    has_failed_.store(false, std::memory_order_relaxed);
+  }
+  std::rethrow_exception(failure);
 }
 
 bool WorkerPool::HasWork(int thread) const {
@@ -86,13 +112,18 @@ int64_t WorkerPool::Work(int thread) {
   for (int i = 0; i < threads(); ++i) {
     const int whose = (thread + i) % threads();
     auto& share = shares_[static_cast<size_t>(whose)].pieces;
-    for (int64_t piece; (piece = TakePiece(share, whose == thread)) >= 0; ++done) (*work_)(piece, thread);
+    for (int64_t piece; (piece = TakePiece(share, whose == thread)) >= 0; ++done) {
+      try {
+        (*work_)(piece, thread);
+      } catch (...) {  // others still work: nobody leaves before all are done
+        NoteFailure();
+      }
+    }
   }
   return done;
 }
 
 void WorkerPool::Run(int thread) {
-  NameThisThread("cpu worker");
   while (!stopping_.load(std::memory_order_relaxed)) {
     for (int spin = 0; spin < spins_ && !HasWork(thread); ++spin) hwy::Pause();
     if (!HasWork(thread)) {

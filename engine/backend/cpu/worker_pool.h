@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace longhaul::cpu {
 // The threads of the CPU backend. Between two pieces of work they spin for some microseconds, then sleep.
 class WorkerPool {
  public:
-  // The calling thread works too: threads - 1 are started. REQUIRES: threads >= 1.
+  // The calling thread works too: threads - 1 are started. Throws what StartThread does. REQUIRES: threads >= 1.
   explicit WorkerPool(int threads);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -25,10 +26,14 @@ class WorkerPool {
   // returns when all are done. Each thread begins with the first pieces of a share of its own, one of threads() that
   // follow each other and are equally large, the earlier ones by one piece larger where they must be. The number of
   // pieces must not depend on the number of threads, so that no result does. One caller at a time; `work` calls no
-  // ParallelFor of the same pool. REQUIRES: pieces < 2^32.
+  // ParallelFor of the same pool. What `work` throws, on any thread, is thrown here when all pieces are done: the first
+  // that came. REQUIRES: pieces < 2^32.
   void ParallelFor(int64_t pieces, absl::FunctionRef<void(int64_t piece, int thread)> work);
 
  private:
+  struct NotStarted {};
+  WorkerPool(int threads, NotStarted);
+
   using WorkRef = absl::FunctionRef<void(int64_t, int)>;
 
   // The pieces [next, end) that are left to one thread, as end << 32 | next, in a cache line of its own: a thread takes
@@ -42,6 +47,8 @@ class WorkerPool {
   void Run(int thread);
   // Does pieces until none is left to take; returns how many.
   int64_t Work(int thread);
+  void NoteFailure();
+  void ThrowFailure();
   bool HasWork(int thread) const;
 
   std::vector<std::thread> workers_;
@@ -50,9 +57,10 @@ class WorkerPool {
   std::vector<Share> shares_;                 // [threads]
   alignas(64) std::atomic<int64_t> done_{0};  // by the workers
   alignas(64) std::atomic<int> sleepers_{0};
-  std::atomic<bool> stopping_{false};
+  std::atomic<bool> stopping_{false}, has_failed_{false};
   Mutex mutex_;
   CondVar wake_;
+  std::exception_ptr failure_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace longhaul::cpu

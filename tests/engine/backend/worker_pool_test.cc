@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -54,6 +55,26 @@ TEST(WorkerPoolTest, WakesWorkersThatFellAsleep) {
       while (!second) std::this_thread::yield();
     });
     EXPECT_TRUE(second);
+  }
+}
+
+TEST(WorkerPoolTest, AnExceptionOfAnyPieceComesOutWhenAllAreDone) {
+  for (int threads : {1, 2, 3}) {
+    WorkerPool pool(threads);
+    for (int64_t thrower = 0; thrower < 16; ++thrower) {
+      std::atomic<int> done{0};
+      const auto work = [&](int64_t piece, int) {
+        if (piece == thrower) throw std::bad_alloc();
+        ++done;
+      };
+      EXPECT_THROW(pool.ParallelFor(16, work), std::bad_alloc);
+      if (threads > 1) {
+        EXPECT_EQ(done, 15);
+      }
+      done = 0;
+      pool.ParallelFor(16, [&](int64_t, int) { ++done; });
+      EXPECT_EQ(done, 16);
+    }
   }
 }
 
