@@ -100,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 Server::~Server() {
   if (server_ == nullptr) return;  // it never listened
   if (state_ == ServerState::kReady) Drain(std::chrono::milliseconds(0));
-  if (front_ != nullptr) front_->StopListening();
+  if (front_ != nullptr) front_->StopListening(Front::Clock::now());
   server_->Shutdown(std::chrono::system_clock::now());
   server_->Wait();
 }
@@ -149,9 +149,10 @@ bool Server::Drain(std::chrono::milliseconds timeout) {
   // UNAVAILABLE what nobody has taken by then.
   constexpr std::chrono::seconds kLastMessages{2};
   const auto last = std::max(deadline, std::chrono::system_clock::now() + kLastMessages);
-  front_->StopListening();
+  const Front::Clock::time_point end = Front::Clock::now() + (last - std::chrono::system_clock::now());
+  front_->StopListening(end);
   server_->Shutdown(last);
-  front_->AwaitEnd(Front::Clock::now() + (last - std::chrono::system_clock::now()));
+  front_->AwaitEnd(end);
   return all_finished;
 }
 

@@ -27,4 +27,9 @@ ctest --test-dir build/release --output-on-failure --parallel 2 || fail "a test 
 say "Running the Python client against the real server"
 "$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/end_to_end || fail "the Python client's tests failed"
 
+say "Attacking the real server"
+attack() { "$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/hostile; }
+# Latencies are bounded there: a machine that stands still for a second is not the server's fault, twice it would be.
+attack || attack || fail "an attack cost the server too much"
+
 say "All tests passed"

@@ -10,7 +10,7 @@
 namespace longhaul {
 namespace {
 
-constexpr size_t kKeptBytes = 1 << 10;
+constexpr size_t kKeptBytes = 1 << 10, kMostUnsent = 256 << 10;
 
 // What one side has left to say when the other has ended; a client that takes none of it for so long is dropped.
 constexpr std::chrono::seconds kLinger{30};
@@ -115,8 +115,10 @@ void Connection::Settle(TimePoint now) {
   if ((client_.ended && server_.unsent.empty()) || (server_.ended && client_.unsent.empty())) {
     return Close(Misbehaviour::kNone);
   }
-  if ((client_.ended || server_.ended) && !ending_.has_value()) ending_ = now;
-  const bool listen = server_.unsent.empty() && !client_.ended && !server_.ended && !HeldUp();
+  if ((client_.ended || server_.ended || server_gone_) && !ending_.has_value()) ending_ = now;
+  // Who takes nothing is not listened to: what is refused would be answered again and again.
+  const bool listen = server_.unsent.empty() && client_.unsent.size() < kMostUnsent && !client_.ended &&
+                      !server_.ended && !HeldUp();
   Watch(client_, (listen ? EPOLLIN : 0u) | (client_.unsent.empty() ? 0u : EPOLLOUT));
   Watch(server_, server_gone_ ? 0u
                               : (client_.unsent.empty() && !server_.ended ? EPOLLIN : 0u) |

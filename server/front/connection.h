@@ -48,6 +48,9 @@ class Connection {
   // Looks for what has taken too long, and goes on where it was held up.
   void Check(TimePoint now);
 
+  // Drops the client, and waits for gRPC to clear away what it had of it.
+  void Close(Misbehaviour why);
+
   // Ends it where gRPC has not heard of it.
   void CloseUnlessHandedOver() {
     if (grpc_end_.valid()) Close(Misbehaviour::kNone);
@@ -76,8 +79,6 @@ class Connection {
   // Sends what there is, closes what is over, and has epoll watch for what is waited for.
   void Settle(TimePoint now);
   void Watch(End& end, uint32_t events);
-  // Drops the client, and waits for gRPC to clear away what it had of it.
-  void Close(Misbehaviour why);
   // Reads what gRPC still writes to a client that has gone, until it closes.
   void Discard();
   // Whether gRPC has so much to clear away of this client's connections, or of all, that it must not get more.

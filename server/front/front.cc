@@ -123,8 +123,9 @@ void Front::Wake() {
   (void)!write(wake_.get(), &one, sizeof(one));
 }
 
-void Front::StopListening() {
+void Front::StopListening(Clock::time_point end) {
   MutexLock lock(mutex_);
+  end_ = end;
   stop_listening_ = true;
   Wake();
   while (!listening_stopped_) changed_.Wait(mutex_);
@@ -178,6 +179,9 @@ void Front::Run() {
       listening_.sockets.clear();
       for (const auto& entry : connections_) entry.first->CloseUnlessHandedOver();
       accepting_ = listening_stopped_ = true;
+    }
+    if (now >= end_) {
+      for (const auto& entry : connections_) entry.first->Close(Misbehaviour::kNone);
     }
     changed_.NotifyAll();
   }

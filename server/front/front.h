@@ -49,7 +49,8 @@ class Front {
   void SetMaxMessageBytes(int64_t bytes) { shared_.use.max_message_bytes = bytes; }
 
   // Takes no more connections; those that gRPC has go on. When it returns, nothing is handed over any more.
-  void StopListening();
+  // At `end` all are closed, even those of clients that read nothing.
+  void StopListening(Clock::time_point end);
   // Waits until all connections are over, or until `deadline`. gRPC, shutting down, ends them.
   void AwaitEnd(Clock::time_point deadline);
 
@@ -84,6 +85,7 @@ class Front {
   CondVar changed_;
   bool stop_listening_ ABSL_GUARDED_BY(mutex_) = false, listening_stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  Clock::time_point end_ ABSL_GUARDED_BY(mutex_) = Clock::time_point::max();
   std::thread thread_;
 };
 

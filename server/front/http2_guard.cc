@@ -76,7 +76,7 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     Inject(out);
   }
   Inject(out);
-  return Misbehaviour::kNone;
+  return misbehaviour_;
 }
 
 Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) {
@@ -100,7 +100,7 @@ Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) 
       pad_length_due_ = frame.has(kFlagPadded);
       if (found != streams_.end() && (frame.length > 0 || frame.has(kFlagEndStream))) {
         // Erases the stream where there is no room.
-        if (!found->second.client_done) Hold(frame.stream, found->second, kFrameBytes);
+        if (!found->second.client_done) Hold(frame.stream, found->second, kFrameBytes, now);
         cost = 0;
       }
       break;
@@ -130,8 +130,9 @@ Misbehaviour Http2Guard::OnHeaders(const FrameHeader& frame, TimePoint now) {
   }
   last_stream_ = frame.stream;
   if (static_cast<int64_t>(streams_.size()) >= limits_.max_connection_streams) return Misbehaviour::kStreams;
-  if (shared_.streams + shared_.ending >= limits_.max_streams ||
-      address_.streams + address_.ending >= limits_.max_streams / 2 || !address_.resets.Has(1, now)) {
+  // Those of connections that are closed count until gRPC has cleared them away.
+  if (shared_.streams >= limits_.max_streams || address_.streams >= limits_.max_streams / 2 ||
+      !address_.resets.Has(1, now)) {
     // Headers before that may be in the compression table.
     if (!acknowledged_) return Misbehaviour::kStreams;
     drop_headers_ = true;
@@ -178,12 +179,14 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
         stream.message_left = stream.message_left << 8 | stream.prefix[i];
       if (stream.prefix[0] != 0) {
         // What it inflates to is not known before: a megabyte may become a gigabyte.
-        return Refuse(id, StreamRefusal::kCompression, absl::UnimplementedError("compressed messages are not taken"));
+        return Refuse(id, StreamRefusal::kCompression, absl::UnimplementedError("compressed messages are not taken"),
+                      now);
       }
       if (const int64_t limit = shared_.max_message_bytes; stream.message_left > limit) {
         return Refuse(id, StreamRefusal::kMessageSize,
                       absl::InvalidArgumentError(absl::StrCat("a message of ", stream.message_left,
-                                                              " bytes is larger than --max-message-size, ", limit)));
+                                                              " bytes is larger than --max-message-size, ", limit)),
+                      now);
       }
     }
     const std::string_view part = payload.substr(0, stream.message_left);
@@ -192,18 +195,19 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
     if (stream.message_left == 0) {
       MessageComplete(stream);
     } else {
-      Hold(id, stream, static_cast<int64_t>(part.size()));
+      Hold(id, stream, static_cast<int64_t>(part.size()), now);
     }
   }
 }
 
-void Http2Guard::Hold(uint32_t id, Stream& stream, int64_t bytes) {
+void Http2Guard::Hold(uint32_t id, Stream& stream, int64_t bytes, TimePoint now) {
   stream.held += bytes;
   shared_.upload_bytes += bytes;
   if (shared_.upload_bytes > shared_.max_upload_bytes()) {
     Refuse(id, StreamRefusal::kUploadMemory,
            OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size",
-                     shared_.max_upload_bytes()));
+                     shared_.max_upload_bytes()),
+           now);
   }
 }
 
@@ -262,10 +266,11 @@ Misbehaviour Http2Guard::Check(TimePoint now, Output& out) {
   for (const uint32_t id : late) {
     Refuse(id, StreamRefusal::kReceiveTimeout,
            absl::AbortedError(absl::StrCat("the message was not complete after --receive-timeout, ",
-                                           limits_.receive_timeout.count(), " ms")));
+                                           limits_.receive_timeout.count(), " ms")),
+           now);
   }
   Inject(out);
-  return Misbehaviour::kNone;
+  return misbehaviour_;
 }
 
 std::string Http2Guard::GoAway(Misbehaviour why) const {
@@ -288,7 +293,10 @@ void Http2Guard::Answer(uint32_t id, StreamRefusal why, const absl::Status& stat
   AppendRstStream(id, Http2Error::kNoError, waiting_.to_client);
 }
 
-void Http2Guard::Refuse(uint32_t id, StreamRefusal why, const absl::Status& status) {
+void Http2Guard::Refuse(uint32_t id, StreamRefusal why, const absl::Status& status, TimePoint now) {
+  // gRPC has as much to clear away as after a reset of the client's.
+  address_.resets.Take(1, now);
+  if (!resets_.Take(1, now)) misbehaviour_ = Misbehaviour::kResets;
   const auto found = streams_.find(id);
   // A call that the server has begun to answer cannot be given another status.
   if (found->second.server_began) {

@@ -77,11 +77,11 @@ class Http2Guard {
   // `payload` without the padding of its frame.
   std::string_view Unpadded(const FrameReader::Piece& piece);
 
-  void Hold(uint32_t id, Stream& stream, int64_t bytes);
+  void Hold(uint32_t id, Stream& stream, int64_t bytes, TimePoint now);
   void MessageComplete(Stream& stream);
   void Erase(Streams::iterator stream);
   // Ends a stream that is open: its call gets `status`, the server forgets it.
-  void Refuse(uint32_t id, StreamRefusal why, const absl::Status& status);
+  void Refuse(uint32_t id, StreamRefusal why, const absl::Status& status, TimePoint now);
   // Tells the client alone.
   void Answer(uint32_t id, StreamRefusal why, const absl::Status& status);
   // Sends what waits for the end of a frame.
@@ -104,6 +104,7 @@ class Http2Guard {
   uint32_t last_stream_ = 0, last_passed_ = 0;  // of those that the client opened, that the server knows
   Streams streams_;
   TokenBucket resets_, control_frames_;
+  Misbehaviour misbehaviour_ = Misbehaviour::kNone;  // of too many refusals
   Output waiting_;  // to be sent between two frames
 };
 

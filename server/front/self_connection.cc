@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -42,12 +43,13 @@ absl::Status ConnectToServer(const sockaddr_storage& address, std::chrono::milli
   const Clock::time_point deadline = Clock::now() + timeout;
   const Descriptor fd(socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return Failed("socket");
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+  const socklen_t size = address.ss_family == AF_UNIX ? sizeof(sockaddr_un) : sizeof(address);
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
     if (errno != EINPROGRESS) return Failed("connect");
     if (!Await(fd.get(), POLLOUT, deadline)) return absl::UnavailableError("connect: no answer");
     int error = 0;
-    socklen_t size = sizeof(error);
-    getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    socklen_t error_size = sizeof(error);
+    getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &error_size);
     if (error != 0) return absl::UnavailableError(absl::StrCat("connect: ", std::strerror(error)));
   }
   std::string hello(kHttp2Preface);

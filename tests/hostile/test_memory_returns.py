@@ -12,7 +12,7 @@ WITHIN = 10  # seconds
 AT_MOST = 1.2  # times what was resident before
 
 
-def burst(target, stubs, clients=16):
+def burst(target, stubs, clients=10):
     """Many clients at once: long texts to tokenize, streams of answers, scores, requests that are refused. Half of it is
     given up after a second."""
     pb, rpc = stubs

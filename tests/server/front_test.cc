@@ -250,7 +250,7 @@ TEST_F(FrontTest, TakesNobodyAfterItWasToldTo) {
   const auto [client, server] = Pair();
   const Descriptor silent = Connect();
   while (front_->use().connections < 2) std::this_thread::yield();
-  front_->StopListening();
+  front_->StopListening(Front::Clock::time_point::max());
   EXPECT_EQ(ReadToEnd(silent), "");
   const Descriptor late(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_NE(connect(late.get(), reinterpret_cast<const sockaddr*>(&front_->address()), sizeof(sockaddr_in)), 0);
