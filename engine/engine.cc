@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/exceptions.h"
 #include "engine/base/log.h"
@@ -139,28 +138,28 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
   const auto* generate = std::get_if<GenerateParams>(&request.params);
   const size_t answers = generate != nullptr ? static_cast<size_t>(generate->samples) : 1;
   auto stream = std::make_shared<EventStream>(options_.events_per_stream * answers, std::move(on_ready));
+  bool draining = false;
   {
     MutexLock lock(mutex_);
     ++unfinished_;
+    draining = draining_;
   }
-  absl::Status accepted = CatchExceptions([&] { return Accept(std::move(request), stream, submitted); });
+  if (draining) {
+    telemetry_.rejections[Rejection::kDraining].Add();
+    Refuse(*stream, CatchExceptions(DrainingError));
+    return stream;
+  }
+  const int64_t waiting = waiting_.fetch_add(1);
+  absl::Status accepted = CatchExceptions([&] { return Accept(std::move(request), stream, submitted, waiting); });
   if (accepted.ok()) return stream;
+  waiting_.fetch_sub(1);
   if (IsNoMemory(accepted)) telemetry_.rejections[Rejection::kNoMemory].Add();
   Refuse(*stream, std::move(accepted));
   return stream;
 }
 
 absl::Status EngineImpl::Accept(Request request, const std::shared_ptr<EventStream>& stream,
-                                Clock::time_point submitted) {
-  {
-    MutexLock lock(mutex_);
-    if (draining_) {
-      telemetry_.rejections[Rejection::kDraining].Add();
-      return DrainingError();
-    }
-  }
-  const int64_t waiting = waiting_.fetch_add(1);
-  absl::Cleanup leave = [&] { waiting_.fetch_sub(1); };
+                                Clock::time_point submitted, int64_t waiting) {
   if (waiting >= options_.max_queue) {
     telemetry_.rejections[Rejection::kQueueFull].Add();
     return OverloadError(absl::StrCat("the queue is full: ", options_.max_queue, " requests are waiting (--max-queue)"),
@@ -178,7 +177,6 @@ absl::Status EngineImpl::Accept(Request request, const std::shared_ptr<EventStre
   text_pool_->Add([this, request = std::move(request), record = *std::move(record), stream, submitted]() mutable {
     Prepare(std::move(request), std::move(record), stream, submitted);
   });
-  std::move(leave).Cancel();
   return absl::OkStatus();
 }
 

@@ -50,8 +50,10 @@ class EngineImpl : public Engine {
  private:
   using StatePtr = std::unique_ptr<RequestState>;
 
-  // What Submit does with a request that is counted already; not OK, and nothing done, when it is refused.
-  absl::Status Accept(Request request, const std::shared_ptr<EventStream>& stream, Clock::time_point submitted);
+  // What Submit does with a request that is counted already, behind so many that wait; not OK, and nothing done, when
+  // it is refused.
+  absl::Status Accept(Request request, const std::shared_ptr<EventStream>& stream, Clock::time_point submitted,
+                      int64_t waiting);
   // On the text pool: an arrival for the engine thread, or a refusal. Throws nothing.
   void Prepare(Request request, std::shared_ptr<RequestRecord> record, const std::shared_ptr<EventStream>& stream,
                Clock::time_point submitted);
