@@ -175,8 +175,8 @@ int Main(int argc, char** argv) {
   signals.Wait();
   LogInfo("draining: no new requests, running ones have ", flags->drain_timeout.count(),
           " ms; a second signal ends them at once");
-  if (self.has_value()) self->Stop();
   const bool all_finished = (*server)->Drain(flags->drain_timeout);
+  if (self.has_value()) self->Stop();
   LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were ended");
   endpoint.reset();
   server->reset();  // before the engine that both answer with

@@ -47,7 +47,7 @@ int64_t MaxMessageBytes(const ModelInfo& model) {
 // As many of `wanted` bytes of a message as there is address space for, where that is limited: gRPC ends the process
 // where it finds none for what arrives.
 int64_t AffordableMessageBytes(int64_t wanted) {
-  constexpr int64_t kPart = 12;
+  constexpr int64_t kPart = 2 * (ServerOptions::kMessageBudget + FrontUse::kUploads);
   return std::min(wanted, AddressSpaceLeft().value_or(std::numeric_limits<int64_t>::max()) / kPart);
 }
 
@@ -121,6 +121,9 @@ void Server::SetLimits(int64_t max_message_bytes) {
   SetAddressSpaceReserve(FrontUse::kUploads * max_message_bytes + kReserve);
   quota_.Resize(
       static_cast<size_t>(budget + FrontUse::kUploads * max_message_bytes + kStreamBytes * options_.front.max_streams));
+  // Reflection, the one service that is not of the callback kind, takes a thread for each stream.
+  constexpr int kReflectionThreads = 16;
+  quota_.SetMaxThreads(kReflectionThreads);
   limits_.budget.SetLimit(budget);
   if (front_ != nullptr) front_->SetMaxMessageBytes(max_message_bytes);
 }

@@ -46,7 +46,7 @@ std::vector<std::string> CheckEnvironmentOf(const CLI::App& app) {
   return CheckEnvironment(environment, known);
 }
 
-// HOST:PORT, or unix:PATH. gRPC takes the lower 16 bits of whatever port it reads.
+// HOST:PORT, or unix:PATH. A name of a service is no port.
 std::string CheckListen(const std::string& address) {
   if (address.rfind("unix:", 0) == 0 && address != "unix:") return "";
   const size_t colon = address.rfind(':');
@@ -221,6 +221,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   flags.engine.stream_stall_timeout = flags.server.stall_timeout = milliseconds(stall_seconds);
   flags.engine.max_request_time = milliseconds(request_seconds);
   front.receive_timeout = milliseconds(receive_seconds);
+  front.send_timeout = milliseconds(stall_seconds);
   flags.server.keepalive_time = milliseconds(keepalive_seconds);
   flags.drain_timeout = milliseconds(drain_seconds);
   return flags;

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "server/front/frame_writer.h"
 
@@ -28,7 +29,9 @@ Connection::Connection(Shared& shared, Descriptor client, Descriptor server, Des
       guard_(shared.limits, shared.use, address, now),
       client_{.fd = std::move(client), .endpoint = {this, Side::kClient}},
       server_{.fd = std::move(server), .endpoint = {this, Side::kServer}},
-      grpc_end_(std::move(grpc_end)) {
+      grpc_end_(std::move(grpc_end)),
+      last_check_(now),
+      last_taken_(now) {
   ++shared_.use.connections;
   ++address_.connections;
   Settle(now);
@@ -87,11 +90,13 @@ bool Connection::Read(End& from, TimePoint now) {
   return true;
 }
 
-void Connection::Send(End& end) {
+void Connection::Send(End& end, TimePoint now) {
+  if (end.unsent.empty() && &end == &client_) last_taken_ = now;
   if (closed_ || end.unsent.empty()) return;
   const ssize_t n = send(end.fd.get(), end.unsent.data(), end.unsent.size(), MSG_NOSIGNAL);
   if (n >= 0) {
     end.unsent.erase(0, static_cast<size_t>(n));
+    if (&end == &client_) last_taken_ = now;
     // Thousands of connections that are idle hold no buffers.
     if (end.unsent.empty() && end.unsent.capacity() > kKeptBytes) std::string().swap(end.unsent);
   } else if (errno != EAGAIN && errno != EINTR) {
@@ -103,12 +108,12 @@ void Connection::Send(End& end) {
 }
 
 void Connection::Settle(TimePoint now) {
-  Send(server_);
-  Send(client_);
+  Send(server_, now);
+  Send(client_, now);
   // Nobody tells again that gRPC has closed: read what it left while the client takes it.
   while (!closed_ && server_gone_ && !server_.ended && client_.unsent.empty()) {
     if (!Read(server_, now)) server_.ended = true;
-    Send(client_);
+    Send(client_, now);
   }
   if (closed_) return;
   // gRPC knows no connection of which one direction has ended.
@@ -117,8 +122,8 @@ void Connection::Settle(TimePoint now) {
   }
   if ((client_.ended || server_.ended || server_gone_) && !ending_.has_value()) ending_ = now;
   // Who takes nothing is not listened to: what is refused would be answered again and again.
-  const bool listen = server_.unsent.empty() && client_.unsent.size() < kMostUnsent && !client_.ended &&
-                      !server_.ended && !HeldUp();
+  const bool listen =
+      server_.unsent.empty() && client_.unsent.size() < kMostUnsent && !client_.ended && !server_.ended && !HeldUp();
   Watch(client_, (listen ? EPOLLIN : 0u) | (client_.unsent.empty() ? 0u : EPOLLOUT));
   Watch(server_, server_gone_ ? 0u
                               : (client_.unsent.empty() && !server_.ended ? EPOLLIN : 0u) |
@@ -128,8 +133,14 @@ void Connection::Settle(TimePoint now) {
 void Connection::Check(TimePoint now) {
   if (closed_) return;
   if (ending_.has_value() && now - *ending_ > kLinger) return Close(Misbehaviour::kNone);
-  // What gRPC does not take, or must not get, is not the client's fault.
-  if (server_.unsent.empty() && !HeldUp()) {
+  const bool reads_nothing = !client_.unsent.empty() && shared_.limits.send_timeout.count() > 0 &&
+                             now - last_taken_ > shared_.limits.send_timeout;
+  if (reads_nothing) return Close(Misbehaviour::kStalled);
+  const auto since = now - std::exchange(last_check_, now);
+  if (!server_.unsent.empty() || HeldUp()) {
+    // What gRPC does not take, or must not get, is not the client's fault.
+    guard_.Excuse(since);
+  } else {
     Http2Guard::Output out{.to_client = std::move(client_.unsent), .to_server = {}};
     const Misbehaviour why = guard_.Check(now, out);
     client_.unsent = std::move(out.to_client);

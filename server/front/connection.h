@@ -75,7 +75,7 @@ class Connection {
 
   // Reads once and passes it on. Whether there was something.
   bool Read(End& from, TimePoint now);
-  void Send(End& end);
+  void Send(End& end, TimePoint now);
   // Sends what there is, closes what is over, and has epoll watch for what is waited for.
   void Settle(TimePoint now);
   void Watch(End& end, uint32_t events);
@@ -88,8 +88,10 @@ class Connection {
   AddressUse& address_;
   Http2Guard guard_;
   End client_, server_;
-  Descriptor grpc_end_;              // until it is handed over
-  bool server_gone_ = false;         // closed by gRPC; what it sent before may still be there
+  Descriptor grpc_end_;       // until it is handed over
+  bool server_gone_ = false;  // closed by gRPC; what it sent before may still be there
+  TimePoint last_check_;
+  TimePoint last_taken_;             // when the client last took all, or some, of what waited for it
   std::optional<TimePoint> ending_;  // since when one side has ended
   bool closed_ = false;              // the client has been dropped
   int64_t to_clear_ = 0;             // counted as `ending` since then

@@ -108,13 +108,14 @@ Front::Front(ListeningSockets listening, const FrontLimits& limits, int64_t max_
 }
 
 Front::~Front() {
-  if (!thread_.joinable()) return;
-  {
-    MutexLock lock(mutex_);
-    stop_ = true;
+  if (thread_.joinable()) {
+    {
+      MutexLock lock(mutex_);
+      stop_ = true;
+    }
+    Wake();
+    thread_.join();
   }
-  Wake();
-  thread_.join();
   if (!listening_.unix_path.empty()) unlink(listening_.unix_path.c_str());
 }
 
@@ -153,7 +154,7 @@ void Front::Run() {
   Clock::time_point next_check = Clock::now() + kCheckInterval;
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next_check - Clock::now()).count();
-    const bool idle = connections_.empty() && accepting_;
+    const bool idle = connections_.empty() && (accepting_ || listening_.sockets.empty());
     const int timeout = idle ? -1 : static_cast<int>(std::max<int64_t>(left + 1, 0));
     const int n = epoll_wait(epoll_.get(), events.data(), kEvents, timeout);
     const Clock::time_point now = Clock::now();
@@ -178,7 +179,7 @@ void Front::Run() {
     if (stop_listening_ && !listening_stopped_) {
       listening_.sockets.clear();
       for (const auto& entry : connections_) entry.first->CloseUnlessHandedOver();
-      accepting_ = listening_stopped_ = true;
+      listening_stopped_ = true;
     }
     if (now >= end_) {
       for (const auto& entry : connections_) entry.first->Close(Misbehaviour::kNone);
@@ -248,9 +249,9 @@ void Front::Take(Descriptor client, const std::string& peer) {
     return Refuse(std::move(client), ConnectionRefusal::kMaxConnections,
                   absl::StrCat("--max-connections, ", shared_.limits.max_connections, ", are open"));
   }
-  // Clients of a unix socket have no address.
-  AddressUse& address = addresses_.try_emplace(HostOfPeer(peer), shared_.limits).first->second;
-  if (address.connections >= shared_.limits.max_connections_per_address && !peer.starts_with("unix")) {
+  const bool everybody = peer.starts_with("unix");
+  AddressUse& address = addresses_.try_emplace(NetworkOfPeer(peer), shared_.limits, everybody).first->second;
+  if (address.connections >= shared_.limits.max_connections_per_address && !everybody) {
     return Refuse(
         std::move(client), ConnectionRefusal::kMaxConnectionsPerAddress,
         absl::StrCat("--max-connections-per-address, ", shared_.limits.max_connections_per_address, ", are open"));
@@ -271,7 +272,8 @@ void Front::Take(Descriptor client, const std::string& peer) {
 void Front::Refuse(Descriptor client, ConnectionRefusal why, const std::string& text) {
   shared_.use.refused[static_cast<size_t>(why)].Add();
   std::string words;
-  AppendEmptySettings(words);
+  // The server that connects to itself takes SETTINGS for life, and without descriptors there is none.
+  if (why != ConnectionRefusal::kNoDescriptor) AppendEmptySettings(words);
   AppendGoAway(0, Http2Error::kEnhanceYourCalm, text, words);
   (void)!send(client.get(), words.data(), words.size(), MSG_NOSIGNAL);
   shutdown(client.get(), SHUT_WR);

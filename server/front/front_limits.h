@@ -33,16 +33,22 @@ struct FrontLimits {
   int64_t max_streams = 4096;               // open on all connections; one address may have half of them
   // A message that has begun, a connection's first frame and a frame must be complete after so long.
   std::chrono::milliseconds receive_timeout{30000};
+  // A client that takes nothing of what waits for it for so long is dropped; 0: never.
+  std::chrono::milliseconds send_timeout{60000};
 };
 
 // What the connections of one address hold of the bounds that are shared. The front's thread.
 struct AddressUse {
-  explicit AddressUse(const FrontLimits& limits)
-      : resets(static_cast<double>(limits.max_streams) / 2, kResetsPerSecond) {}
+  // One address may have half of what all may have together. Clients of a unix socket are told apart by nothing: they
+  // are `everybody`, and may have all.
+  explicit AddressUse(const FrontLimits& limits, bool everybody = false)
+      : part(everybody ? 1 : 2),
+        resets(static_cast<double>(limits.max_streams) / static_cast<double>(part), kResetsPerSecond) {}
 
+  const int64_t part;
   int64_t connections = 0, streams = 0;
-  int64_t ending = 0;  // as in FrontUse
-  TokenBucket resets;  // streams that were opened and given up; gRPC needs a while to clear each away
+  int64_t ending = 0, upload_bytes = 0;  // as in FrontUse
+  TokenBucket resets;                    // streams that were opened and given up; gRPC needs a while to clear each away
 
   static constexpr double kResetsPerSecond = 400;
 };
@@ -52,16 +58,16 @@ struct FrontUse {
   std::atomic<int64_t> connections{0}, streams{0};
   // Of connections that are closed: streams that gRPC has not cleared away yet, and other work that is as much.
   std::atomic<int64_t> ending{0};
-  std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete
+  std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete, or that no method waits for
 
   Counter accepted;
   std::array<Counter, kConnectionRefusalNames.size()> refused;
   std::array<Counter, kMisbehaviourNames.size()> misbehaved;
   std::array<Counter, kStreamRefusalNames.size()> streams_refused;
 
-  // Bytes that messages that are not complete may hold together: two of the largest.
+  // Bytes that messages that are not complete may hold together: four of the largest.
   int64_t max_upload_bytes() const { return kUploads * max_message_bytes; }
-  static constexpr int64_t kUploads = 2;
+  static constexpr int64_t kUploads = 4;
 };
 
 }  // namespace longhaul

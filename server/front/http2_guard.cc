@@ -27,6 +27,9 @@ constexpr double kControlPerStream = 50;  // so many are as much work as a strea
 // What gRPC holds for a frame of a message that is not complete, roughly, beside its bytes.
 constexpr int64_t kFrameBytes = 64;
 
+// Of the messages after the first one of a call. Only reflection takes any, small ones.
+constexpr int64_t kMaxFurther = 16 << 10;
+
 absl::Status OutOfRoom(std::string_view what, const char* reason, const char* flag, int64_t limit) {
   constexpr double kRetryAfter = 1;  // seconds
   return OverloadError(absl::StrCat(ToAbsl(what), " fill their bound of ", limit, ", see ", flag),
@@ -64,7 +67,10 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     }
     if (!drop_headers_) out.to_server.append(piece.header).append(piece.payload);
     if (piece.ends && !client_in_headers_) drop_headers_ = false;
-    if (piece.frame.type == FrameType::kData) OnData(piece.frame.stream, Unpadded(piece), now);
+    if (piece.frame.type == FrameType::kData) {
+      OnData(piece.frame.stream, Unpadded(piece), now);
+      if (piece.ends) OnDataEnd(piece.frame.stream, now);
+    }
     if (piece.ends && piece.frame.has(kFlagEndStream) &&
         (piece.frame.type == FrameType::kData || piece.frame.type == FrameType::kHeaders)) {
       if (const auto found = streams_.find(piece.frame.stream); found != streams_.end()) {
@@ -98,18 +104,19 @@ Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) 
       const auto found = streams_.find(frame.stream);
       data_left_ = frame.length;
       pad_length_due_ = frame.has(kFlagPadded);
-      if (found != streams_.end() && (frame.length > 0 || frame.has(kFlagEndStream))) {
-        // Erases the stream where there is no room.
-        if (!found->second.client_done) Hold(frame.stream, found->second, kFrameBytes, now);
-        cost = 0;
-      }
+      // No client of gRPC pads.
+      const bool has_content = (frame.length > 0 && !frame.has(kFlagPadded)) || frame.has(kFlagEndStream);
+      if (found != streams_.end() && has_content) cost = 0;
       break;
     }
     case FrameType::kRstStream:
-      address_.resets.Take(1, now);
-      if (!resets_.Take(1, now)) return Misbehaviour::kResets;
-      if (const auto found = streams_.find(frame.stream); found != streams_.end()) Erase(found);
-      cost = 0;
+      // Of a stream that has been answered it is as good as an acknowledgement.
+      if (const auto found = streams_.find(frame.stream); found != streams_.end()) {
+        address_.resets.Take(1, now);
+        if (!resets_.Take(1, now)) return Misbehaviour::kResets;
+        Erase(found);
+        cost = 0;
+      }
       break;
     case FrameType::kSettings:
       acknowledged_ |= frame.has(kFlagAck);
@@ -131,13 +138,17 @@ Misbehaviour Http2Guard::OnHeaders(const FrameHeader& frame, TimePoint now) {
   last_stream_ = frame.stream;
   if (static_cast<int64_t>(streams_.size()) >= limits_.max_connection_streams) return Misbehaviour::kStreams;
   // Those of connections that are closed count until gRPC has cleared them away.
-  if (shared_.streams >= limits_.max_streams || address_.streams >= limits_.max_streams / 2 ||
-      !address_.resets.Has(1, now)) {
+  const char* full = nullptr;
+  const int64_t of_address = limits_.max_streams / address_.part;
+  if (shared_.streams >= limits_.max_streams) full = "the calls that are open";
+  if (address_.streams >= of_address) full = "the calls that this address has open";
+  if (!address_.resets.Has(1, now)) full = "the calls that this address gave up just now";
+  if (full != nullptr) {
     // Headers before that may be in the compression table.
     if (!acknowledged_) return Misbehaviour::kStreams;
     drop_headers_ = true;
-    Answer(frame.stream, StreamRefusal::kStreams,
-           OutOfRoom("calls that are open", "STREAMS", "--max-streams", limits_.max_streams));
+    const int64_t limit = shared_.streams >= limits_.max_streams ? limits_.max_streams : of_address;
+    Answer(frame.stream, StreamRefusal::kStreams, OutOfRoom(full, "STREAMS", "--max-streams", limit));
     return control_frames_.Take(1, now) ? Misbehaviour::kNone : Misbehaviour::kControlFrames;
   }
   last_passed_ = frame.stream;
@@ -167,6 +178,7 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
     Stream& stream = found->second;
     if (stream.complete) {
       stream.complete = false;
+      stream.further = true;
       stream.since = now;
     }
     if (stream.prefix_bytes < stream.prefix.size()) {
@@ -192,28 +204,46 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
     const std::string_view part = payload.substr(0, stream.message_left);
     payload.remove_prefix(part.size());
     stream.message_left -= static_cast<uint32_t>(part.size());
-    if (stream.message_left == 0) {
-      MessageComplete(stream);
-    } else {
-      Hold(id, stream, static_cast<int64_t>(part.size()), now);
-    }
+    const bool complete = stream.message_left == 0;
+    // Most methods take one message. gRPC keeps what comes after it as long as the call goes on.
+    const bool is_kept = !complete || stream.further;
+    if (complete) MessageComplete(stream);
+    if (is_kept) Hold(id, static_cast<int64_t>(part.size()), now);
   }
 }
 
-void Http2Guard::Hold(uint32_t id, Stream& stream, int64_t bytes, TimePoint now) {
+void Http2Guard::OnDataEnd(uint32_t id, TimePoint now) {
+  const auto found = streams_.find(id);
+  if (found == streams_.end() || found->second.client_done) return;
+  if (!found->second.complete || found->second.further) Hold(id, kFrameBytes, now);
+}
+
+void Http2Guard::Hold(uint32_t id, int64_t bytes, TimePoint now) {
+  Stream& stream = streams_.find(id)->second;
   stream.held += bytes;
+  address_.upload_bytes += bytes;
   shared_.upload_bytes += bytes;
-  if (shared_.upload_bytes > shared_.max_upload_bytes()) {
+  const int64_t limit = shared_.max_upload_bytes();
+  if (stream.further && stream.held > kMaxFurther) {
+    Refuse(id, StreamRefusal::kMessageSize,
+           absl::InvalidArgumentError(
+               absl::StrCat("more than ", kMaxFurther, " bytes after the first message of a call are not taken")),
+           now);
+  } else if (address_.upload_bytes > limit / address_.part || shared_.upload_bytes > limit) {
     Refuse(id, StreamRefusal::kUploadMemory,
-           OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size",
-                     shared_.max_upload_bytes()),
+           OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size", limit / address_.part),
            now);
   }
 }
 
-void Http2Guard::MessageComplete(Stream& stream) {
+void Http2Guard::Release(Stream& stream) {
+  address_.upload_bytes -= stream.held;
   shared_.upload_bytes -= stream.held;
   stream.held = 0;
+}
+
+void Http2Guard::MessageComplete(Stream& stream) {
+  if (!stream.further) Release(stream);
   stream.prefix_bytes = 0;
   stream.message_left = 0;
   stream.complete = true;
@@ -273,14 +303,19 @@ Misbehaviour Http2Guard::Check(TimePoint now, Output& out) {
   return misbehaviour_;
 }
 
+void Http2Guard::Excuse(std::chrono::nanoseconds time) {
+  frame_since_ += time;
+  for (auto& entry : streams_) entry.second.since += time;
+}
+
 std::string Http2Guard::GoAway(Misbehaviour why) const {
   std::string frame;
-  AppendGoAway(last_stream_, Http2Error::kEnhanceYourCalm, kMisbehaviourNames[static_cast<size_t>(why)], frame);
+  AppendGoAway(last_passed_, Http2Error::kEnhanceYourCalm, kMisbehaviourNames[static_cast<size_t>(why)], frame);
   return frame;
 }
 
 void Http2Guard::Erase(Streams::iterator stream) {
-  shared_.upload_bytes -= stream->second.held;
+  Release(stream->second);
   --shared_.streams;
   --address_.streams;
   streams_.erase(stream);

@@ -46,6 +46,9 @@ class Http2Guard {
   // Ends streams, or the connection, that have taken too long. To be called now and then.
   Misbehaviour Check(TimePoint now, Output& out);
 
+  // Leaves out of the client's time what it could do nothing about.
+  void Excuse(std::chrono::nanoseconds time);
+
   // Whether the client has greeted as one of HTTP/2 does.
   bool greeted() const { return client_settled_; }
 
@@ -62,10 +65,11 @@ class Http2Guard {
     std::array<uint8_t, 5> prefix{};
     uint8_t prefix_bytes = 0;
     bool complete = false;  // a message, and none has begun since
+    bool further = false;   // the first message was complete, and more came
     bool client_done = false, server_began = false, server_done = false;
     uint32_t message_left = 0;
-    int64_t held = 0;  // what the message that is not complete takes
-    TimePoint since;   // when it began, or the stream
+    int64_t held = 0;  // what the message that is not complete takes, and all after the first
+    TimePoint since;   // when the message began, or the stream
   };
   using Streams = std::unordered_map<uint32_t, Stream>;
 
@@ -74,10 +78,13 @@ class Http2Guard {
   Misbehaviour OnServerFrame(const FrameHeader& frame, TimePoint now);
   // Bytes of DATA that the client sent.
   void OnData(uint32_t id, std::string_view payload, TimePoint now);
+  void OnDataEnd(uint32_t id, TimePoint now);
   // `payload` without the padding of its frame.
   std::string_view Unpadded(const FrameReader::Piece& piece);
 
-  void Hold(uint32_t id, Stream& stream, int64_t bytes, TimePoint now);
+  // Counts bytes of a stream that gRPC holds; where they are too many it is refused.
+  void Hold(uint32_t id, int64_t bytes, TimePoint now);
+  void Release(Stream& stream);
   void MessageComplete(Stream& stream);
   void Erase(Streams::iterator stream);
   // Ends a stream that is open: its call gets `status`, the server forgets it.
@@ -105,7 +112,7 @@ class Http2Guard {
   Streams streams_;
   TokenBucket resets_, control_frames_;
   Misbehaviour misbehaviour_ = Misbehaviour::kNone;  // of too many refusals
-  Output waiting_;  // to be sent between two frames
+  Output waiting_;                                   // to be sent between two frames
 };
 
 }  // namespace longhaul

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "engine/base/strings.h"
@@ -62,6 +63,14 @@ std::string HostOfPeer(std::string_view peer) {
   host = host.substr(0, host.rfind(':'));
   if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
   return std::string(host);
+}
+
+std::string NetworkOfPeer(std::string_view peer) {
+  std::string host = HostOfPeer(peer);
+  in6_addr address{};
+  if (!peer.starts_with("ipv6:") || inet_pton(AF_INET6, host.c_str(), &address) != 1) return host;
+  constexpr size_t kNetworkBytes = 8;
+  return absl::StrCat(absl::BytesToHexString({reinterpret_cast<const char*>(address.s6_addr), kNetworkBytes}), "/64");
 }
 
 }  // namespace longhaul

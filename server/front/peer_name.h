@@ -25,4 +25,7 @@ std::string PeerOfGrpc(std::string_view grpc_peer);
 // connection has another.
 std::string HostOfPeer(std::string_view peer);
 
+// What one client can choose its addresses from: of IPv6 the /64 network, else HostOfPeer.
+std::string NetworkOfPeer(std::string_view peer);
+
 }  // namespace longhaul

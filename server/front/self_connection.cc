@@ -66,6 +66,7 @@ absl::Status ConnectToServer(const sockaddr_storage& address, std::chrono::milli
     std::string_view rest(bytes, static_cast<size_t>(std::max<ssize_t>(n, 0)));
     if (!rest.empty() && reader.Take(rest, piece)) break;
   }
+  if (piece.frame.type == FrameType::kGoAway) return absl::UnavailableError("connected, and refused");
   if (piece.frame.type != FrameType::kSettings) return absl::UnavailableError("what answers speaks no HTTP/2");
   return absl::OkStatus();
 }
@@ -100,14 +101,11 @@ absl::Status SelfConnection::status() const {
 void SelfConnection::Run() {
   for (;;) {
     const Clock::time_point next = Clock::now() + interval_;
-    absl::Status status = CatchExceptions([&] {
-      absl::Status connected = ConnectToServer(address_, timeout_);
-      if (!connected.ok()) LogWarning("cannot connect to this server: ", std::string(connected.message()));
-      return connected;
-    });
+    absl::Status status = CatchExceptions([&] { return ConnectToServer(address_, timeout_); });
     MutexLock lock(mutex_);
     before_ = std::move(last_);
     last_ = std::move(status);
+    if (!before_.ok() && !last_.ok()) LogWarning("cannot connect to this server: ", last_.message());
     while (!stop_ && stopped_.WaitUntil(mutex_, next)) {
     }
     if (stop_) return;

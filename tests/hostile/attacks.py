@@ -17,9 +17,9 @@ import sys
 import threading
 import time
 
-from frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HEALTH, LARGEST_FRAME, PING,
-                    PREFACE, PRIORITY, RST_STREAM, SERVICE, SETTINGS, WINDOW_UPDATE, field, frame, generate_request, integer,
-                    message, request_fields)
+from frames import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HEALTH, LARGEST_FRAME, PING, PREFACE,
+                    PRIORITY, REFLECTION, RST_STREAM, SERVICE, SETTINGS, WINDOW_UPDATE, field, frame, generate_request,
+                    integer, message, part, request_fields)
 
 GENERATE = request_fields(SERVICE + "Generate")
 CANCEL = (8).to_bytes(4, "big")
@@ -78,6 +78,27 @@ def open_health_streams():
     block = request_fields(HEALTH + "Watch")
     return (frame(HEADERS, END_HEADERS, stream, block) + watch[:5] + stream.to_bytes(4, "big") + watch[9:]
             for stream in itertools.islice(streams(), 20_000))
+
+
+def open_reflection():
+    """20,000 streams of reflection, each with a question and no end."""
+    block = request_fields(REFLECTION)
+    return (frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, 0, stream, message(part(7, b"")))
+            for stream in itertools.islice(streams(), 20_000))
+
+
+def refused_messages():
+    """100,000 messages that are refused by their first bytes, for being compressed."""
+    return (opened(stream) + frame(DATA, 0, stream, b"\1\0\0\0\5") for stream in itertools.islice(streams(), 100_000))
+
+
+def further_messages():
+    """Watches of the server's health that go on asking: more messages than the method takes."""
+    block = request_fields(HEALTH + "Watch")
+    watched = list(itertools.islice(streams(), 1000))
+    yield from (frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, 0, stream, message(b"")) for stream in watched)
+    for _ in range(40):
+        yield from (frame(DATA, 0, stream, message(b"x" * 8000)) for stream in watched)
 
 
 def continuation():
@@ -159,7 +180,8 @@ def resets():
 
 
 ATTACKS = {made.__name__: made for made in (
-    reset_streams, reset_requests, made_to_reset, open_streams, open_health_streams, continuation, empty_continuation,
+    reset_streams, reset_requests, made_to_reset, open_streams, open_health_streams, open_reflection, refused_messages,
+    further_messages, continuation, empty_continuation,
     compressed_headers, many_headers, ping, settings, acknowledgements, empty_data, padding, priority, window, unknown,
     resets)}
 DEAF = {reset_streams, continuation, ping, settings}  # these read nothing, so that what the server answers piles up

@@ -8,6 +8,7 @@ ENHANCE_YOUR_CALM = 11
 
 SERVICE = "/longhaul.v1.InferenceService/"
 HEALTH = "/grpc.health.v1.Health/"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 def frame(kind, flags, stream, payload=b""):

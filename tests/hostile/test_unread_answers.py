@@ -54,10 +54,19 @@ def test_answers_that_nobody_takes_are_given_up(victim, method, request_bytes, c
 def test_connections_from_which_nothing_is_read_are_closed(victim):
     attacked = victim(*FLAGS)
     with attacked.watched():
-        with asked(attacked.target, "Detokenize", DETOKENIZE, 4, 8, LARGEST_WINDOW) as begun:
-            time.sleep(STALL + 4)
-            assert not uploads.run(begun, 10), "some connections stand"
-    assert_room_again(attacked)
+        before = attacked.vitals.descriptors()
+        with asked(attacked.target, "Detokenize", DETOKENIZE, 4, 8, LARGEST_WINDOW):
+            assert attacked.vitals.descriptors() > before
+            until(lambda: attacked.vitals.descriptors() <= before, STALL + 10, "some connections stand")
+            assert_room_again(attacked)
+
+
+def test_a_drain_ends_who_reads_nothing(victim):
+    attacked = victim("--stream-stall-timeout", "0s", "--drain-timeout", "3s", "--max-message-size", "16MiB")
+    with asked(attacked.target, "Detokenize", DETOKENIZE, 2, 8, LARGEST_WINDOW):
+        begin = time.monotonic()
+        assert attacked.running.stop(60) == 0, attacked.running.log.read_text()
+        assert time.monotonic() - begin < 20
 
 
 def assert_room_again(attacked):

@@ -245,6 +245,31 @@ TEST_F(FrontTest, ClosesWhoMisbehaves) {
   EXPECT_EQ(front_->use().misbehaved[static_cast<size_t>(Misbehaviour::kNotHttp2)].value(), 1);
 }
 
+TEST_F(FrontTest, DropsWhoReadsNothing) {
+  limits_.send_timeout = milliseconds(100);
+  Start();
+  auto [client, server] = Pair();
+  std::string frame;
+  AppendGoAway(1, Http2Error::kNoError, std::string(1 << 14, 'x'), frame);
+  // Until the front has no more to say for the client.
+  for (char byte = 0; recv(server.get(), &byte, 1, 0) != 0;) {
+    (void)!send(server.get(), frame.data(), frame.size(), MSG_NOSIGNAL);
+  }
+  server.Reset();
+  front_->AwaitEnd(Front::Clock::time_point::max());
+  EXPECT_EQ(front_->use().misbehaved[static_cast<size_t>(Misbehaviour::kStalled)].value(), 1);
+}
+
+TEST_F(FrontTest, EndsAllAtTheEndOfADrain) {
+  Start();
+  auto [client, server] = Pair();
+  front_->StopListening(Front::Clock::now());
+  EXPECT_EQ(ReadToEnd(client), "");
+  EXPECT_EQ(ReadToEnd(server), "");
+  server.Reset();
+  front_->AwaitEnd(Front::Clock::time_point::max());
+}
+
 TEST_F(FrontTest, TakesNobodyAfterItWasToldTo) {
   Start();
   const auto [client, server] = Pair();
@@ -277,6 +302,14 @@ TEST_F(FrontTest, ListensOnAUnixSocketAndReplacesADeadOne) {
   }
   Start("unix:" + path);
   Pair();
+}
+
+TEST_F(FrontTest, TheServerOfAUnixSocketConnectsToItself) {
+  Start("unix:" + testing::TempDir() + "self_test.sock");
+  std::thread server([this] { Write(NextServer(), Settings()); });
+  const absl::Status status = ConnectToServer(front_->address(), seconds(60));
+  EXPECT_TRUE(status.ok()) << status;
+  server.join();
 }
 
 TEST_F(FrontTest, AnAddressThatCannotBeBoundIsAnError) {

@@ -233,7 +233,8 @@ TEST_F(Http2GuardTest, NothingStandsWithinAHeaderBlock) {
 TEST_F(Http2GuardTest, ClosesFloodsOfFramesThatSayNothing) {
   for (const std::string& frame :
        {kPing, kSettings, Frame(FrameType::kPriority, 0, 1, "12345"), Data(1, ""), Frame(FrameType{77}, 0, 0, "?"),
-        Frame(FrameType::kWindowUpdate, 0, 0, std::string("\0\0\0\1", 4)), Data(99, "x")}) {
+        Frame(FrameType::kWindowUpdate, 0, 0, std::string("\0\0\0\1", 4)), Data(99, "x"), Reset(99),
+        Data(1, std::string("\3\0\0\0", 4), kFlagPadded)}) {
     guard_.emplace(limits_, shared_, address_, now_);
     Begin();
     ASSERT_EQ(Client(Headers(1)), Misbehaviour::kNone);
@@ -301,6 +302,68 @@ TEST_F(Http2GuardTest, ManySmallFramesHoldMoreThanTheirBytes) {
     ++n;
   }
   EXPECT_LE(n, 2000 / 65 + 1);
+}
+
+TEST_F(Http2GuardTest, OneAddressLeavesRoomForTheMessagesOfOthers) {
+  Begin();
+  const std::string most = Message(std::string(900, 'x')).substr(0, 700);
+  for (uint32_t stream = 1; stream < 20; stream += 2) {
+    ASSERT_EQ(Client(Headers(stream) + Data(stream, most)), Misbehaviour::kNone);
+  }
+  EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 8);
+  AddressUse second(limits_);
+  Http2Guard other(limits_, shared_, second, now_);
+  Http2Guard::Output out;
+  other.FromServer(kSettings, now_, out);
+  ASSERT_EQ(
+      other.FromClient(kHello + Headers(1) + Data(1, most) + Data(1, std::string(205, 'x'), kFlagEndStream), now_, out),
+      Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 8);
+}
+
+// gRPC keeps them until the call ends, and most methods never look at them.
+TEST_F(Http2GuardTest, BoundsWhatComesAfterTheFirstMessage) {
+  shared_.max_message_bytes = 1 << 20;
+  Begin();
+  ASSERT_EQ(Client(Headers(1) + Data(1, Message(std::string(100000, 'x')))), Misbehaviour::kNone);
+  EXPECT_EQ(shared_.upload_bytes, 0);
+  const std::string further = Data(1, Message(std::string(1000, 'x')));
+  int n = 0;
+  for (; n < 100 && Refused(StreamRefusal::kMessageSize) == 0; ++n) ASSERT_EQ(Client(further), Misbehaviour::kNone);
+  EXPECT_EQ(n, (16 << 10) / 1064 + 1);
+  EXPECT_THAT(out_.to_client, HasSubstr("after the first message"));
+  EXPECT_EQ(shared_.upload_bytes, 0);
+}
+
+TEST_F(Http2GuardTest, WhatIsRefusedCountsAsAReset) {
+  Begin();
+  Misbehaviour why = Misbehaviour::kNone;
+  uint32_t n = 0;
+  for (; n < 1000 && why == Misbehaviour::kNone; ++n) {
+    why = Client(Headers(2 * n + 1) + Data(2 * n + 1, Message("x", /*compressed=*/true)));
+  }
+  EXPECT_EQ(why, Misbehaviour::kResets);
+  EXPECT_EQ(n, 11u);
+}
+
+TEST_F(Http2GuardTest, AResetAfterTheAnswerIsFree) {
+  Begin();
+  for (uint32_t n = 0; n < 1000; ++n) {
+    ASSERT_EQ(Client(Headers(2 * n + 1, kFlagEndHeaders | kFlagEndStream)), Misbehaviour::kNone);
+    Server(Headers(2 * n + 1, kFlagEndHeaders | kFlagEndStream));
+    ASSERT_EQ(Client(Reset(2 * n + 1)), Misbehaviour::kNone) << n;
+  }
+}
+
+TEST_F(Http2GuardTest, TimeInWhichNothingWasReadIsNotTheClients) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1) + Data(1, Message("hello").substr(0, 7)) + kPing.substr(0, 12)), Misbehaviour::kNone);
+  now_ += seconds(40);
+  guard_->Excuse(seconds(20));
+  EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kReceiveTimeout), 0);
+  now_ += seconds(11);
+  EXPECT_EQ(guard_->Check(now_, out_), Misbehaviour::kStalled);
 }
 
 TEST_F(Http2GuardTest, PaddingIsNoPartOfAMessage) {

@@ -55,5 +55,12 @@ TEST(HostOfPeer, LeavesThePortOut) {
   EXPECT_EQ(HostOfPeer("ipv4:"), "");
 }
 
+TEST(NetworkOfPeer, IsWhatOneClientCanChooseFrom) {
+  EXPECT_EQ(NetworkOfPeer("ipv4:192.0.2.7:41234"), "192.0.2.7");
+  EXPECT_EQ(NetworkOfPeer("ipv6:[2001:db8::5]:1"), NetworkOfPeer("ipv6:[2001:db8::6:7:8:9]:2"));
+  EXPECT_NE(NetworkOfPeer("ipv6:[2001:db8::5]:1"), NetworkOfPeer("ipv6:[2001:db8:0:1::5]:1"));
+  EXPECT_EQ(NetworkOfPeer("unix:"), "unix:");
+}
+
 }  // namespace
 }  // namespace longhaul
