@@ -1,10 +1,9 @@
 #include "server/http_server.h"
 
-#include <fcntl.h>
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -30,10 +29,10 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr size_t kRequestBytes = 8192;  // of memory for a connection; longer requests are refused
-constexpr int kAcceptedAtATime = 64;
+constexpr size_t kInPassing = 64;  // connections that are closed or were taken in one turn
 // What the system holds of an answer that is not read; it would hold all of it.
 constexpr int kSendBytes = 128 << 10;
-constexpr milliseconds kWithoutDescriptors{100}, kTick{1000};
+constexpr milliseconds kTick{1000};
 
 // May not throw through the library.
 void LogLine(void*, const char* format, va_list arguments) {
@@ -46,11 +45,6 @@ void LogLine(void*, const char* format, va_list arguments) {
   Log(LogLevel::kDebug, text);
 }
 
-bool SomebodyWaits(int listener) {
-  pollfd events{.fd = listener, .events = POLLIN, .revents = 0};
-  return poll(&events, 1, 0) > 0;
-}
-
 [[noreturn]] void Panic(void*, const char* file, unsigned line, const char* reason) {
   LogError("HTTP: ", file, ":", line, ": ", reason);
   std::abort();
@@ -61,24 +55,25 @@ bool SomebodyWaits(int listener) {
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& address, Handler handler,
                                                               HttpLimits limits) {
   LH_ASSIGN_OR_RETURN(ListeningSockets listening, Listen(address));
+  rlimit descriptors{};
+  getrlimit(RLIMIT_NOFILE, &descriptors);
+  limits.connections = std::min(limits.connections, std::max<size_t>(descriptors.rlim_cur / 8, 1));
   auto server = std::unique_ptr<HttpServer>(new HttpServer(std::move(listening), std::move(handler), limits));
   LH_RETURN_IF_ERROR(server->StartDaemon());
   return server;
 }
 
 HttpServer::HttpServer(ListeningSockets listening, Handler handler, HttpLimits limits)
-    : listening_(std::move(listening)),
-      handler_(std::move(handler)),
+    : handler_(std::move(handler)),
       limits_(limits),
-      stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      acceptor_(std::move(listening), epoll_.get()) {}
 
 absl::Status HttpServer::StartDaemon() {
-  if (!stop_.valid()) return absl::UnavailableError(std::strerror(errno));
-  for (const Descriptor& listener : listening_.sockets) {  // whose connections have it from it
-    setsockopt(listener.get(), SOL_SOCKET, SO_SNDBUF, &kSendBytes, sizeof(kSendBytes));
-  }
+  if (!epoll_.valid() || !stop_.valid()) return absl::UnavailableError(std::strerror(errno));
   MHD_set_panic_func(Panic, nullptr);
-  const size_t most = limits_.connections + limits_.unread_answers + 2 * kAcceptedAtATime;
+  const size_t most = limits_.connections + limits_.unread_answers + kInPassing;
   daemon_.reset(MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG, 0, nullptr, nullptr,
                                  OnRequest, this,                                           //
                                  MHD_OPTION_EXTERNAL_LOGGER, LogLine, nullptr,              // must be the first
@@ -86,10 +81,10 @@ absl::Status HttpServer::StartDaemon() {
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, kRequestBytes,         //
                                  MHD_OPTION_NOTIFY_CONNECTION, OnConnection, this, MHD_OPTION_END));
   if (daemon_ == nullptr) return absl::UnavailableError("the HTTP library cannot start");
-  const auto watch = [this](int fd) { events_.push_back({.fd = fd, .events = POLLIN, .revents = 0}); };
-  watch(stop_.get());
-  watch(MHD_get_daemon_info(daemon_.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
-  for (const Descriptor& listener : listening_.sockets) watch(listener.get());
+  for (const int fd : {stop_.get(), MHD_get_daemon_info(daemon_.get(), MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd}) {
+    epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};  // each is asked at every turn
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return absl::UnavailableError(std::strerror(errno));
+  }
   try {
     thread_ = std::thread([this] { Run(); });
   } catch (const std::system_error& error) {
@@ -113,52 +108,37 @@ void HttpServer::Run() {
     Wait();
     MHD_run(daemon_.get());
     answers_.clear();
-    if (!spare_.valid()) spare_.Reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
-    Accept();
-    Enforce();
+    const Clock::time_point now = Clock::now();
+    acceptor_.Turn(now);
+    acceptor_.Accept(
+        now, [this](Acceptor::Client client) { Take(std::move(client)); }, [this] { return CloseOldest(); });
+    Enforce(now);
   }
 }
 
 void HttpServer::Wait() {
-  const bool accepts = Clock::now() >= no_accept_before_;
-  milliseconds timeout = clients_.empty() ? milliseconds(-1) : kTick;
-  if (!accepts) timeout = kWithoutDescriptors;
+  milliseconds timeout = acceptor_.rests() ? Acceptor::kRest : clients_.empty() ? milliseconds(-1) : kTick;
   // The deadlines are ours: it asks for a timeout only where there is something to do at once.
   MHD_UNSIGNED_LONG_LONG none = 0;
   if (MHD_get_timeout(daemon_.get(), &none) == MHD_YES) timeout = milliseconds(0);
-  poll(events_.data(), accepts ? events_.size() : events_.size() - listening_.sockets.size(),
-       static_cast<int>(timeout.count()));
+  epoll_event any;
+  epoll_wait(epoll_.get(), &any, 1, static_cast<int>(timeout.count()));
 }
 
-void HttpServer::Accept() {
-  if (Clock::now() < no_accept_before_) return;
-  for (const Descriptor& listener : listening_.sockets) AcceptFrom(listener.get());
+void HttpServer::Take(Acceptor::Client client) {
+  setsockopt(client.socket.get(), SOL_SOCKET, SO_SNDBUF, &kSendBytes, sizeof(kSendBytes));
+  MHD_add_connection(daemon_.get(), client.socket.Release(), reinterpret_cast<const sockaddr*>(&client.address),
+                     sizeof(client.address));
 }
 
-void HttpServer::AcceptFrom(int listener) {
-  for (int accepted = 0; accepted < kAcceptedAtATime;) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof(address);
-    const int socket = accept4(listener, reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (socket >= 0) {
-      MHD_add_connection(daemon_.get(), socket, reinterpret_cast<const sockaddr*>(&address), size);
-      ++accepted;
-    } else if (errno == EAGAIN || (errno == EMFILE && !SomebodyWaits(listener))) {
-      return;  // the system looks for a descriptor first
-    } else if (errno == EMFILE && spare_.valid()) {
-      spare_.Reset();  // this one's number
-    } else if (errno != EINTR && errno != ECONNABORTED) {
-      // No descriptors or no memory, which the oldest client may have.
-      if (!clients_.empty()) Close(clients_.front());
-      no_accept_before_ = Clock::now() + kWithoutDescriptors;
-      return;
-    }
-  }
+// Its descriptor is there when the library has run again.
+bool HttpServer::CloseOldest() {
+  if (!clients_.empty()) Close(clients_.front());
+  return false;
 }
 
 // Closes who is too late or one too many.
-void HttpServer::Enforce() {
-  const Clock::time_point now = Clock::now();
+void HttpServer::Enforce(Clock::time_point now) {
   size_t waiting = 0, unread = 0;
   for (const Client& client : clients_) {
     if (!client.closing) ++(client.answered ? unread : waiting);

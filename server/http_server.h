@@ -1,7 +1,6 @@
 #pragma once
 
 #include <microhttpd.h>
-#include <poll.h>
 
 #include <chrono>
 #include <functional>
@@ -13,8 +12,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/front/descriptor.h"
-#include "server/front/listening_sockets.h"
+#include "server/sockets/acceptor.h"
+#include "server/sockets/descriptor.h"
 
 namespace longhaul {
 
@@ -25,7 +24,8 @@ struct HttpAnswer {
 };
 
 struct HttpLimits {
-  // That have not asked yet. Where there are more, the oldest are closed: others ask at once.
+  // That have not asked yet, at most an eighth of the process's descriptors. Where there are more, the oldest are
+  // closed: others ask at once.
   size_t connections = 512;
   // Answers that their clients have not taken whole, the oldest of which are cut short.
   size_t unread_answers = 32;
@@ -35,7 +35,7 @@ struct HttpLimits {
 
 // Answers GET and HEAD over HTTP, once a connection, by one thread that nobody can hold: neither who connects and sends
 // nothing, nor who sends or reads slowly, nor who has taken all descriptors of the process (one is kept back). It uses
-// at most 135 descriptors more than the limits add up to.
+// at most 71 descriptors more than the limits add up to.
 class HttpServer {
  public:
   // By the server's thread; must not block. What is asked for at a time is made once.
@@ -46,7 +46,7 @@ class HttpServer {
                                                            HttpLimits limits = {});
   ~HttpServer();
 
-  int port() const { return listening_.port; }
+  int port() const { return acceptor_.port(); }
 
  private:
   struct Client;
@@ -79,20 +79,17 @@ class HttpServer {
 
   void Run();
   void Wait();
-  void Accept();
-  void AcceptFrom(int listener);
-  void Enforce();
+  void Take(Acceptor::Client client);
+  bool CloseOldest();
+  void Enforce(std::chrono::steady_clock::time_point now);
   void Close(Client& client);
   const Response& AnswerTo(const std::string& path, bool allowed);
 
-  const ListeningSockets listening_;
   const Handler handler_;
   const HttpLimits limits_;
-  Descriptor stop_;
+  Descriptor epoll_, stop_;
   // The rest belongs to the thread.
-  Descriptor spare_;
-  std::chrono::steady_clock::time_point no_accept_before_;
-  std::vector<pollfd> events_;  // the listeners' are the last
+  Acceptor acceptor_;
   Clients clients_;             // the oldest first
   std::map<std::string, Response> answers_;
   std::unique_ptr<MHD_Daemon, StopDaemon> daemon_;

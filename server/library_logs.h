@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "engine/base/mutex.h"
-#include "server/front/token_bucket.h"
+#include "engine/base/token_bucket.h"
 
 namespace longhaul {
 

@@ -160,7 +160,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       });
   FrontLimits& front = flags.server.front;
   Add(app, "--max-connections", front.max_connections,
-      "connections at a time; 0: a third of the descriptors that the process may have, at most 4096")
+      "connections at a time; 0: what the descriptors that the process may have allow, at most 4096")
       ->check(CLI::Range(0, 1000000));
   Add(app, "--max-connections-per-address", front.max_connections_per_address,
       "of them from one address; 0: half of --max-connections")

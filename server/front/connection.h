@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "server/front/descriptor.h"
+#include "server/sockets/descriptor.h"
 #include "server/front/http2_guard.h"
 
 namespace longhaul {

@@ -1,6 +1,5 @@
 #include "server/front/front.h"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -25,16 +24,13 @@ namespace longhaul {
 namespace {
 
 constexpr int64_t kMostConnections = 4096;
-// For a connection: the client's socket and both ends of the pair; beside them for all else of the process.
-constexpr int64_t kDescriptorsPerConnection = 3, kOtherDescriptors = 128;
+// For a connection: the client's socket and both ends of the pair; beside them for all else of the process, and what
+// grows with the limit: see HttpLimits.
+constexpr int64_t kDescriptorsPerConnection = 3, kOtherDescriptors = 192;
 
 constexpr std::chrono::milliseconds kCheckInterval{250};
-// How long no connection is taken when there is no descriptor even to refuse one.
-constexpr std::chrono::milliseconds kAcceptPause{100};
-
 constexpr size_t kEvents = 64;           // of one wait
 constexpr size_t kReadBytes = 64 << 10;  // at a time
-constexpr int kAcceptsAtATime = 16;      // then the connections that stand have a turn
 
 // Two sockets, the second of which has `name` as its peer's. False when there is no descriptor.
 bool MakePair(const std::string& name, Descriptor& own, Descriptor& other) {
@@ -50,15 +46,11 @@ bool MakePair(const std::string& name, Descriptor& own, Descriptor& other) {
   return bind(own.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
 }
 
-Descriptor Spare() {
-  return Descriptor(open("/dev/null", O_RDONLY | O_CLOEXEC));
-}
-
 FrontLimits Resolved(FrontLimits limits) {
   rlimit descriptors{};
   getrlimit(RLIMIT_NOFILE, &descriptors);
   const auto have = static_cast<int64_t>(std::min<rlim_t>(descriptors.rlim_cur, 1 << 24));
-  const int64_t possible = std::max<int64_t>((have - kOtherDescriptors) / kDescriptorsPerConnection, 1);
+  const int64_t possible = std::max<int64_t>((have - have / 8 - kOtherDescriptors) / kDescriptorsPerConnection, 1);
   if (limits.max_connections == 0) {
     limits.max_connections = std::min(possible, kMostConnections);
   } else if (limits.max_connections > possible) {
@@ -95,10 +87,9 @@ absl::StatusOr<std::unique_ptr<Front>> Front::Start(const std::string& listen, c
 }
 
 Front::Front(ListeningSockets listening, const FrontLimits& limits, int64_t max_message_bytes, HandOver hand_over)
-    : listening_(std::move(listening)),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      spare_(Spare()),
+      acceptor_(std::move(listening), epoll_.get()),
       random_name_(uint64_t{std::random_device()()} << 32 | std::random_device()()) {
   shared_.epoll = epoll_.get();
   shared_.scratch.resize(kReadBytes);
@@ -108,15 +99,13 @@ Front::Front(ListeningSockets listening, const FrontLimits& limits, int64_t max_
 }
 
 Front::~Front() {
-  if (thread_.joinable()) {
-    {
-      MutexLock lock(mutex_);
-      stop_ = true;
-    }
-    Wake();
-    thread_.join();
+  if (!thread_.joinable()) return;
+  {
+    MutexLock lock(mutex_);
+    stop_ = true;
   }
-  if (!listening_.unix_path.empty()) unlink(listening_.unix_path.c_str());
+  Wake();
+  thread_.join();
 }
 
 void Front::Wake() {
@@ -138,23 +127,14 @@ void Front::AwaitEnd(Clock::time_point deadline) {
   }
 }
 
-void Front::WatchListeners(bool watch) {
-  for (Descriptor& socket : listening_.sockets) {
-    epoll_event event{.events = EPOLLIN, .data = {.ptr = &socket}};
-    epoll_ctl(epoll_.get(), watch ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, socket.get(), &event);
-  }
-  accepting_ = watch;
-}
-
 void Front::Run() {
   epoll_event wake_event{.events = EPOLLIN, .data = {.ptr = this}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &wake_event);
-  WatchListeners(true);
   std::array<epoll_event, kEvents> events;
   Clock::time_point next_check = Clock::now() + kCheckInterval;
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next_check - Clock::now()).count();
-    const bool idle = connections_.empty() && (accepting_ || listening_.sockets.empty());
+    const bool idle = connections_.empty() && !acceptor_.rests();
     const int timeout = idle ? -1 : static_cast<int>(std::max<int64_t>(left + 1, 0));
     const int n = epoll_wait(epoll_.get(), events.data(), kEvents, timeout);
     const Clock::time_point now = Clock::now();
@@ -177,7 +157,7 @@ void Front::Run() {
     MutexLock lock(mutex_);
     if (stop_) break;
     if (stop_listening_ && !listening_stopped_) {
-      listening_.sockets.clear();
+      acceptor_.Close();
       for (const auto& entry : connections_) entry.first->CloseUnlessHandedOver();
       listening_stopped_ = true;
     }
@@ -195,8 +175,8 @@ void Front::OnEvent(void* what, uint32_t events, Clock::time_point now) {
     (void)!read(wake_.get(), &count, sizeof(count));
     return;
   }
-  for (const Descriptor& socket : listening_.sockets) {
-    if (what == &socket) return Accept(socket.get());
+  if (what == &acceptor_) {
+    return acceptor_.Accept(now, [&](Acceptor::Client client) { Take(std::move(client), now); }, [] { return false; });
   }
   const auto& endpoint = *static_cast<Connection::Endpoint*>(what);
   Use(*endpoint.connection, [&] { endpoint.connection->OnEvents(endpoint.side, events, now); });
@@ -212,59 +192,38 @@ void Front::Use(Connection& connection, absl::FunctionRef<void()> action) {
 }
 
 void Front::Check(Clock::time_point now) {
-  if (!accepting_ && now >= accept_again_) WatchListeners(true);
+  acceptor_.Turn(now);
   for (const auto& entry : connections_) {
     Use(*entry.first, [&] { entry.first->Check(now); });
   }
 }
 
-void Front::Accept(int listener) {
-  for (int i = 0; i < kAcceptsAtATime; ++i) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof(address);
-    Descriptor client(accept4(listener, reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (client.valid()) {
-      Take(std::move(client), PeerOfAddress(address));
-      continue;
-    }
-    const int error = errno;
-    if (error == EAGAIN) return;
-    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) continue;  // of that client alone
-    // The client learns at once that there is no room, by the descriptor that is kept for this.
-    spare_.Reset();
-    client.Reset(accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    const bool taken = client.valid();
-    if (taken) Refuse(std::move(client), ConnectionRefusal::kNoDescriptor, "no descriptor is left");
-    spare_ = Spare();
-    if (!taken || !spare_.valid()) {
-      WatchListeners(false);
-      accept_again_ = Clock::now() + kAcceptPause;
-      return;
-    }
+void Front::Take(Acceptor::Client client, Clock::time_point now) {
+  // It learns at once that there is no room.
+  if (client.by_spare) {
+    return Refuse(std::move(client.socket), ConnectionRefusal::kNoDescriptor, "no descriptor is left");
   }
-}
-
-void Front::Take(Descriptor client, const std::string& peer) {
+  const std::string peer = PeerOfAddress(client.address);
   if (shared_.use.connections >= shared_.limits.max_connections) {
-    return Refuse(std::move(client), ConnectionRefusal::kMaxConnections,
+    return Refuse(std::move(client.socket), ConnectionRefusal::kMaxConnections,
                   absl::StrCat("--max-connections, ", shared_.limits.max_connections, ", are open"));
   }
   const bool everybody = peer.starts_with("unix");
   AddressUse& address = addresses_.try_emplace(NetworkOfPeer(peer), shared_.limits, everybody).first->second;
   if (address.connections >= shared_.limits.max_connections_per_address && !everybody) {
     return Refuse(
-        std::move(client), ConnectionRefusal::kMaxConnectionsPerAddress,
+        std::move(client.socket), ConnectionRefusal::kMaxConnectionsPerAddress,
         absl::StrCat("--max-connections-per-address, ", shared_.limits.max_connections_per_address, ", are open"));
   }
   Descriptor own, other;
   if (!MakePair(SocketNameOfPeer(peer, random_name_, next_number_++), own, other)) {
-    return Refuse(std::move(client), ConnectionRefusal::kNoDescriptor, "no descriptor is left");
+    return Refuse(std::move(client.socket), ConnectionRefusal::kNoDescriptor, "no descriptor is left");
   }
   const int on = 1;
-  setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  setsockopt(client.socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   shared_.use.accepted.Add();
   auto connection =
-      std::make_unique<Connection>(shared_, std::move(client), std::move(own), std::move(other), address, Clock::now());
+      std::make_unique<Connection>(shared_, std::move(client.socket), std::move(own), std::move(other), address, now);
   Connection* const key = connection.get();
   connections_.emplace(key, std::move(connection));
 }

@@ -18,7 +18,7 @@
 #include "engine/base/mutex.h"
 #include "server/front/connection.h"
 #include "server/front/front_limits.h"
-#include "server/front/listening_sockets.h"
+#include "server/sockets/acceptor.h"
 
 namespace longhaul {
 
@@ -40,8 +40,8 @@ class Front {
   Front(const Front&) = delete;
   Front& operator=(const Front&) = delete;
 
-  int port() const { return listening_.port; }  // 0 for a unix socket
-  const sockaddr_storage& address() const { return listening_.address; }
+  int port() const { return acceptor_.port(); }  // 0 for a unix socket
+  const sockaddr_storage& address() const { return acceptor_.address(); }
   // With what was left to be chosen.
   const FrontLimits& limits() const { return shared_.limits; }
   const FrontUse& use() const { return shared_.use; }
@@ -57,8 +57,7 @@ class Front {
  private:
   Front(ListeningSockets listening, const FrontLimits& limits, int64_t max_message_bytes, HandOver hand_over);
   void Run();
-  void Accept(int listener);
-  void Take(Descriptor client, const std::string& peer);
+  void Take(Acceptor::Client client, Clock::time_point now);
   void Refuse(Descriptor client, ConnectionRefusal why, const std::string& text);
   void OnEvent(void* what, uint32_t events, Clock::time_point now);
   void Check(Clock::time_point now);
@@ -66,21 +65,16 @@ class Front {
   void Use(Connection& connection, absl::FunctionRef<void()> action);
   // Destroys the connections of `over_`, having counted why they were closed.
   void Reap();
-  // Begins or ends taking connections.
-  void WatchListeners(bool watch);
   void Wake();
 
-  ListeningSockets listening_;
   Connection::Shared shared_;
   Descriptor epoll_, wake_;
-  Descriptor spare_;  // given up to take, and close, a connection when there is no other descriptor
+  Acceptor acceptor_;
   const uint64_t random_name_;
   int64_t next_number_ = 0;
   std::map<std::string, AddressUse> addresses_;  // by host; those that have a connection or had one just now
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   std::vector<Connection*> over_;  // some perhaps more than once
-  bool accepting_ = false;
-  Clock::time_point accept_again_;  // where not accepting
   Mutex mutex_;
   CondVar changed_;
   bool stop_listening_ ABSL_GUARDED_BY(mutex_) = false, listening_stopped_ ABSL_GUARDED_BY(mutex_) = false;

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "engine/base/counter.h"
-#include "server/front/token_bucket.h"
+#include "engine/base/token_bucket.h"
 
 namespace longhaul {
 

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "server/front/frame_reader.h"
 #include "server/front/front_limits.h"
-#include "server/front/token_bucket.h"
+#include "engine/base/token_bucket.h"
 
 namespace longhaul {
 

@@ -13,7 +13,7 @@
 #include "engine/base/exceptions.h"
 #include "engine/base/log.h"
 #include "engine/base/start_thread.h"
-#include "server/front/descriptor.h"
+#include "server/sockets/descriptor.h"
 #include "server/front/frame_reader.h"
 #include "server/front/frame_writer.h"
 

@@ -1,6 +1,5 @@
 #include "server/health/health_endpoint.h"
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -21,8 +20,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
 #include "engine/base/this_thread.h"
-#include "server/front/descriptor.h"
-#include "server/front/listening_sockets.h"
+#include "server/sockets/acceptor.h"
 #include "server/health/health_session.h"
 
 namespace longhaul {
@@ -32,10 +30,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMaxOfAKind = 32;       // connections
 constexpr size_t kReadBytes = 16 << 10;  // at a time; then the other connections have a turn
-constexpr int kAcceptsAtATime = 16;
 constexpr size_t kEvents = 64;
 constexpr std::chrono::milliseconds kCheckInterval{1000};
-constexpr std::chrono::milliseconds kAcceptPause{100};  // where there is no descriptor
 
 // A client that is silent for so long has gone; one that watches is first asked for a sign of life.
 constexpr std::chrono::seconds kSilence{30};
@@ -56,10 +52,10 @@ class EpollEndpoint : public HealthEndpoint {
  public:
   // Throws std::system_error where no thread can be made.
   EpollEndpoint(ListeningSockets listening, std::vector<std::string> services)
-      : listening_(std::move(listening)),
-        services_(std::move(services)),
+      : services_(std::move(services)),
         epoll_(epoll_create1(EPOLL_CLOEXEC)),
-        wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+        wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        acceptor_(std::move(listening), epoll_.get()) {
     Watch(EPOLL_CTL_ADD, wake_.get(), EPOLLIN, this);
     thread_ = std::thread([this] { Run(); });
   }
@@ -69,7 +65,7 @@ class EpollEndpoint : public HealthEndpoint {
     thread_.join();
   }
 
-  int port() const override { return listening_.port; }
+  int port() const override { return acceptor_.port(); }
 
   void SetServing(bool serving) override {
     serving_ = serving;
@@ -91,9 +87,8 @@ class EpollEndpoint : public HealthEndpoint {
     NameThisThread("health");
     std::array<epoll_event, kEvents> events;
     while (!stop_) {
-      if (!accepting_ && Clock::now() >= accept_again_) WatchListeners(true);
-      if (!spare_.valid()) spare_.Reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
-      const auto timeout = accepting_ ? kCheckInterval : kAcceptPause;
+      acceptor_.Turn(Clock::now());
+      const auto timeout = acceptor_.rests() ? Acceptor::kRest : kCheckInterval;
       const int n = epoll_wait(epoll_.get(), events.data(), kEvents, static_cast<int>(timeout.count()));
       const Clock::time_point now = Clock::now();
       for (int i = 0; i < n; ++i) OnEvent(events[static_cast<size_t>(i)], now);
@@ -102,21 +97,15 @@ class EpollEndpoint : public HealthEndpoint {
     }
   }
 
-  void WatchListeners(bool watch) {
-    for (Descriptor& socket : listening_.sockets) {
-      Watch(watch ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, socket.get(), EPOLLIN, &socket);
-    }
-    accepting_ = watch;
-  }
-
   void OnEvent(const epoll_event& event, Clock::time_point now) {
     if (event.data.ptr == this) {
       uint64_t count = 0;
       (void)!read(wake_.get(), &count, sizeof(count));
       return;
     }
-    for (const Descriptor& socket : listening_.sockets) {
-      if (event.data.ptr == &socket) return Accept(socket.get(), now);
+    if (event.data.ptr == &acceptor_) {
+      return acceptor_.Accept(
+          now, [&](Acceptor::Client client) { Take(std::move(client.socket), now); }, [&] { return DropOldest(); });
     }
     for (Connections* const kind : {&newcomers_, &known_}) {
       const auto found = std::find_if(kind->begin(), kind->end(),
@@ -142,25 +131,12 @@ class EpollEndpoint : public HealthEndpoint {
     return false;
   }
 
-  void Accept(int listener, Clock::time_point now) {
-    for (int i = 0; i < kAcceptsAtATime; ++i) {
-      Descriptor client(accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-      if (client.valid()) {
-        Take(std::move(client), now);
-        continue;
-      }
-      if (errno == EAGAIN) return;
-      if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) continue;  // of that client alone
-      if (spare_.valid()) {
-        spare_.Reset();  // is kept for this
-      } else if (Connections& kind = newcomers_.empty() ? known_ : newcomers_; !kind.empty()) {
-        kind.pop_front();
-      } else {
-        WatchListeners(false);
-        accept_again_ = now + kAcceptPause;
-        return;
-      }
-    }
+  // Whoever has been silent for longest makes room for whom comes. Whether there was somebody.
+  bool DropOldest() {
+    Connections& kind = newcomers_.empty() ? known_ : newcomers_;
+    if (kind.empty()) return false;
+    kind.pop_front();
+    return true;
   }
 
   void Take(Descriptor client, Clock::time_point now) {
@@ -238,16 +214,13 @@ class EpollEndpoint : public HealthEndpoint {
     }
   }
 
-  ListeningSockets listening_;
   const std::vector<std::string> services_;
   Descriptor epoll_, wake_;
-  Descriptor spare_;  // for a client that comes when there is no other descriptor
+  Acceptor acceptor_;
   std::array<char, kReadBytes> buffer_;
   // Who connects again and again replaces others who have not asked for anything yet.
   Connections newcomers_, known_;
-  bool accepting_ = false;
-  Clock::time_point accept_again_;  // where not accepting
-  bool told_ = false;               // what the sessions know
+  bool told_ = false;  // what the sessions know
   std::atomic<bool> serving_{false}, stop_{false};
   std::thread thread_;
 };

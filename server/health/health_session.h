@@ -10,7 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "server/front/token_bucket.h"
+#include "engine/base/token_bucket.h"
 
 namespace longhaul {
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -14,7 +15,7 @@
 
 namespace longhaul {
 
-// All that a request came to.
+// All that a request came to; of several answers one after the other, whatever order their chunks came in.
 struct Outcome {
   Started started;
   std::string text;
@@ -27,17 +28,11 @@ struct Outcome {
 
 inline Outcome Collect(EventStream& stream) {
   Outcome outcome;
+  std::vector<Chunk> chunks;
   while (std::optional<Event> event = stream.Next()) {
     if (auto* started = std::get_if<Started>(&*event)) outcome.started = *started;
     if (std::holds_alternative<Progress>(*event)) ++outcome.progress_events;
-    if (auto* chunk = std::get_if<Chunk>(&*event)) {
-      outcome.text += chunk->text;
-      for (ChunkToken& token : chunk->tokens) {
-        outcome.ids.push_back(token.id);
-        if (token.logprob.has_value()) outcome.logprobs.push_back(*token.logprob);
-        outcome.top.push_back(std::move(token.top));
-      }
-    }
+    if (auto* chunk = std::get_if<Chunk>(&*event)) chunks.push_back(std::move(*chunk));
     if (auto* scores = std::get_if<ScoreChunk>(&*event)) {
       for (ScoredToken& token : scores->tokens) {
         outcome.logprobs.push_back(token.logprob);
@@ -45,6 +40,15 @@ inline Outcome Collect(EventStream& stream) {
       }
     }
     if (auto* finished = std::get_if<Finished>(&*event)) outcome.finished = *finished;
+  }
+  std::ranges::stable_sort(chunks, {}, &Chunk::sample);
+  for (Chunk& chunk : chunks) {
+    outcome.text += chunk.text;
+    for (ChunkToken& token : chunk.tokens) {
+      outcome.ids.push_back(token.id);
+      if (token.logprob.has_value()) outcome.logprobs.push_back(*token.logprob);
+      outcome.top.push_back(std::move(token.top));
+    }
   }
   return outcome;
 }

@@ -1,4 +1,4 @@
-#include "server/front/listening_sockets.h"
+#include "server/sockets/listening_sockets.h"
 
 #include <netdb.h>
 #include <netinet/in.h>

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/front/descriptor.h"
+#include "server/sockets/descriptor.h"
 
 namespace longhaul {
 

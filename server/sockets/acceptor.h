@@ -1,0 +1,66 @@
+#pragma once
+
+#include <sys/socket.h>
+
+#include <chrono>
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "server/sockets/descriptor.h"
+#include "server/sockets/listening_sockets.h"
+
+namespace longhaul {
+
+// Takes the clients that come to some listening sockets, whatever the process lacks. It keeps one descriptor back, by
+// which a client can be taken when there is no other. Where even that is used up it rests for a while, so that who
+// waits does not make it spin. One thread; time is passed in.
+class Acceptor {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
+  struct Client {
+    Descriptor socket;  // does not block
+    sockaddr_storage address{};
+    // By the descriptor that was kept back: until this or another one is closed there is none for the next.
+    bool by_spare = false;
+  };
+  using Take = absl::FunctionRef<void(Client client)>;
+  // Frees a descriptor or memory at once. False when there is nothing to free, or it takes a while.
+  using MakeRoom = absl::FunctionRef<bool()>;
+
+  static constexpr std::chrono::milliseconds kRest{100};
+
+  // From now on `epoll` tells of clients that wait, with this acceptor as data.ptr.
+  Acceptor(ListeningSockets listening, int epoll);
+  // Removes the file of a unix socket.
+  ~Acceptor();
+  Acceptor(const Acceptor&) = delete;
+  Acceptor& operator=(const Acceptor&) = delete;
+
+  int port() const { return listening_.port; }
+  const sockaddr_storage& address() const { return listening_.address; }
+
+  // Has the clients that wait taken, at most some of each socket, so that those that stand have a turn.
+  void Accept(TimePoint now, Take take, MakeRoom make_room);
+
+  // Goes on after a rest, and keeps a descriptor back again. To be called at every turn of the event loop, which waits
+  // for kRest at most while this rests.
+  void Turn(TimePoint now);
+  bool rests() const { return rests_; }
+
+  // Takes no more clients, for good.
+  void Close() { listening_.sockets.clear(); }
+
+ private:
+  void AcceptFrom(int listener, TimePoint now, Take take, MakeRoom make_room);
+  void Watch(bool watch);
+  void KeepSpare();
+
+  ListeningSockets listening_;
+  const int epoll_;
+  Descriptor spare_;
+  bool rests_ = false;
+  TimePoint rest_ends_;
+};
+
+}  // namespace longhaul
