@@ -17,11 +17,11 @@ PATIENCE = 20  # seconds
 class Conversation:
     """Sends an input and hears the server out: `ended` says how. What it need not answer, it is left to think over."""
 
-    def __init__(self, target, kind, data):
+    def __init__(self, target, kind, data, source):
         host, port = target.rsplit(":", 1)
         self.received, self.ended, self.status = b"", None, None
         self.hpack = hpack.Decoder()
-        with socket.create_connection((host, int(port)), timeout=PATIENCE, source_address=(ATTACKER, 0)) as connection:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE, source_address=(source, 0)) as connection:
             try:
                 connection.sendall(data)
                 if kind in UNANSWERED:
@@ -54,11 +54,13 @@ def test_malformed_inputs(victim, stubs, admin_stubs, request):
     ends, silent = collections.Counter(), []
 
     def send(made):
-        kind, data = made
-        return kind, data, Conversation(attacked.target, kind, data).ended
+        number, (kind, data) = made
+        # An address has not ports enough for as many connections as a minute takes.
+        source = f"{ATTACKER.rsplit('.', 1)[0]}.{2 + number // 1000 % 100}"
+        return kind, data, Conversation(attacked.target, kind, data, source).ended
 
     with attacked.watched(), multiprocessing.pool.ThreadPool(SENDERS) as senders:
-        for kind, data, end in senders.imap_unordered(send, inputs):
+        for kind, data, end in senders.imap_unordered(send, enumerate(inputs)):
             ends[kind, end] += 1
             if end == "silence":
                 silent.append((kind, data[:2000]))
