@@ -29,7 +29,8 @@ grpc::ServerUnaryReactor* AdminService::CancelRequest(grpc::CallbackServerContex
                 " of this id");
         out.set_cancelled(static_cast<uint32_t>(cancelled));
         return absl::OkStatus();
-      });
+      },
+      Admission::kAlways);
 }
 
 }  // namespace longhaul

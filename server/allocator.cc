@@ -1,6 +1,10 @@
 // The program is linked to jemalloc, which gives back what a burst of requests took; the C library's allocator keeps
 // most of it. Read by jemalloc when the program starts; the environment's MALLOC_CONF comes after it.
+#include <poll.h>
+#include <unistd.h>
+
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #include "engine/base/address_space.h"
@@ -14,13 +18,20 @@ const char* malloc_conf =
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+extern "C" void (*malloc_message)(void*, const char* text);  // jemalloc's
+
 namespace {
 
-// What is smaller adds up slowly, and is asked for too often to ask the system each time.
-constexpr size_t kLarge = 1 << 20;
+// What jemalloc has to say, where standard error takes it at once: it would wait.
+void Say(void*, const char* text) {
+  pollfd room{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  if (poll(&room, 1, 0) > 0) (void)!write(STDERR_FILENO, text, std::strlen(text));
+}
+
+[[maybe_unused]] const bool says_so = (malloc_message = Say, true);
 
 void* Allocate(size_t bytes) {
-  if (bytes >= kLarge && !longhaul::LeavesAddressSpaceReserve(bytes)) throw std::bad_alloc();
+  if (bytes >= longhaul::kLargeAllocation && !longhaul::LeavesAddressSpaceReserve(bytes)) throw std::bad_alloc();
   if (void* const memory = std::malloc(bytes)) return memory;
   throw std::bad_alloc();
 }

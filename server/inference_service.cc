@@ -105,15 +105,17 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                       public EventWriter,
                       public std::enable_shared_from_this<StreamReactor<Response>> {
  public:
-  // Holds `share` of the budget while the request waits.
+  // Holds `waiting` of the budget of `holder` until the tokens of the request are known.
   StreamReactor(Engine& engine, CallLimits& limits, std::shared_ptr<EventPump> pump,
-                grpc::CallbackServerContext& context, std::string id, RequestBudget::Share share)
+                grpc::CallbackServerContext& context, std::string id, RequestBudget::Holder holder,
+                RequestBudget::Share waiting)
       : engine_(engine),
         limits_(limits),
         pump_(std::move(pump)),
         context_(context),
         id_(std::move(id)),
-        share_(std::move(share)) {}
+        holder_(std::move(holder)),
+        waiting_(std::move(waiting)) {}
 
   // Throws what Submit does: then it is not to be used.
   void Start(Request request) {
@@ -163,6 +165,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     {
       MutexLock lock(mutex_);
       LetGo();  // the pump may hold this longer than there is a call
+      waiting_.Release();
     }
     self_.reset();
   }
@@ -177,7 +180,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     }
     std::optional<Event> event = next_.has_value() ? std::exchange(next_, std::nullopt) : stream_->TryNext();
     if (!event.has_value()) return;
-    share_.Release();
+    Weigh(*event);
     Response response;
     if (const auto* finished = std::get_if<Finished>(&*event)) {
       const grpc::Status status = ToGrpc(finished->status);
@@ -194,17 +197,26 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     }
     ToWire(*event, response);
     // A reader who fell behind gets what is there in one message.
-    while ((next_ = stream_->TryNext()).has_value() && Coalesce(*next_, response)) {
-    }
+    while ((next_ = stream_->TryNext()).has_value() && Coalesce(*next_, response)) Weigh(*next_);
     Fill(response);
     writing_ = true;
     this->StartWrite(&buffer_);
   }
 
+  // A request that waits holds its tokens, and counts as they do until the engine has begun with it.
+  void Weigh(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    constexpr int64_t kTokenBytes = 8;
+    if (const auto* started = std::get_if<Started>(&event)) {
+      waiting_ = limits_.budget.Hold(holder_, kTokenBytes * started->prompt_tokens);
+    } else {
+      waiting_.Release();
+    }
+  }
+
   // The message to write now, which counts in the budget as long as gRPC holds it.
   void Fill(const Response& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     Serialize(response, buffer_);
-    share_ = limits_.budget.Hold(static_cast<int64_t>(buffer_.Length()));
+    share_ = limits_.budget.Hold(holder_, static_cast<int64_t>(buffer_.Length()));
     if (stream_->ended()) Linger();
   }
 
@@ -212,8 +224,8 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Linger() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     lingers_ = true;
     watched_ = limits_.stalls.Watch(context_);
-    share_ = limits_.budget.Hold(static_cast<int64_t>(buffer_.Length()) + stream_->UnreadBytes() +
-                                 (next_.has_value() ? MemoryOf(*next_) : 0));
+    share_ = limits_.budget.Hold(holder_, static_cast<int64_t>(buffer_.Length()) + stream_->UnreadBytes() +
+                                              (next_.has_value() ? MemoryOf(*next_) : 0));
   }
 
   // gRPC has done with the message.
@@ -230,7 +242,9 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const std::string id_;
   std::shared_ptr<StreamReactor> self_;
   Mutex mutex_;
-  RequestBudget::Share share_ ABSL_GUARDED_BY(mutex_);
+  const RequestBudget::Holder holder_;
+  RequestBudget::Share waiting_ ABSL_GUARDED_BY(mutex_);  // for the request
+  RequestBudget::Share share_ ABSL_GUARDED_BY(mutex_);    // for what is being written
   StallWatch::Watched watched_ ABSL_GUARDED_BY(mutex_);  // while it lingers
   std::shared_ptr<EventStream> stream_ ABSL_GUARDED_BY(mutex_);
   std::optional<Event> next_ ABSL_GUARDED_BY(mutex_);  // taken, and to be written next
@@ -250,8 +264,9 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
   const absl::Status status = CatchExceptions([&]() -> absl::Status {
     Engine* const engine = engine_.load();
     if (engine == nullptr) return Loading();
-    auto share =
-        limits_.budget.Take(static_cast<int64_t>(buffer->Length()), [engine] { return engine->Stats().retry_after; });
+    RequestBudget::Holder holder = limits_.budget.HolderOf(context->peer());
+    auto share = limits_.budget.Take(holder, static_cast<int64_t>(buffer->Length()),
+                                     [engine] { return engine->Stats().retry_after; });
     if (!share.ok()) {
       engine->telemetry().rejections[Rejection::kQueueFull].Add();
       return share.status();
@@ -260,8 +275,8 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Stream(grpc::Callb
     LH_ASSIGN_OR_RETURN(Request request, RequestFor(*context));
     request.priority = message.priority();
     LH_ASSIGN_OR_RETURN(request.params, FromWire(std::move(message)));
-    const auto reactor =
-        std::make_shared<StreamReactor<Response>>(*engine, limits_, pump_, *context, request.id, *std::move(share));
+    const auto reactor = std::make_shared<StreamReactor<Response>>(*engine, limits_, pump_, *context, request.id,
+                                                                   std::move(holder), *std::move(share));
     reactor->Start(std::move(request));
     started = reactor.get();
     return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/command_line/run_program.h"
@@ -167,6 +168,11 @@ int Main(int argc, char** argv) {
   const double load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   metrics.SetEngine(**engine, load_seconds);
   (*server)->Serve(**engine);
+  // Both answer with the engine, and go before it.
+  const absl::Cleanup stop = [&] {
+    endpoint.reset();
+    server->reset();
+  };
   const ModelInfo& model = (*engine)->model();
   LogInfo("serving ", model.name, " (", model.file_type, ") after ", absl::StrFormat("%.3f", load_seconds),
           " s: products ", model.compute_type, ", KV cache ", model.cache_type, " for ", model.cache_tokens,
@@ -178,8 +184,6 @@ int Main(int argc, char** argv) {
   const bool all_finished = (*server)->Drain(flags->drain_timeout);
   if (self.has_value()) self->Stop();
   LogInfo(all_finished ? "stopped" : "stopped; requests that took too long were ended");
-  endpoint.reset();
-  server->reset();  // before the engine that both answer with
   return 0;
 }
 

@@ -2,40 +2,50 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
 
-#include "absl/status/status.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
-#include "engine/base/overload.h"
+#include "engine/base/mutex.h"
 
 namespace longhaul {
 
-// Bounds the memory of messages: of requests that wait, and of answers that their clients have not taken. Thread-safe.
+// Bounds the memory of messages: of requests that wait, and of answers that their clients have not taken. One address
+// may hold half of it, so that whoever takes no answers leaves room to others. Thread-safe.
 class RequestBudget {
+  struct Account;
+
  public:
+  // What the calls of one address hold.
+  using Holder = std::shared_ptr<Account>;
+
   // Bytes of the budget, taken until this has gone, at the latest before the budget.
   class Share {
    public:
     Share() = default;
-    Share(Share&& other) noexcept : budget_(std::exchange(other.budget_, nullptr)), bytes_(other.bytes_) {}
+    Share(Share&& other) noexcept = default;
     Share& operator=(Share&& other) noexcept {
       Release();
-      budget_ = std::exchange(other.budget_, nullptr);
+      budget_ = other.budget_;
+      holder_ = std::move(other.holder_);
       bytes_ = other.bytes_;
       return *this;
     }
     ~Share() { Release(); }
 
-    void Release() {
-      if (RequestBudget* const budget = std::exchange(budget_, nullptr)) budget->taken_.fetch_sub(bytes_);
-    }
+    void Release();
 
    private:
     friend class RequestBudget;
-    Share(RequestBudget& budget, int64_t bytes) : budget_(&budget), bytes_(bytes) {}
+    Share(RequestBudget& budget, Holder holder, int64_t bytes)
+        : budget_(&budget), holder_(std::move(holder)), bytes_(bytes) {}
 
     RequestBudget* budget_ = nullptr;
+    Holder holder_;  // null where nothing is taken
     int64_t bytes_ = 0;
   };
 
@@ -44,40 +54,26 @@ class RequestBudget {
   // From now on; what is taken stays taken.
   void SetLimit(int64_t max_bytes) { max_bytes_ = max_bytes; }
 
+  // The account of a client, by its gRPC peer. Clients of a unix socket have one, and may hold all.
+  Holder HolderOf(std::string_view grpc_peer);
+
   // Room for a message of so many bytes. An Overload, naming the bound, when there is none; `retry_after()` is called
   // then. A message that is not small leaves a quarter to those that are, so that who asks for little is answered
   // while others fill the rest; one that has all to itself may be of any size.
-  template <typename RetryAfter>
-  absl::StatusOr<Share> Take(int64_t message_bytes, RetryAfter retry_after) {
-    const int64_t bytes = message_bytes + kCallBytes, max_bytes = max_bytes_;
-    const int64_t most = bytes > kSmallBytes ? max_bytes - max_bytes / 4 : max_bytes;
-    const int64_t others = taken_.fetch_add(bytes);
-    Share share(*this, bytes);
-    if (others == 0 || others + bytes <= most) return share;
-    share.Release();
-    return OverloadError(absl::StrCat("the messages of requests that wait and of answers that were not taken fill ",
-                                      max_bytes, " bytes, four times --max-message-size"),
-                         {.reason = "MESSAGE_MEMORY",
-                          .flag = "--max-message-size",
-                          .limit = absl::StrCat(max_bytes),
-                          .retry_after = retry_after()});
-  }
+  absl::StatusOr<Share> Take(const Holder& holder, int64_t message_bytes, absl::FunctionRef<double()> retry_after);
 
   // As Take, for a message that there is already, whether there is room or not.
-  Share Hold(int64_t message_bytes) {
-    taken_.fetch_add(message_bytes);
-    return Share(*this, message_bytes);
-  }
+  Share Hold(const Holder& holder, int64_t message_bytes);
 
   int64_t taken() const { return taken_; }
 
  private:
-  // What a call takes beside its message, roughly: so many small ones are bounded too.
-  static constexpr int64_t kCallBytes = 4 << 10;
-  static constexpr int64_t kSmallBytes = 64 << 10;
-
   std::atomic<int64_t> max_bytes_;
   std::atomic<int64_t> taken_{0};
+  Mutex mutex_;
+  // By address; those that hold nothing, and have no call, may have expired.
+  std::map<std::string, std::weak_ptr<Account>, std::less<>> accounts_ ABSL_GUARDED_BY(mutex_);
+  size_t prune_at_ ABSL_GUARDED_BY(mutex_) = 64;
 };
 
 }  // namespace longhaul

@@ -13,6 +13,7 @@
 #include "engine/base/log.h"
 #include "engine/base/memory_limit.h"
 #include "engine/base/quoted.h"
+#include "server/reflection_watch.h"
 
 namespace longhaul {
 
@@ -72,11 +73,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   KeepAlive(builder, options.keepalive_time);
   builder.RegisterService(&server->service_);
   builder.RegisterService(&server->admin_);
-  if (options.rpc_metrics != nullptr) {
-    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-    interceptors.push_back(options.rpc_metrics->MakeInterceptors());
-    builder.experimental().SetInterceptorCreators(std::move(interceptors));
-  }
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  if (options.rpc_metrics != nullptr) interceptors.push_back(options.rpc_metrics->MakeInterceptors());
+  interceptors.push_back(WatchReflection(server->limits_.stalls));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) return absl::InternalError("gRPC could not start a server");
   const auto hand_over = [acceptor = server->acceptor_.get()](int fd) {
@@ -121,7 +121,7 @@ void Server::SetLimits(int64_t max_message_bytes) {
   SetAddressSpaceReserve(FrontUse::kUploads * max_message_bytes + kReserve);
   quota_.Resize(
       static_cast<size_t>(budget + FrontUse::kUploads * max_message_bytes + kStreamBytes * options_.front.max_streams));
-  // Reflection, the one service that is not of the callback kind, takes a thread for each stream.
+  // Reflection, the one service that is not of the callback kind, takes a thread for each stream; see WatchReflection.
   constexpr int kReflectionThreads = 16;
   quota_.SetMaxThreads(kReflectionThreads);
   limits_.budget.SetLimit(budget);

@@ -27,12 +27,12 @@ struct ServerOptions {
   RpcMetrics* rpc_metrics = nullptr;               // counts the RPCs, if any; not owned, outlives the server
   HealthEndpoint* health = nullptr;  // told of what grpc.health.v1 says here, if any; not owned, outlives the server
 
-  // Bytes that the messages of requests that wait may hold together: four of the largest.
+  // Bytes that the messages of requests that wait may hold together: eight of the largest, of one address four.
   int64_t message_budget() const { return kMessageBudget * max_message(); }
-  static constexpr int64_t kMessageBudget = 4;
+  static constexpr int64_t kMessageBudget = 8;
 
   // Of a message; a guess while no model is there to tell.
-  int64_t max_message() const { return max_message_bytes > 0 ? max_message_bytes : int64_t{64} << 20; }
+  int64_t max_message() const { return max_message_bytes > 0 ? max_message_bytes : int64_t{32} << 20; }
 };
 
 // A gRPC server behind a front, with InferenceService, AdminService, grpc.health.v1 and reflection.

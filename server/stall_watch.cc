@@ -48,7 +48,7 @@ StallWatch::~StallWatch() {
   if (thread_.joinable()) thread_.join();
 }
 
-StallWatch::Watched StallWatch::Watch(grpc::CallbackServerContext& context) {
+StallWatch::Watched StallWatch::Watch(grpc::ServerContextBase& context) {
   Watched watched;
   if (timeout_.count() == 0) return watched;
   grpc_call* const call = context.c_call();
@@ -62,7 +62,7 @@ StallWatch::Watched StallWatch::Watch(grpc::CallbackServerContext& context) {
 
 void StallWatch::Run() {
   const std::string message =
-      absl::StrCat("the client took nothing for ", timeout_.count(), " ms (--stream-stall-timeout)");
+      absl::StrCat("the client did not take what it asked for within ", timeout_.count(), " ms (--stream-stall-timeout)");
   mutex_.Lock();
   while (!stopping_) {
     const Clock::time_point now = Clock::now();

@@ -11,8 +11,8 @@
 
 namespace longhaul {
 
-// Ends calls whose clients do not take what was written to them: gRPC would keep it for as long as the connection
-// stands. A connection that takes nothing at all is left to the keepalive. Thread-safe.
+// Ends calls whose clients do not take what was written to them, or stay without end where they hold what is scarce:
+// gRPC would keep them for as long as the connection stands. A connection that takes nothing at all is left to the keepalive. Thread-safe.
 class StallWatch {
  public:
   // A call that is watched until this has gone, at the latest before the watch.
@@ -39,7 +39,7 @@ class StallWatch {
 
   // Ends the call with ABORTED unless what this returns has gone by the timeout from now. REQUIRES: the call is not
   // done.
-  Watched Watch(grpc::CallbackServerContext& context);
+  Watched Watch(grpc::ServerContextBase& context);
 
  private:
   using Clock = std::chrono::steady_clock;

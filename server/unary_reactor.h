@@ -17,13 +17,17 @@
 
 namespace longhaul {
 
+// Whether the budget of messages must have room for a call. kAlways: of those that make room, and are small.
+enum class Admission { kWhereThereIsRoom, kAlways };
+
 // A call of a raw unary method: TakeRequest, then Answer or Refuse, once each; any thread. Its share of the budget
 // covers the request until there is an answer, and then that, until gRPC has sent it or given it up.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
   // None is owned. `engine`: null while there is none.
-  UnaryReactor(CallLimits& limits, Engine* engine, grpc::CallbackServerContext& context, grpc::ByteBuffer& response)
-      : limits_(limits), engine_(engine), context_(context), response_(response) {}
+  UnaryReactor(CallLimits& limits, Engine* engine, grpc::CallbackServerContext& context, grpc::ByteBuffer& response,
+               Admission admission = Admission::kWhereThereIsRoom)
+      : limits_(limits), engine_(engine), context_(context), response_(response), admission_(admission) {}
 
   // Parses and validates it; see TakeMessage. UNAVAILABLE without an engine, an Overload when the budget has no room.
   template <typename Request>
@@ -63,13 +67,17 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
 
  private:
   absl::StatusOr<RequestBudget::Share> TakeShare(int64_t bytes) {
-    return limits_.budget.Take(bytes, [this] { return engine_->Stats().retry_after; });
+    if (holder_ == nullptr) holder_ = limits_.budget.HolderOf(context_.peer());
+    if (admission_ == Admission::kAlways) return limits_.budget.Hold(holder_, bytes);
+    return limits_.budget.Take(holder_, bytes, [this] { return engine_->Stats().retry_after; });
   }
 
   CallLimits& limits_;
   Engine* const engine_;
   grpc::CallbackServerContext& context_;
   grpc::ByteBuffer& response_;
+  const Admission admission_;
+  RequestBudget::Holder holder_;
   RequestBudget::Share share_;
   StallWatch::Watched watched_;
 };
@@ -77,8 +85,9 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
 // Parses and validates, then calls `work(engine, request, response)`, which is short and returns a status.
 template <typename Request, typename Response, typename Work>
 grpc::ServerUnaryReactor* AnswerUnary(CallLimits& limits, Engine* engine, grpc::CallbackServerContext* context,
-                                      const grpc::ByteBuffer* buffer, grpc::ByteBuffer* response_buffer, Work work) {
-  auto* const reactor = new UnaryReactor(limits, engine, *context, *response_buffer);
+                                      const grpc::ByteBuffer* buffer, grpc::ByteBuffer* response_buffer, Work work,
+                                      Admission admission = Admission::kWhereThereIsRoom) {
+  auto* const reactor = new UnaryReactor(limits, engine, *context, *response_buffer, admission);
   reactor->Answer<Response>([&](Response& response) -> absl::Status {
     LH_ASSIGN_OR_RETURN(const Request request, reactor->TakeRequest<Request>(*buffer));
     return work(*engine, request, response);

@@ -28,8 +28,8 @@ say "Running the Python client against the real server"
 "$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/end_to_end || fail "the Python client's tests failed"
 
 say "Attacking the real server"
-attack() { "$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 tests/hostile; }
-# Latencies are bounded there: a machine that stands still for a second is not the server's fault, twice it would be.
-attack || attack || fail "an attack cost the server too much"
+# A machine that stood still for a second is not the server's fault, twice it would be.
+"$venv/bin/pytest" -q -p no:cacheprovider --timeout 300 --reruns 1 --only-rerun TooLate tests/hostile ||
+  fail "an attack cost the server too much"
 
 say "All tests passed"

@@ -7,6 +7,9 @@
 // they find no memory; ours end a request, so they are to meet the end first.
 namespace longhaul {
 
+// What is smaller adds up slowly, and is asked for too often to ask the system each time.
+inline constexpr size_t kLargeAllocation = 1 << 20;
+
 // Bytes that are left; at first 0. Any thread.
 void SetAddressSpaceReserve(int64_t bytes);
 

@@ -52,8 +52,10 @@ LineWriter::~LineWriter() {
 
 void LineWriter::Write(std::string line) {
   MutexLock lock(mutex_);
-  full_ = full_ || line.size() > max_bytes_ - waiting_bytes_;
-  if (full_) return Drop(1);
+  if (full_ || line.size() > max_bytes_ - waiting_bytes_) {
+    full_ = waiting_bytes_ > 0;
+    return Drop(1);
+  }
   if (!StartThread()) {
     if (!WriteWhole(line, /*wait=*/false)) Drop(1);
     return;

@@ -1,6 +1,7 @@
 """Answers that nobody takes: they are bounded, count in the budget of messages, and are given up."""
 
 import contextlib
+import threading
 import time
 
 import grpc
@@ -8,6 +9,7 @@ import loopback
 import pytest
 import uploads
 from frames import DATA, SETTINGS, WINDOW_UPDATE, frame, message, part
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from vitals import ATTACKER, until
 
 MIB = 1 << 20
@@ -49,6 +51,51 @@ def test_answers_that_nobody_takes_are_given_up(victim, method, request_bytes, c
             ended = [upload.ended for connection in begun for upload in connection.uploads.values()]
             assert max(ended) > begin + STALL - 0.5, "all were refused"
     assert_room_again(attacked)
+
+
+def test_small_answers_that_nobody_takes_leave_room_to_others(victim):
+    """So many that they fill all that their address may hold."""
+    attacked = victim("--keepalive-time", "60s")
+    small = part(1, part(1, bytes([IM_START]) * 4800)) + b"\x10\x01"  # asks for 58 KB
+    with attacked.watched():
+        with asked(attacked.target, "Detokenize", small, 2, 800, window=0) as begun:
+
+            def some_are_refused():
+                for connection in begun:
+                    connection.step(0.05)
+                return any(upload.ended for connection in begun for upload in connection.uploads.values())
+
+            until(some_are_refused, 60, "their address has room for all of them")
+            for _ in range(5):
+                attacked.ask()
+            assert all(connection.open() for connection in begun)
+
+
+def test_streams_of_reflection_end(victim):
+    """Each takes a thread, of which there are few."""
+    attacked = victim("--stream-stall-timeout", f"{STALL}s")
+    asks = reflection_pb2.ServerReflectionRequest(list_services="")
+
+    def answered(call):
+        try:
+            return bool(next(call).list_services_response.service)
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            return False
+
+    def and_waits(over):
+        yield asks
+        over.wait()
+
+    over = threading.Event()
+    with attacked.watched(), loopback.channel(attacked.target) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        try:
+            calls = [stub.ServerReflectionInfo(and_waits(over)) for _ in range(40)]
+            assert 0 < sum(answered(call) for call in calls) < 20
+            until(lambda: answered(stub.ServerReflectionInfo(iter([asks]))), STALL + 30, "no stream ended")
+        finally:
+            over.set()
 
 
 def test_connections_from_which_nothing_is_read_are_closed(victim):

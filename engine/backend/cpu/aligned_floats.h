@@ -5,6 +5,8 @@
 #include <memory>
 #include <new>
 
+#include "engine/base/address_space.h"
+
 namespace longhaul::cpu {
 
 struct FreeDeleter {
@@ -21,8 +23,10 @@ inline AlignedFloats AllocateFloats(int64_t n) {
   return AlignedFloats(static_cast<float*>(std::aligned_alloc(kAlignment, static_cast<size_t>(bytes))));
 }
 
-// As AllocateFloats, but throws std::bad_alloc instead of returning null.
+// As AllocateFloats, but throws std::bad_alloc instead of returning null, and leaves the address space its reserve.
 inline AlignedFloats NewFloats(int64_t n) {
+  const size_t bytes = static_cast<size_t>(n) * sizeof(float);
+  if (bytes >= kLargeAllocation && !LeavesAddressSpaceReserve(bytes)) throw std::bad_alloc();
   AlignedFloats floats = AllocateFloats(n);
   if (floats == nullptr) throw std::bad_alloc();
   return floats;

@@ -1,11 +1,12 @@
 #include "engine/base/command_line/run_program.h"
 
 #include <cerrno>  // program_invocation_short_name
-#include <cstdio>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "engine/base/command_line/standard_output.h"
 #include "engine/base/exceptions.h"
+#include "engine/base/log.h"
 
 namespace longhaul {
 
@@ -18,7 +19,8 @@ int RunProgram(int argc, char** argv, int (*program)(int argc, char** argv)) {
   });
   if (!status.ok()) {
     const std::string why = status == OutOfMemoryError() ? "out of memory" : std::string(status.message());
-    std::fprintf(stderr, "%s: %s\n", program_invocation_short_name, why.c_str());
+    PrintError(absl::StrCat(program_invocation_short_name, ": ", why));
+    FlushLog();
   }
   return EndStandardOutput(exit_code);
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -47,6 +48,17 @@ class LineWriterTest : public ::testing::Test {
 
 std::string Line(char c, size_t bytes) {
   return std::string(bytes - 1, c) + "\n";
+}
+
+TEST_F(LineWriterTest, ALineThatIsTooLongIsDroppedAlone) {
+  std::atomic<int64_t> told{0};
+  LineWriter writer(ends_[1], 100, [&](int64_t lines) { told += lines; });
+  writer.Write(Line('a', 101));
+  EXPECT_EQ(writer.dropped(), 1);
+  writer.Write(Line('b', 100));
+  EXPECT_EQ(Read(100), Line('b', 100));
+  EXPECT_TRUE(writer.Flush(kLong));
+  EXPECT_EQ(told, 1);
 }
 
 TEST_F(LineWriterTest, WritesLinesInTheirOrder) {
