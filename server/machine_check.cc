@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<std::string>> CheckMachine(const MachineUse& use, con
   } else if (needed + use.message_bytes > machine.memory) {
     warnings.push_back(absl::StrCat(parts, " leave less of the ", Size(machine.memory), " of memory than the ",
                                     Size(use.message_bytes),
-                                    " that messages of waiting requests may fill, four times --max-message-size"));
+                                    " that messages of waiting requests may fill, eight times --max-message-size"));
   }
   if (use.threads > machine.cores) {
     warnings.push_back(absl::StrCat("--threads: ", use.threads, " are more than the ", machine.cores,
