@@ -1,6 +1,9 @@
 #include "server/reflection_watch.h"
 
+#include <new>
 #include <string_view>
+
+#include "engine/base/exceptions.h"
 
 namespace longhaul {
 namespace {
@@ -16,7 +19,11 @@ class ReflectionStream : public grpc::experimental::Interceptor {
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     // The context has no call before.
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_INITIAL_METADATA)) {
-      watched_ = stalls_.Watch(*info_.server_context());
+      // Without memory for that it is not watched.
+      const absl::Status done = CatchExceptions([&] {
+        watched_ = stalls_.Watch(*info_.server_context());
+        return absl::OkStatus();
+      });
     }
     methods->Proceed();
   }
@@ -33,7 +40,7 @@ class ReflectionStreams : public grpc::experimental::ServerInterceptorFactoryInt
 
   grpc::experimental::Interceptor* CreateServerInterceptor(ServerRpcInfo* info) override {
     const bool is_reflection = std::string_view(info->method()).starts_with("/grpc.reflection.");
-    return is_reflection ? new ReflectionStream(stalls_, *info) : nullptr;
+    return is_reflection ? new (std::nothrow) ReflectionStream(stalls_, *info) : nullptr;
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "server/rpc_metrics.h"
 
 #include <algorithm>
+#include <new>
 
 #include "engine/telemetry.h"
 
@@ -60,7 +61,7 @@ class RpcInterceptors : public grpc::experimental::ServerInterceptorFactoryInter
   explicit RpcInterceptors(RpcMetrics& metrics) : metrics_(metrics) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(grpc::experimental::ServerRpcInfo* info) override {
-    return new RpcInterceptor(metrics_.Find(info->method()));
+    return new (std::nothrow) RpcInterceptor(metrics_.Find(info->method()));  // without memory it is not counted
   }
 
  private:

@@ -122,8 +122,8 @@ void Server::SetLimits(int64_t max_message_bytes) {
   quota_.Resize(
       static_cast<size_t>(budget + FrontUse::kUploads * max_message_bytes + kStreamBytes * options_.front.max_streams));
   // Reflection, the one service that is not of the callback kind, takes a thread for each stream; see WatchReflection.
-  constexpr int kReflectionThreads = 16;
-  quota_.SetMaxThreads(kReflectionThreads);
+  constexpr int kReflectionThreads = 16, kPollingThreads = 1;
+  quota_.SetMaxThreads(kReflectionThreads + kPollingThreads);
   limits_.budget.SetLimit(budget);
   if (front_ != nullptr) front_->SetMaxMessageBytes(max_message_bytes);
 }

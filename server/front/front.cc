@@ -252,7 +252,9 @@ void Front::Reap() {
   // Those that gave up many calls of late are remembered for some seconds.
   const Clock::time_point now = Clock::now();
   for (auto it = addresses_.begin(); it != addresses_.end();) {
-    it = it->second.connections == 0 && it->second.resets.full(now) ? addresses_.erase(it) : std::next(it);
+    AddressUse& use = it->second;
+    const bool forgotten = use.connections == 0 && use.resets.full(now) && use.refusals.full(now);
+    it = forgotten ? addresses_.erase(it) : std::next(it);
   }
 }
 

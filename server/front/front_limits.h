@@ -43,14 +43,16 @@ struct AddressUse {
   // are `everybody`, and may have all.
   explicit AddressUse(const FrontLimits& limits, bool everybody = false)
       : part(everybody ? 1 : 2),
-        resets(static_cast<double>(limits.max_streams) / static_cast<double>(part), kResetsPerSecond) {}
+        resets(static_cast<double>(limits.max_streams) / static_cast<double>(part), kResetsPerSecond),
+        refusals(static_cast<double>(limits.max_streams) / static_cast<double>(part), kRefusalsPerSecond) {}
 
   const int64_t part;
   int64_t connections = 0, streams = 0;
   int64_t ending = 0, upload_bytes = 0;  // as in FrontUse
-  TokenBucket resets;                    // streams that were opened and given up; gRPC needs a while to clear each away
+  TokenBucket resets;    // streams that were opened and given up; gRPC needs a while to clear each away
+  TokenBucket refusals;  // streams that were answered for want of room: some bytes of a client's cost a hundred times that
 
-  static constexpr double kResetsPerSecond = 400;
+  static constexpr double kResetsPerSecond = 400, kRefusalsPerSecond = 400;
 };
 // What all connections hold, and what has been counted of them. The front's thread writes, any thread may read.
 struct FrontUse {
@@ -58,7 +60,7 @@ struct FrontUse {
   std::atomic<int64_t> connections{0}, streams{0};
   // Of connections that are closed: streams that gRPC has not cleared away yet, and other work that is as much.
   std::atomic<int64_t> ending{0};
-  std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete, or that no method waits for
+  std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete
 
   Counter accepted;
   std::array<Counter, kConnectionRefusalNames.size()> refused;

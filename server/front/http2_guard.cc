@@ -106,7 +106,7 @@ Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) 
       pad_length_due_ = frame.has(kFlagPadded);
       // No client of gRPC pads.
       const bool has_content = (frame.length > 0 && !frame.has(kFlagPadded)) || frame.has(kFlagEndStream);
-      if (found != streams_.end() && has_content) cost = 0;
+      if (found != streams_.end() && !found->second.client_done && has_content) cost = 0;
       break;
     }
     case FrameType::kRstStream:
@@ -145,7 +145,7 @@ Misbehaviour Http2Guard::OnHeaders(const FrameHeader& frame, TimePoint now) {
   if (!address_.resets.Has(1, now)) full = "the calls that this address gave up just now";
   if (full != nullptr) {
     // Headers before that may be in the compression table.
-    if (!acknowledged_) return Misbehaviour::kStreams;
+    if (!acknowledged_ || !address_.refusals.Take(1, now)) return Misbehaviour::kStreams;
     drop_headers_ = true;
     const int64_t limit = shared_.streams >= limits_.max_streams ? limits_.max_streams : of_address;
     Answer(frame.stream, StreamRefusal::kStreams, OutOfRoom(full, "STREAMS", "--max-streams", limit));
@@ -220,16 +220,19 @@ void Http2Guard::OnDataEnd(uint32_t id, TimePoint now) {
 
 void Http2Guard::Hold(uint32_t id, int64_t bytes, TimePoint now) {
   Stream& stream = streams_.find(id)->second;
+  if (stream.further) {
+    stream.further_bytes += bytes;
+    if (stream.further_bytes <= kMaxFurther) return;
+    return Refuse(id, StreamRefusal::kMessageSize,
+           absl::InvalidArgumentError(
+               absl::StrCat("more than ", kMaxFurther, " bytes after the first message of a call are not taken")),
+           now);
+  }
   stream.held += bytes;
   address_.upload_bytes += bytes;
   shared_.upload_bytes += bytes;
   const int64_t limit = shared_.max_upload_bytes();
-  if (stream.further && stream.held > kMaxFurther) {
-    Refuse(id, StreamRefusal::kMessageSize,
-           absl::InvalidArgumentError(
-               absl::StrCat("more than ", kMaxFurther, " bytes after the first message of a call are not taken")),
-           now);
-  } else if (address_.upload_bytes > limit / address_.part || shared_.upload_bytes > limit) {
+  if (address_.upload_bytes > limit / address_.part || shared_.upload_bytes > limit) {
     Refuse(id, StreamRefusal::kUploadMemory,
            OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size", limit / address_.part),
            now);
@@ -243,7 +246,7 @@ void Http2Guard::Release(Stream& stream) {
 }
 
 void Http2Guard::MessageComplete(Stream& stream) {
-  if (!stream.further) Release(stream);
+  Release(stream);
   stream.prefix_bytes = 0;
   stream.message_left = 0;
   stream.complete = true;

@@ -52,6 +52,9 @@ class Http2Guard {
   // Whether the client has greeted as one of HTTP/2 does.
   bool greeted() const { return client_settled_; }
 
+  // What waits for the client between two frames of the server's, in bytes.
+  int64_t waiting_for_client() const { return static_cast<int64_t>(waiting_.to_client.size()); }
+
   // What gRPC may still have to clear away if the connection is closed now, in streams: the open ones, those that were
   // reset of late, and what control frames come to.
   int64_t work_left() const;
@@ -68,8 +71,9 @@ class Http2Guard {
     bool further = false;   // the first message was complete, and more came
     bool client_done = false, server_began = false, server_done = false;
     uint32_t message_left = 0;
-    int64_t held = 0;  // what the message that is not complete takes, and all after the first
-    TimePoint since;   // when the message began, or the stream
+    int64_t held = 0;           // what the first message takes while it is not complete
+    int64_t further_bytes = 0;  // of all after it
+    TimePoint since;            // when the message began, or the stream
   };
   using Streams = std::unordered_map<uint32_t, Stream>;
 
@@ -82,7 +86,8 @@ class Http2Guard {
   // `payload` without the padding of its frame.
   std::string_view Unpadded(const FrameReader::Piece& piece);
 
-  // Counts bytes of a stream that gRPC holds; where they are too many it is refused.
+  // Counts bytes of a stream that gRPC holds, of its first message or of further ones; where they are too many it is
+  // refused.
   void Hold(uint32_t id, int64_t bytes, TimePoint now);
   void Release(Stream& stream);
   void MessageComplete(Stream& stream);

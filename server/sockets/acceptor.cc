@@ -25,7 +25,13 @@ Acceptor::Acceptor(ListeningSockets listening, int epoll) : listening_(std::move
 }
 
 Acceptor::~Acceptor() {
-  if (!listening_.unix_path.empty()) unlink(listening_.unix_path.c_str());
+  Close();
+}
+
+void Acceptor::Close() {
+  // Before: as soon as nobody listens there, another server may put its own in this one's place.
+  if (!listening_.unix_path.empty()) unlink(std::exchange(listening_.unix_path, {}).c_str());
+  listening_.sockets.clear();
 }
 
 void Acceptor::KeepSpare() {

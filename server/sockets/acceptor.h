@@ -32,7 +32,7 @@ class Acceptor {
 
   // From now on `epoll` tells of clients that wait, with this acceptor as data.ptr.
   Acceptor(ListeningSockets listening, int epoll);
-  // Removes the file of a unix socket.
+  // Closes.
   ~Acceptor();
   Acceptor(const Acceptor&) = delete;
   Acceptor& operator=(const Acceptor&) = delete;
@@ -48,8 +48,8 @@ class Acceptor {
   void Turn(TimePoint now);
   bool rests() const { return rests_; }
 
-  // Takes no more clients, for good.
-  void Close() { listening_.sockets.clear(); }
+  // Takes no more clients, for good, and removes the file of a unix socket.
+  void Close();
 
  private:
   void AcceptFrom(int listener, TimePoint now, Take take, MakeRoom make_room);

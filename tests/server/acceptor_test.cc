@@ -178,8 +178,14 @@ TEST_F(AcceptorTest, TheFileOfAUnixSocketGoesWithIt) {
   const std::string path = testing::TempDir() + "acceptor_test.sock";
   Start("unix:" + path);
   EXPECT_TRUE(std::filesystem::exists(path));
-  acceptor_.reset();
+  acceptor_->Close();
   EXPECT_FALSE(std::filesystem::exists(path));
+  // Another server's stays.
+  const absl::StatusOr<ListeningSockets> another = Listen("unix:" + path);
+  ASSERT_TRUE(another.ok());
+  acceptor_.reset();
+  EXPECT_TRUE(std::filesystem::exists(path));
+  std::filesystem::remove(path);
 }
 
 TEST(ListenTest, ListensOnAllAddressesOfAHost) {
