@@ -5,7 +5,7 @@
 
 #include <random>
 
-#include "server/front/frame_writer.h"
+#include "tests/server/http2_guard_fixture.h"
 
 namespace longhaul {
 namespace {
@@ -14,59 +14,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-std::string Frame(FrameType type, int flags, uint32_t stream, std::string_view payload) {
-  std::string frame;
-  for (const size_t shift : {16, 8, 0}) frame.push_back(static_cast<char>(payload.size() >> shift));
-  frame.push_back(static_cast<char>(type));
-  frame.push_back(static_cast<char>(flags));
-  for (const int shift : {24, 16, 8, 0}) frame.push_back(static_cast<char>(stream >> shift));
-  return frame.append(payload);
-}
-
-std::string Message(std::string_view content, bool compressed = false) {
-  std::string message(1, compressed ? '\1' : '\0');
-  for (const size_t shift : {24, 16, 8, 0}) message.push_back(static_cast<char>(content.size() >> shift));
-  return message.append(content);
-}
-
-std::string Headers(uint32_t stream, int flags = kFlagEndHeaders) {
-  return Frame(FrameType::kHeaders, flags, stream, "\x82");
-}
-std::string Data(uint32_t stream, std::string_view payload, int flags = 0) {
-  return Frame(FrameType::kData, flags, stream, payload);
-}
-std::string Reset(uint32_t stream) {
-  return Frame(FrameType::kRstStream, 0, stream, std::string(4, '\0'));
-}
-const std::string kSettings = Frame(FrameType::kSettings, 0, 0, "");
-const std::string kHello = std::string(kHttp2Preface) + kSettings;
-const std::string kPing = Frame(FrameType::kPing, 0, 0, "12345678");
-
-class Http2GuardTest : public testing::Test {
- protected:
-  Http2GuardTest() {
-    shared_.max_message_bytes = 1000;
-    guard_.emplace(limits_, shared_, address_, now_);
-  }
-
-  Misbehaviour Client(std::string_view bytes) { return guard_->FromClient(bytes, now_, out_); }
-  Misbehaviour Server(std::string_view bytes) { return guard_->FromServer(bytes, now_, out_); }
-  // Both sides have said hello.
-  void Begin() {
-    ASSERT_EQ(Client(kHello), Misbehaviour::kNone);
-    Server(kSettings);
-    out_ = {};
-  }
-  int64_t Refused(StreamRefusal why) const { return shared_.streams_refused[static_cast<size_t>(why)].value(); }
-
-  FrontLimits limits_{.max_connection_streams = 10, .max_streams = 30, .receive_timeout = seconds(30)};
-  FrontUse shared_;
-  AddressUse address_{limits_};
-  Http2Guard::TimePoint now_{seconds(1000)};
-  std::optional<Http2Guard> guard_;
-  Http2Guard::Output out_;
-};
 
 TEST_F(Http2GuardTest, PassesOnWhatAnOrdinaryClientSends) {
   const std::string call = kHello + Headers(1) + Data(1, Message("hello"), kFlagEndStream) + kPing +
@@ -507,20 +454,6 @@ TEST_F(Http2GuardTest, HoldsAgainstAnyBytes) {
     ASSERT_EQ(address_.streams, 0);
     out_ = {};
   }
-}
-
-TEST(TokenBucket, FillsWithTimeUpToItsCapacity) {
-  using TimePoint = TokenBucket::TimePoint;
-  TokenBucket bucket(3, 2);
-  const TimePoint begin{std::chrono::hours(1)};
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(bucket.Take(1, begin));
-  EXPECT_FALSE(bucket.Take(1, begin));
-  EXPECT_FALSE(bucket.Take(1, begin + milliseconds(499)));
-  EXPECT_TRUE(bucket.Take(1, begin + milliseconds(501)));
-  EXPECT_FALSE(bucket.Take(4, begin + seconds(100)));
-  EXPECT_TRUE(bucket.Take(3, begin + seconds(100)));
-  bucket.Give(2);
-  EXPECT_TRUE(bucket.Take(2, begin + seconds(100)));
 }
 
 }  // namespace
