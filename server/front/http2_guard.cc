@@ -224,9 +224,9 @@ void Http2Guard::Hold(uint32_t id, int64_t bytes, TimePoint now) {
     stream.further_bytes += bytes;
     if (stream.further_bytes <= kMaxFurther) return;
     return Refuse(id, StreamRefusal::kMessageSize,
-           absl::InvalidArgumentError(
-               absl::StrCat("more than ", kMaxFurther, " bytes after the first message of a call are not taken")),
-           now);
+                  absl::InvalidArgumentError(absl::StrCat("more than ", kMaxFurther,
+                                                          " bytes after the first message of a call are not taken")),
+                  now);
   }
   stream.held += bytes;
   address_.upload_bytes += bytes;
