@@ -29,7 +29,7 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr size_t kRequestBytes = 8192;  // of memory for a connection; longer requests are refused
-constexpr size_t kInPassing = 64;  // connections that are closed or were taken in one turn
+constexpr size_t kInPassing = 64;       // connections that are closed or were taken in one turn
 // What the system holds of an answer that is not read; it would hold all of it.
 constexpr int kSendBytes = 128 << 10;
 constexpr milliseconds kTick{1000};

@@ -90,7 +90,7 @@ class HttpServer {
   Descriptor epoll_, stop_;
   // The rest belongs to the thread.
   Acceptor acceptor_;
-  Clients clients_;             // the oldest first
+  Clients clients_;  // the oldest first
   std::map<std::string, Response> answers_;
   std::unique_ptr<MHD_Daemon, StopDaemon> daemon_;
   std::thread thread_;

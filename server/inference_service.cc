@@ -245,7 +245,7 @@ class StreamReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   const RequestBudget::Holder holder_;
   RequestBudget::Share waiting_ ABSL_GUARDED_BY(mutex_);  // for the request
   RequestBudget::Share share_ ABSL_GUARDED_BY(mutex_);    // for what is being written
-  StallWatch::Watched watched_ ABSL_GUARDED_BY(mutex_);  // while it lingers
+  StallWatch::Watched watched_ ABSL_GUARDED_BY(mutex_);   // while it lingers
   std::shared_ptr<EventStream> stream_ ABSL_GUARDED_BY(mutex_);
   std::optional<Event> next_ ABSL_GUARDED_BY(mutex_);  // taken, and to be written next
   grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);

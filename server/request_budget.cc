@@ -57,13 +57,13 @@ absl::StatusOr<RequestBudget::Share> RequestBudget::Take(const Holder& holder, i
   if (room && fits(own, max_bytes / holder->part)) return share;
   share.Release();
   const int64_t limit = room ? max_bytes / holder->part : max_bytes;
-  return OverloadError(absl::StrCat("the messages of requests that wait and of answers that were not taken",
-                                    room ? ", of this address," : "", " fill their bound of ", limit,
-                                    " bytes, see --max-message-size"),
-                       {.reason = "MESSAGE_MEMORY",
-                        .flag = "--max-message-size",
-                        .limit = absl::StrCat(limit),
-                        .retry_after = retry_after()});
+  return OverloadError(
+      absl::StrCat("the messages of requests that wait and of answers that were not taken",
+                   room ? ", of this address," : "", " fill their bound of ", limit, " bytes, see --max-message-size"),
+      {.reason = "MESSAGE_MEMORY",
+       .flag = "--max-message-size",
+       .limit = absl::StrCat(limit),
+       .retry_after = retry_after()});
 }
 
 RequestBudget::Share RequestBudget::Hold(const Holder& holder, int64_t message_bytes) {

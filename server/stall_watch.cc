@@ -61,8 +61,8 @@ StallWatch::Watched StallWatch::Watch(grpc::ServerContextBase& context) {
 }
 
 void StallWatch::Run() {
-  const std::string message =
-      absl::StrCat("the client did not take what it asked for within ", timeout_.count(), " ms (--stream-stall-timeout)");
+  const std::string message = absl::StrCat("the client did not take what it asked for within ", timeout_.count(),
+                                           " ms (--stream-stall-timeout)");
   mutex_.Lock();
   while (!stopping_) {
     const Clock::time_point now = Clock::now();

@@ -12,7 +12,8 @@
 namespace longhaul {
 
 // Ends calls whose clients do not take what was written to them, or stay without end where they hold what is scarce:
-// gRPC would keep them for as long as the connection stands. A connection that takes nothing at all is left to the keepalive. Thread-safe.
+// gRPC would keep them for as long as the connection stands. A connection that takes nothing at all is left to the
+// keepalive. Thread-safe.
 class StallWatch {
  public:
   // A call that is watched until this has gone, at the latest before the watch.

@@ -123,9 +123,8 @@ void Connection::Settle(TimePoint now) {
   }
   if ((client_.ended || server_.ended || server_gone_) && !ending_.has_value()) ending_ = now;
   // Who takes nothing is not listened to: what is refused would be answered again and again.
-  const bool listen =
-      server_.unsent.empty() && client_.unsent.size() < kMostUnsent && guard_.waiting_for_client() < kMostWaiting &&
-      !client_.ended && !server_.ended && !HeldUp();
+  const bool listen = server_.unsent.empty() && client_.unsent.size() < kMostUnsent &&
+                      guard_.waiting_for_client() < kMostWaiting && !client_.ended && !server_.ended && !HeldUp();
   Watch(client_, (listen ? EPOLLIN : 0u) | (client_.unsent.empty() ? 0u : EPOLLOUT));
   Watch(server_, server_gone_ ? 0u
                               : (client_.unsent.empty() && !server_.ended ? EPOLLIN : 0u) |

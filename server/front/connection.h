@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "server/sockets/descriptor.h"
 #include "server/front/http2_guard.h"
+#include "server/sockets/descriptor.h"
 
 namespace longhaul {
 

@@ -176,7 +176,8 @@ void Front::OnEvent(void* what, uint32_t events, Clock::time_point now) {
     return;
   }
   if (what == &acceptor_) {
-    return acceptor_.Accept(now, [&](Acceptor::Client client) { Take(std::move(client), now); }, [] { return false; });
+    return acceptor_.Accept(
+        now, [&](Acceptor::Client client) { Take(std::move(client), now); }, [] { return false; });
   }
   const auto& endpoint = *static_cast<Connection::Endpoint*>(what);
   Use(*endpoint.connection, [&] { endpoint.connection->OnEvents(endpoint.side, events, now); });

@@ -49,7 +49,7 @@ struct AddressUse {
   const int64_t part;
   int64_t connections = 0, streams = 0;
   int64_t ending = 0, upload_bytes = 0;  // as in FrontUse
-  TokenBucket resets;    // streams that were opened and given up; gRPC needs a while to clear each away
+  TokenBucket resets;                    // streams that were opened and given up; gRPC needs a while to clear each away
   TokenBucket refusals;  // streams that were answered for want of room: nine bytes of a client's cost hundreds
 
   static constexpr double kResetsPerSecond = 400, kRefusalsPerSecond = 400;

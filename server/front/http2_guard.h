@@ -9,9 +9,9 @@
 #include <unordered_map>
 
 #include "absl/status/status.h"
+#include "engine/base/token_bucket.h"
 #include "server/front/frame_reader.h"
 #include "server/front/front_limits.h"
-#include "engine/base/token_bucket.h"
 
 namespace longhaul {
 

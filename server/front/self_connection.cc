@@ -13,9 +13,9 @@
 #include "engine/base/exceptions.h"
 #include "engine/base/log.h"
 #include "engine/base/start_thread.h"
-#include "server/sockets/descriptor.h"
 #include "server/front/frame_reader.h"
 #include "server/front/frame_writer.h"
+#include "server/sockets/descriptor.h"
 
 namespace longhaul {
 namespace {

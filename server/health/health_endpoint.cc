@@ -20,8 +20,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/quoted.h"
 #include "engine/base/this_thread.h"
-#include "server/sockets/acceptor.h"
 #include "server/health/health_session.h"
+#include "server/sockets/acceptor.h"
 
 namespace longhaul {
 namespace {

@@ -43,7 +43,8 @@ class AcceptorTest : public testing::Test {
   void Connect(int n) {
     for (int i = 0; i < n; ++i) {
       const sockaddr_storage& address = acceptor_->address();
-      ASSERT_EQ(connect(prepared_[connected_++].get(), reinterpret_cast<const sockaddr*>(&address), SizeOf(address)), 0);
+      ASSERT_EQ(connect(prepared_[connected_++].get(), reinterpret_cast<const sockaddr*>(&address), SizeOf(address)),
+                0);
     }
   }
 
@@ -55,11 +56,13 @@ class AcceptorTest : public testing::Test {
     return told;
   }
   void Accept(bool room = false) {
-    acceptor_->Accept(now_, [&](Acceptor::Client client) { taken_.push_back(std::move(client)); }, [&] {
-      if (!room || taken_.empty()) return false;
-      taken_.erase(taken_.begin());
-      return true;
-    });
+    acceptor_->Accept(
+        now_, [&](Acceptor::Client client) { taken_.push_back(std::move(client)); },
+        [&] {
+          if (!room || taken_.empty()) return false;
+          taken_.erase(taken_.begin());
+          return true;
+        });
   }
 
   const Descriptor epoll_{epoll_create1(EPOLL_CLOEXEC)};
@@ -136,7 +139,8 @@ TEST_F(AcceptorTest, WhoIsClosedAtOnceGivesTheSpareBack) {
   NoDescriptors();
   Connect(20);
   int by_spare = 0;
-  acceptor_->Accept(now_, [&](Acceptor::Client client) { by_spare += client.by_spare; }, [] { return false; });
+  acceptor_->Accept(
+      now_, [&](Acceptor::Client client) { by_spare += client.by_spare; }, [] { return false; });
   EXPECT_EQ(by_spare, 20);
   EXPECT_FALSE(acceptor_->rests());
 }

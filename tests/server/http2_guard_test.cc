@@ -201,8 +201,7 @@ TEST_F(Http2GuardTest, ClosesFloodsOfFramesThatSayNothing) {
   for (const std::string& frame :
        {kPing, kSettings, Frame(FrameType::kPriority, 0, 1, "12345"), Data(1, ""), Frame(FrameType{77}, 0, 0, "?"),
         Frame(FrameType::kWindowUpdate, 0, 0, std::string("\0\0\0\1", 4)), Data(99, "x"), Reset(99),
-        Data(1, "", kFlagEndStream),
-        Data(1, std::string("\3\0\0\0", 4), kFlagPadded)}) {
+        Data(1, "", kFlagEndStream), Data(1, std::string("\3\0\0\0", 4), kFlagPadded)}) {
     guard_.emplace(limits_, shared_, address_, now_);
     Begin();
     ASSERT_EQ(Client(Headers(1)), Misbehaviour::kNone);
