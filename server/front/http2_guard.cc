@@ -21,8 +21,9 @@ constexpr double kResetsPerSecond = 100;
 // Frames that must be looked at or answered and carry nothing: what an eager client sends to estimate the bandwidth,
 // and for each frame of the server's a few that open the window again.
 constexpr double kControlBurst = 5000, kControlPerSecond = 1000, kControlPerServerFrame = 4;
-constexpr double kSettingsCost = 50;      // acknowledged, and may resize the compression table
-constexpr double kControlPerStream = 50;  // so many are as much work as a stream
+constexpr double kSettingsCost = 50;           // acknowledged, and may resize the compression table
+constexpr uint32_t kUnknownBytesOfCost = 256;  // of frames that must be ignored, whatever their length
+constexpr double kControlPerStream = 50;       // so many are as much work as a stream
 
 // What gRPC holds for a frame of a message that is not complete, roughly, beside its bytes.
 constexpr int64_t kFrameBytes = 64;
@@ -59,7 +60,8 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     bytes.remove_prefix(part.size());
   }
   while (!bytes.empty()) {
-    if (client_frames_.at_frame_end()) frame_since_ = now;
+    if (client_frames_.at_frame_end() && !client_in_headers_)
+      frame_since_ = now;  // headers are one with their continuations
     FrameReader::Piece piece;
     if (!client_frames_.Take(bytes, piece)) break;
     if (piece.begins) {
@@ -122,7 +124,13 @@ Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) 
       acknowledged_ |= frame.has(kFlagAck);
       if (!frame.has(kFlagAck)) cost = kSettingsCost;
       break;
+    case FrameType::kPriority:
+    case FrameType::kPing:
+    case FrameType::kWindowUpdate:
+    case FrameType::kGoAway:
+      break;
     default:
+      cost += frame.length / kUnknownBytesOfCost;
       break;
   }
   if (cost > 0 && !control_frames_.Take(cost, now)) return Misbehaviour::kControlFrames;
@@ -130,6 +138,8 @@ Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) 
 }
 
 Misbehaviour Http2Guard::OnHeaders(const FrameHeader& frame, TimePoint now) {
+  // gRPC says nothing to streams that are not a client's.
+  if (frame.stream % 2 == 0) return Misbehaviour::kHeaders;
   // Not a new one: trailers, or what gRPC will refuse.
   if (frame.stream <= last_stream_) {
     drop_headers_ = frame.stream > last_passed_;
@@ -146,16 +156,27 @@ Misbehaviour Http2Guard::OnHeaders(const FrameHeader& frame, TimePoint now) {
   if (full != nullptr) {
     // Headers before that may be in the compression table.
     if (!acknowledged_ || !address_.refusals.Take(1, now)) return Misbehaviour::kStreams;
-    drop_headers_ = true;
     const int64_t limit = shared_.streams >= limits_.max_streams ? limits_.max_streams : of_address;
-    Answer(frame.stream, StreamRefusal::kStreams, OutOfRoom(full, "STREAMS", "--max-streams", limit));
+    const absl::Status status = OutOfRoom(full, "STREAMS", "--max-streams", limit);
+    if (knows_no_table_) {
+      drop_headers_ = true;
+      Answer(frame.stream, StreamRefusal::kStreams, status);
+    } else {
+      Open(frame.stream, now);
+      Refuse(frame.stream, StreamRefusal::kStreams, status, now);
+    }
     return control_frames_.Take(1, now) ? Misbehaviour::kNone : Misbehaviour::kControlFrames;
   }
-  last_passed_ = frame.stream;
-  streams_[frame.stream].since = now;
+  Open(frame.stream, now);
+  return Misbehaviour::kNone;
+}
+
+void Http2Guard::Open(uint32_t id, TimePoint now) {
+  knows_no_table_ = acknowledged_;
+  last_passed_ = id;
+  streams_[id].since = now;
   ++shared_.streams;
   ++address_.streams;
-  return Misbehaviour::kNone;
 }
 
 std::string_view Http2Guard::Unpadded(const FrameReader::Piece& piece) {
@@ -186,6 +207,10 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
       std::copy_n(payload.begin(), n, stream.prefix.begin() + stream.prefix_bytes);
       stream.prefix_bytes = static_cast<uint8_t>(stream.prefix_bytes + n);
       payload.remove_prefix(n);
+      if (stream.further) {
+        Hold(id, static_cast<int64_t>(n), now);
+        if (streams_.find(id) == streams_.end()) return;
+      }
       if (stream.prefix_bytes < stream.prefix.size()) return;
       for (size_t i = 1; i < stream.prefix.size(); ++i)
         stream.message_left = stream.message_left << 8 | stream.prefix[i];

@@ -21,7 +21,7 @@ namespace longhaul {
 // such things is closed; a stream whose message is too large, too slow or finds no room gets a status.
 // It reads the framing alone and no header: what it adds to either side's bytes stands between two frames. It can keep
 // the headers of a call from gRPC because the server's settings allow no compression table, which later headers could
-// refer to.
+// refer to; but not the first ones after the client has heard of that, which tell gRPC so.
 // Of one connection; one thread. Time is passed in.
 class Http2Guard {
  public:
@@ -79,6 +79,7 @@ class Http2Guard {
 
   Misbehaviour OnClientFrame(const FrameHeader& frame, TimePoint now);
   Misbehaviour OnHeaders(const FrameHeader& frame, TimePoint now);
+  void Open(uint32_t id, TimePoint now);
   Misbehaviour OnServerFrame(const FrameHeader& frame, TimePoint now);
   // Bytes of DATA that the client sent.
   void OnData(uint32_t id, std::string_view payload, TimePoint now);
@@ -108,6 +109,7 @@ class Http2Guard {
   FrameReader client_frames_, server_frames_;
   bool client_in_headers_ = false, server_in_headers_ = false;  // CONTINUATION must follow
   bool acknowledged_ = false;                                   // the client knows the server's settings
+  bool knows_no_table_ = false;                                 // and gRPC has had headers that say so
   bool drop_headers_ = false;                                   // of the header block that is arriving
   int64_t header_block_bytes_ = 0;
   uint32_t data_left_ = 0;  // of the payload of a DATA frame without its padding

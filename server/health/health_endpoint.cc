@@ -29,6 +29,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kMaxOfAKind = 32;       // connections
+constexpr int kAcceptsAtATime = 8;       // of each address: nobody is replaced before it was read
 constexpr size_t kReadBytes = 16 << 10;  // at a time; then the other connections have a turn
 constexpr size_t kEvents = 64;
 constexpr std::chrono::milliseconds kCheckInterval{1000};
@@ -55,7 +56,7 @@ class EpollEndpoint : public HealthEndpoint {
       : services_(std::move(services)),
         epoll_(epoll_create1(EPOLL_CLOEXEC)),
         wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-        acceptor_(std::move(listening), epoll_.get()) {
+        acceptor_(std::move(listening), epoll_.get(), kAcceptsAtATime) {
     Watch(EPOLL_CTL_ADD, wake_.get(), EPOLLIN, this);
     thread_ = std::thread([this] { Run(); });
   }

@@ -10,8 +10,6 @@
 namespace longhaul {
 namespace {
 
-constexpr int kTriesAtATime = 64;
-
 bool SomebodyWaits(int listener) {
   pollfd events{.fd = listener, .events = POLLIN, .revents = 0};
   return poll(&events, 1, 0) > 0;
@@ -19,7 +17,8 @@ bool SomebodyWaits(int listener) {
 
 }  // namespace
 
-Acceptor::Acceptor(ListeningSockets listening, int epoll) : listening_(std::move(listening)), epoll_(epoll) {
+Acceptor::Acceptor(ListeningSockets listening, int epoll, int at_a_time)
+    : listening_(std::move(listening)), epoll_(epoll), at_a_time_(at_a_time) {
   KeepSpare();
   Watch(true);
 }
@@ -59,7 +58,7 @@ void Acceptor::Accept(TimePoint now, Take take, MakeRoom make_room) {
 
 void Acceptor::AcceptFrom(int listener, TimePoint now, Take take, MakeRoom make_room) {
   bool by_spare = false;
-  for (int i = 0; i < kTriesAtATime; ++i) {
+  for (int i = 0; i < at_a_time_; ++i) {
     Client client;
     socklen_t size = sizeof(client.address);
     client.socket.Reset(

@@ -31,7 +31,8 @@ class Acceptor {
   static constexpr std::chrono::milliseconds kRest{100};
 
   // From now on `epoll` tells of clients that wait, with this acceptor as data.ptr.
-  Acceptor(ListeningSockets listening, int epoll);
+  // `at_a_time`: clients of a socket that are taken before others have a turn.
+  Acceptor(ListeningSockets listening, int epoll, int at_a_time = 64);
   // Closes.
   ~Acceptor();
   Acceptor(const Acceptor&) = delete;
@@ -57,7 +58,7 @@ class Acceptor {
   void KeepSpare();
 
   ListeningSockets listening_;
-  const int epoll_;
+  const int epoll_, at_a_time_;
   Descriptor spare_;
   bool rests_ = false;
   TimePoint rest_ends_;

@@ -1,9 +1,36 @@
 """Floods of streams, headers and small frames: each costs little, ends with its connection, and disturbs nobody."""
 
+import grpc
 import pytest
 import uploads
 from attacks import ATTACKS
-from vitals import ATTACKER
+from vitals import ATTACKER, until
+
+
+def test_a_call_that_finds_no_room_leaves_its_connection_whole(victim):
+    """Also where it is the first one of an ordinary client."""
+    attacked = victim("--max-streams", "4")
+    pb = attacked.stubs[0]
+    long = pb.GenerateRequest(prompt=pb.Prompt(text="to be"), stopping=pb.Stopping(max_tokens=2000, ignore_eos=True))
+    short = pb.TokenizeRequest(prompt=pb.Prompt(text="to be"))
+    with attacked.stub() as first, attacked.stub() as second:
+        held = [first.Generate(long) for _ in range(2)]
+        for call in held:
+            next(call)
+        with pytest.raises(grpc.RpcError) as refused:
+            second.Tokenize(short, timeout=60)
+        assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and "--max-streams" in refused.value.details()
+        for call in held:
+            call.cancel()
+
+        def answered():
+            try:
+                return second.Tokenize(short, timeout=60).ids
+            except grpc.RpcError as error:
+                assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
+                return False
+
+        until(answered, 30, "there is no room again")
 
 
 def test_streams_that_find_no_room(victim):

@@ -136,6 +136,47 @@ TEST_F(Http2GuardTest, BoundsTheStreamsOfAllConnections) {
   EXPECT_EQ(three.FromClient(Headers(1), now_, out), Misbehaviour::kStreams);
 }
 
+// The first headers after the acknowledgement tell gRPC that there is no table: it would take those after them for
+// wrong.
+TEST_F(Http2GuardTest, TheFirstHeadersReachTheServerEvenWhereThereIsNoRoom) {
+  Begin();
+  AddressUse others(limits_);
+  others.streams = 15;
+  guard_.emplace(limits_, shared_, others, now_);
+  Begin();
+  ASSERT_EQ(Client(Frame(FrameType::kSettings, kFlagAck, 0, "")), Misbehaviour::kNone);
+  out_ = {};
+  ASSERT_EQ(Client(Headers(1, kFlagEndHeaders | kFlagEndStream)), Misbehaviour::kNone);
+  EXPECT_THAT(out_.to_client, HasSubstr("--max-streams"));
+  EXPECT_EQ(out_.to_server.substr(0, Headers(1).size()), Headers(1, kFlagEndHeaders | kFlagEndStream));
+  EXPECT_EQ(out_.to_server.size(), Headers(1).size() + Reset(1).size());
+  out_ = {};
+  ASSERT_EQ(Client(Headers(3)), Misbehaviour::kNone);
+  EXPECT_THAT(out_.to_client, HasSubstr("--max-streams"));
+  EXPECT_EQ(out_.to_server, "");
+  EXPECT_EQ(others.streams, 15);
+}
+
+TEST_F(Http2GuardTest, ClosesWhoOpensWhatIsNoStreamOfAClient) {
+  Begin();
+  EXPECT_EQ(Client(Headers(2)), Misbehaviour::kHeaders);
+}
+
+TEST_F(Http2GuardTest, EmptyMessagesAfterTheFirstCountToo) {
+  Begin();
+  const std::string empty(5000, '\0');  // a thousand of them
+  ASSERT_EQ(Client(Headers(1) + Data(1, Message("x"))), Misbehaviour::kNone);
+  for (int i = 0; i < 4; ++i) ASSERT_EQ(Client(Data(1, empty)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kMessageSize), 1);
+}
+
+TEST_F(Http2GuardTest, LargeFramesThatNobodyKnowsCostMore) {
+  Begin();
+  int n = 0;
+  while (n < 1000 && Client(Frame(FrameType{77}, 0, 0, std::string(16000, 'x'))) == Misbehaviour::kNone) ++n;
+  EXPECT_LT(n, 100);
+}
+
 // On however many connections.
 TEST_F(Http2GuardTest, ClosesWhoseAddressIsRefusedAgainAndAgain) {
   limits_.max_connection_streams = 100;
