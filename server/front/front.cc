@@ -134,10 +134,12 @@ void Front::Run() {
   Clock::time_point next_check = Clock::now() + kCheckInterval;
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next_check - Clock::now()).count();
-    const bool idle = connections_.empty() && !acceptor_.rests();
-    const int timeout = idle ? -1 : static_cast<int>(std::max<int64_t>(left + 1, 0));
+    int timeout = connections_.empty() ? -1 : static_cast<int>(std::max<int64_t>(left + 1, 0));
+    if (constexpr int kRest = Acceptor::kRest.count(); acceptor_.rests())
+      timeout = timeout < 0 ? kRest : std::min(timeout, kRest);
     const int n = epoll_wait(epoll_.get(), events.data(), kEvents, timeout);
     const Clock::time_point now = Clock::now();
+    acceptor_.Turn(now);
     for (int i = 0; i < n; ++i) {
       const epoll_event& event = events[static_cast<size_t>(i)];
       // Without memory a client that comes is lost; see Use for those that are there.
@@ -193,7 +195,6 @@ void Front::Use(Connection& connection, absl::FunctionRef<void()> action) {
 }
 
 void Front::Check(Clock::time_point now) {
-  acceptor_.Turn(now);
   for (const auto& entry : connections_) {
     Use(*entry.first, [&] { entry.first->Check(now); });
   }

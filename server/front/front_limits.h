@@ -60,7 +60,7 @@ struct FrontUse {
   std::atomic<int64_t> connections{0}, streams{0};
   // Of connections that are closed: streams that gRPC has not cleared away yet, and other work that is as much.
   std::atomic<int64_t> ending{0};
-  std::atomic<int64_t> upload_bytes{0};  // of messages that are not complete
+  std::atomic<int64_t> upload_bytes{0};  // that messages keep which are not complete, see ReadBuffers
 
   Counter accepted;
   std::array<Counter, kConnectionRefusalNames.size()> refused;

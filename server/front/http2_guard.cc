@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "engine/base/overload.h"
 #include "engine/base/strings.h"
@@ -24,9 +25,6 @@ constexpr double kControlBurst = 5000, kControlPerSecond = 1000, kControlPerServ
 constexpr double kSettingsCost = 50;           // acknowledged, and may resize the compression table
 constexpr uint32_t kUnknownBytesOfCost = 256;  // of frames that must be ignored, whatever their length
 constexpr double kControlPerStream = 50;       // so many are as much work as a stream
-
-// What gRPC holds for a frame of a message that is not complete, roughly, beside its bytes.
-constexpr int64_t kFrameBytes = 64;
 
 // Of the messages after the first one of a call. Only reflection takes any, small ones.
 constexpr int64_t kMaxFurther = 16 << 10;
@@ -57,6 +55,7 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     if (kHttp2Preface.substr(preface_bytes_, part.size()) != part) return Misbehaviour::kNotHttp2;
     preface_bytes_ += part.size();
     out.to_server.append(part);
+    buffers_.Read(static_cast<int64_t>(part.size()));
     bytes.remove_prefix(part.size());
   }
   while (!bytes.empty()) {
@@ -67,12 +66,13 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     if (piece.begins) {
       if (const Misbehaviour why = OnClientFrame(piece.frame, now); why != Misbehaviour::kNone) return why;
     }
-    if (!drop_headers_) out.to_server.append(piece.header).append(piece.payload);
-    if (piece.ends && !client_in_headers_) drop_headers_ = false;
-    if (piece.frame.type == FrameType::kData) {
-      OnData(piece.frame.stream, Unpadded(piece), now);
-      if (piece.ends) OnDataEnd(piece.frame.stream, now);
+    if (!drop_headers_) {
+      out.to_server.append(piece.header).append(piece.payload);
+      buffers_.Read(static_cast<int64_t>(piece.header.size() + piece.payload.size()));
     }
+    if (piece.ends && !client_in_headers_) drop_headers_ = false;
+    if (piece.frame.type == FrameType::kData) OnData(piece.frame.stream, Unpadded(piece), now);
+    Keep(piece, now);
     if (piece.ends && piece.frame.has(kFlagEndStream) &&
         (piece.frame.type == FrameType::kData || piece.frame.type == FrameType::kHeaders)) {
       if (const auto found = streams_.find(piece.frame.stream); found != streams_.end()) {
@@ -207,10 +207,7 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
       std::copy_n(payload.begin(), n, stream.prefix.begin() + stream.prefix_bytes);
       stream.prefix_bytes = static_cast<uint8_t>(stream.prefix_bytes + n);
       payload.remove_prefix(n);
-      if (stream.further) {
-        Hold(id, static_cast<int64_t>(n), now);
-        if (streams_.find(id) == streams_.end()) return;
-      }
+      if (stream.further) stream.further_bytes += static_cast<int64_t>(n);
       if (stream.prefix_bytes < stream.prefix.size()) return;
       for (size_t i = 1; i < stream.prefix.size(); ++i)
         stream.message_left = stream.message_left << 8 | stream.prefix[i];
@@ -229,49 +226,54 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
     const std::string_view part = payload.substr(0, stream.message_left);
     payload.remove_prefix(part.size());
     stream.message_left -= static_cast<uint32_t>(part.size());
-    const bool complete = stream.message_left == 0;
-    // Most methods take one message. gRPC keeps what comes after it as long as the call goes on.
-    const bool is_kept = !complete || stream.further;
-    if (complete) MessageComplete(stream);
-    if (is_kept) Hold(id, static_cast<int64_t>(part.size()), now);
+    if (stream.further) stream.further_bytes += static_cast<int64_t>(part.size());
+    if (stream.message_left == 0) MessageComplete(stream);
   }
 }
 
-void Http2Guard::OnDataEnd(uint32_t id, TimePoint now) {
-  const auto found = streams_.find(id);
-  if (found == streams_.end() || found->second.client_done) return;
-  if (!found->second.complete || found->second.further) Hold(id, kFrameBytes, now);
+void Http2Guard::Keep(const FrameReader::Piece& piece, TimePoint now) {
+  auto sender = piece.frame.type == FrameType::kData ? streams_.find(piece.frame.stream) : streams_.end();
+  if (sender != streams_.end() && !sender->second.keeps()) sender = streams_.end();
+  if (sender != streams_.end()) {
+    Stream& stream = sender->second;
+    buffers_.Keep(static_cast<int64_t>(piece.payload.size()), stream.kept);
+    if (piece.ends) buffers_.KeepFrame(stream.kept);
+    if (piece.ends && stream.further) stream.further_bytes += ReadBuffers::kFrameBytes;
+    if (stream.further_bytes > kMaxFurther) {
+      return Refuse(sender->first, StreamRefusal::kMessageSize,
+                    absl::InvalidArgumentError(absl::StrCat("more than ", kMaxFurther,
+                                                            " bytes after the first message of a call are not taken")),
+                    now);
+    }
+  }
+  if (Account()) return;
+  const auto keeper = sender != streams_.end() ? sender : absl::c_find_if(streams_, [&](const auto& entry) {
+    return buffers_.Fills(entry.second.kept);
+  });
+  if (keeper == streams_.end()) return;
+  Refuse(keeper->first, StreamRefusal::kUploadMemory,
+         OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size",
+                   shared_.max_upload_bytes() / address_.part),
+         now);
 }
 
-void Http2Guard::Hold(uint32_t id, int64_t bytes, TimePoint now) {
-  Stream& stream = streams_.find(id)->second;
-  if (stream.further) {
-    stream.further_bytes += bytes;
-    if (stream.further_bytes <= kMaxFurther) return;
-    return Refuse(id, StreamRefusal::kMessageSize,
-                  absl::InvalidArgumentError(absl::StrCat("more than ", kMaxFurther,
-                                                          " bytes after the first message of a call are not taken")),
-                  now);
-  }
-  stream.held += bytes;
-  address_.upload_bytes += bytes;
-  shared_.upload_bytes += bytes;
+bool Http2Guard::Account() {
+  const int64_t more = buffers_.held() - accounted_;
+  accounted_ += more;
+  address_.upload_bytes += more;
+  shared_.upload_bytes += more;
   const int64_t limit = shared_.max_upload_bytes();
-  if (address_.upload_bytes > limit / address_.part || shared_.upload_bytes > limit) {
-    Refuse(id, StreamRefusal::kUploadMemory,
-           OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size", limit / address_.part),
-           now);
-  }
+  return more <= 0 || (address_.upload_bytes <= limit / address_.part && shared_.upload_bytes <= limit);
 }
 
 void Http2Guard::Release(Stream& stream) {
-  address_.upload_bytes -= stream.held;
-  shared_.upload_bytes -= stream.held;
-  stream.held = 0;
+  buffers_.Release(stream.kept);
+  Account();
 }
 
 void Http2Guard::MessageComplete(Stream& stream) {
-  Release(stream);
+  // Most methods take one message. gRPC keeps what comes after it as long as the call goes on.
+  if (!stream.further) Release(stream);
   stream.prefix_bytes = 0;
   stream.message_left = 0;
   stream.complete = true;

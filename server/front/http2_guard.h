@@ -12,6 +12,7 @@
 #include "engine/base/token_bucket.h"
 #include "server/front/frame_reader.h"
 #include "server/front/front_limits.h"
+#include "server/front/read_buffers.h"
 
 namespace longhaul {
 
@@ -71,9 +72,12 @@ class Http2Guard {
     bool further = false;   // the first message was complete, and more came
     bool client_done = false, server_began = false, server_done = false;
     uint32_t message_left = 0;
-    int64_t held = 0;           // what the first message takes while it is not complete
+    ReadBuffers::Kept kept;     // by a first message that is not complete, or by all after it
     int64_t further_bytes = 0;  // of all after it
     TimePoint since;            // when the message began, or the stream
+
+    // Whether gRPC keeps what it sends.
+    bool keeps() const { return !client_done && (!complete || further); }
   };
   using Streams = std::unordered_map<uint32_t, Stream>;
 
@@ -83,13 +87,15 @@ class Http2Guard {
   Misbehaviour OnServerFrame(const FrameHeader& frame, TimePoint now);
   // Bytes of DATA that the client sent.
   void OnData(uint32_t id, std::string_view payload, TimePoint now);
-  void OnDataEnd(uint32_t id, TimePoint now);
   // `payload` without the padding of its frame.
   std::string_view Unpadded(const FrameReader::Piece& piece);
 
-  // Counts bytes of a stream that gRPC holds, of its first message or of further ones; where they are too many it is
-  // refused.
-  void Hold(uint32_t id, int64_t bytes, TimePoint now);
+  // Counts what gRPC keeps of a piece that it was sent. Where there is no room for it, the stream is refused whose it
+  // is, or else one that keeps the buffer which it fills.
+  void Keep(const FrameReader::Piece& piece, TimePoint now);
+  // Brings the shared bounds up to what gRPC holds of this connection; false if that is more and there is no room for
+  // it.
+  bool Account();
   void Release(Stream& stream);
   void MessageComplete(Stream& stream);
   void Erase(Streams::iterator stream);
@@ -117,6 +123,8 @@ class Http2Guard {
   TimePoint frame_since_;                       // when the client's last frame, or the connection, began
   uint32_t last_stream_ = 0, last_passed_ = 0;  // of those that the client opened, that the server knows
   Streams streams_;
+  ReadBuffers buffers_;
+  int64_t accounted_ = 0;  // of what they hold, in the shared bounds
   TokenBucket resets_, control_frames_;
   Misbehaviour misbehaviour_ = Misbehaviour::kNone;  // of too many refusals
   Output waiting_;                                   // to be sent between two frames

@@ -12,6 +12,7 @@ import time
 import grpc
 import loopback
 import pytest
+from frames import DATA, END_HEADERS, END_STREAM, HEADERS, HEALTH, PREFACE, SETTINGS, frame, message, request_fields
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from real_server import MODEL
 from vitals import OWN_PORT_HEALTH, HealthProber, health_target
@@ -125,3 +126,26 @@ def test_half_open_connections_to_the_health_port(victim):
         begin = time.monotonic()
         with HealthProber(attacked.health_target):
             assert time.monotonic() - begin < OWN_PORT_HEALTH
+
+
+def test_a_burst_of_probes_is_answered(victim):
+    """More clients than the port keeps, who have asked before any of them is taken."""
+    attacked = victim()
+    host, port = attacked.health_target.rsplit(":", 1)
+    asked = PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_HEADERS, 1, request_fields(HEALTH + "Check")) + frame(
+        DATA, END_STREAM, 1, message(b""))
+    with contextlib.ExitStack() as opened:
+        os.kill(attacked.running.process.pid, signal.SIGSTOP)
+        try:
+            probes = [opened.enter_context(contextlib.closing(socket.create_connection((host, int(port)), timeout=10)))
+                      for _ in range(100)]
+            for probe in probes:
+                probe.sendall(asked)
+        finally:
+            os.kill(attacked.running.process.pid, signal.SIGCONT)
+        for number, probe in enumerate(probes):
+            answer = b""
+            while message(b"\x08\x01") not in answer:
+                received = probe.recv(4096)
+                assert received, f"probe {number} was closed before it was answered"
+                answer += received

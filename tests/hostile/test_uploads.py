@@ -54,6 +54,33 @@ def test_an_upload_that_trickles(impatient):
     assert stream.ended
 
 
+@pytest.mark.parametrize("served", [False, True], ids=["what is refused", "served calls"])
+@pytest.mark.parametrize("further", [False, True], ids=["a message", "further messages"])
+def test_little_pieces_keep_little_of_what_comes_around_them(victim, further, served):
+    attacked = victim()
+    with attacked.watched(), contextlib.ExitStack() as opened:
+        keeping = [uploads.KeepingConnection(attacked.target, ATTACKER, further, served) for _ in range(8)]
+        for connection in keeping:
+            opened.enter_context(contextlib.closing(connection.socket))
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            for connection in keeping:
+                connection.step(0)
+    print(f"{sum(connection.sent for connection in keeping) / 1e6:.0f} MB were taken")
+
+
+def test_two_large_uploads_of_a_client_are_served(victim):
+    """Side by side on one connection, whose frames end where its windows do, with other calls between them."""
+    attacked = victim()
+    pb = attacked.stubs[0]
+    text = "word " * (8 * MIB // 5)
+    with attacked.stub() as stub:
+        large = [stub.Tokenize.future(pb.TokenizeRequest(prompt=pb.Prompt(text=text))) for _ in range(2)]
+        while not all(call.done() for call in large):
+            stub.Tokenize(pb.TokenizeRequest(prompt=pb.Prompt(text="to be")))
+        assert len({len(call.result().ids) for call in large}) == 1
+
+
 def test_an_upload_that_pauses_is_served(impatient):
     attacked = impatient()
     whole = message(part(1, part(1, b"word " * 20_000)))

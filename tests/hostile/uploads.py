@@ -5,8 +5,8 @@ import select
 import socket
 import time
 
-from frames import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, LARGEST_FRAME, PING, PREFACE, RST_STREAM,
-                    SERVICE, SETTINGS, WINDOW_UPDATE, frame, request_fields)
+from frames import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HEALTH, LARGEST_FRAME, PING, PREFACE, RST_STREAM,
+                    SERVICE, SETTINGS, WINDOW_UPDATE, frame, message, request_fields, split)
 
 INITIAL_WINDOW = 4  # a setting
 
@@ -26,7 +26,7 @@ class UploadConnection:
         host, port = target.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=10, source_address=(source, 0))
         self.window = self.initial = 65535
-        self.uploads, self.received, self.sent = {}, b"", 0
+        self.uploads, self.received, self.sent, self.closed = {}, b"", 0, False
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0))
 
     def start(self, method, data, count):
@@ -96,6 +96,59 @@ class UploadConnection:
             upload.answer += payload if kind == DATA else b""
             if kind == RST_STREAM or flags & END_STREAM:
                 upload.ended = time.monotonic()
+
+
+class KeepingConnection(UploadConnection):
+    """Sends little of a message that never becomes complete, or of `further` messages of a call, and much around each
+    piece of it: DATA of a stream that is gone, or `served` calls. A server may keep it all for the little."""
+
+    AROUND = 48 << 10  # bytes between two pieces
+    PIECE = 24  # bytes: gRPC copies what is shorter
+
+    def __init__(self, target, source, further, served):
+        super().__init__(target, source)
+        self.further, self.served, self.next, self.kept = further, served, 1, None
+        gone = self.opened(SERVICE + "Generate")
+        self.gone = gone.stream
+        self.socket.sendall(frame(RST_STREAM, 0, gone.stream, (8).to_bytes(4, "big")))
+        gone.ended = time.monotonic()
+
+    def opened(self, path):
+        stream, self.next = self.next, self.next + 2
+        self.socket.sendall(frame(HEADERS, END_HEADERS, stream, request_fields(path)))
+        self.uploads[stream] = Upload(stream, b"", self.initial)
+        return self.uploads[stream]
+
+    def begin(self):
+        self.kept = self.opened(HEALTH + "Watch" if self.further else SERVICE + "Generate")
+        self.put(self.kept, message(b"") if self.further else b"\0" + (4 << 20).to_bytes(4, "big"))
+
+    def put(self, upload, data, flags=0):
+        self.socket.sendall(frame(DATA, flags, upload.stream, data))
+        upload.window -= len(data)
+        self.window -= len(data)
+        self.sent += len(data)
+
+    def step(self, seconds):
+        """Sends a piece and what is around it, as far as the windows hold them."""
+        if self.closed:
+            return
+        readable, _, _ = select.select([self.socket], [], [], seconds)
+        try:
+            if readable:
+                self.look_at(self.socket.recv(1 << 20))
+            if self.kept is None or self.kept.ended:
+                self.begin()
+            if self.window < self.AROUND + self.PIECE or self.kept.window < self.PIECE:
+                return
+            self.put(self.kept, message(b"y" * (self.PIECE - 5)) if self.further else b"y" * self.PIECE)
+            around = self.opened(SERVICE + "Tokenize") if self.served else self.uploads[self.gone]
+            *parts, last = split(message(b"\xff" * (self.AROUND - 5)))
+            for piece in parts:
+                self.put(around, piece)
+            self.put(around, last, END_STREAM if self.served else 0)
+        except OSError:
+            self.closed = True
 
 
 @contextlib.contextmanager
