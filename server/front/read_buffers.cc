@@ -19,8 +19,8 @@ void ReadBuffers::Keep(int64_t bytes, Kept& kept) {
   if (bytes == 0) return;
   for (int64_t number = (end_ - bytes) / kBytes; number <= (end_ - 1) / kBytes; ++number) {
     if (!kept.buffers.empty() && kept.buffers.back() >= number) continue;
+    Buffer& buffer = kept_[number];  // first, so that Release finds it whatever throws
     kept.buffers.push_back(number);
-    Buffer& buffer = kept_[number];
     if (buffer.users++ > 0) continue;
     buffer.bytes = std::min(kBytes, end_ - number * kBytes);
     held_ += buffer.bytes;
