@@ -56,7 +56,9 @@ def test_an_upload_that_trickles(impatient):
 
 @pytest.mark.parametrize("served", [False, True], ids=["what is refused", "served calls"])
 @pytest.mark.parametrize("further", [False, True], ids=["a message", "further messages"])
-def test_little_pieces_keep_little_of_what_comes_around_them(victim, further, served):
+def test_little_pieces_keep_little_of_what_comes_around_them(victim, further, served, request):
+    if (further or served) and not request.config.getoption("--long"):
+        pytest.skip("with --long")
     attacked = victim()
     with attacked.watched(), contextlib.ExitStack() as opened:
         keeping = [uploads.KeepingConnection(attacked.target, ATTACKER, further, served) for _ in range(8)]
