@@ -20,7 +20,9 @@ void CollectFront(const FrontUse& use, const MetricLabels& constant, MetricFamil
   };
   gauge("longhaul_connections", "Connections that are open, or closed and not yet cleared away.", use.connections);
   gauge("longhaul_streams", "Calls that are open on connections.", use.streams);
-  gauge("longhaul_upload_bytes", "Bytes of memory that messages keep which have not arrived whole.", use.upload_bytes);
+  gauge("longhaul_upload_bytes",
+        "Memory that messages keep which have not arrived whole, or come after the first of a call.",
+        use.upload_bytes + use.further_bytes);
   FamilyWriter(families, "longhaul_connections_accepted_total", "Connections that were taken.", MetricType::Counter,
                constant)
       .Counter({}, static_cast<double>(use.accepted.value()));

@@ -30,7 +30,10 @@ constexpr int64_t kDescriptorsPerConnection = 3, kOtherDescriptors = 192;
 
 constexpr std::chrono::milliseconds kCheckInterval{250};
 constexpr size_t kEvents = 64;           // of one wait
-constexpr size_t kReadBytes = 64 << 10;  // at a time
+constexpr size_t kReadBytes = 16 << 10;  // at a time; so much may wait for each side of a connection
+
+// To gRPC, in bytes; the system allows twice as much. A connection keeps a buffer that holds what gRPC read at once.
+constexpr int kSendBuffer = 16 << 10;
 
 // Two sockets, the second of which has `name` as its peer's. False when there is no descriptor.
 bool MakePair(const std::string& name, Descriptor& own, Descriptor& other) {
@@ -38,6 +41,7 @@ bool MakePair(const std::string& name, Descriptor& own, Descriptor& other) {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) return false;
   own.Reset(fds[0]);
   other.Reset(fds[1]);
+  setsockopt(own.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof(kSendBuffer));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   const size_t n = std::min(name.size(), sizeof(address.sun_path) - 1);
@@ -59,7 +63,7 @@ FrontLimits Resolved(FrontLimits limits) {
     limits.max_connections = possible;
   }
   if (limits.max_connections_per_address == 0) {
-    limits.max_connections_per_address = std::max<int64_t>(1, limits.max_connections / 2);
+    limits.max_connections_per_address = std::max<int64_t>(1, limits.max_connections / 4);
   }
   return limits;
 }

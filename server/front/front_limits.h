@@ -28,7 +28,7 @@ inline constexpr std::array kStreamRefusalNames = {"streams", "message_size", "u
 // What clients may make the server hold before a request is whole, or without ever making one.
 struct FrontLimits {
   int64_t max_connections = 0;              // at a time; 0: what the limit of descriptors allows, at most 4096
-  int64_t max_connections_per_address = 0;  // 0: half of max_connections
+  int64_t max_connections_per_address = 0;  // 0: a quarter of max_connections
   int64_t max_connection_streams = 1024;    // that one connection may have open
   int64_t max_streams = 4096;               // open on all connections; one address may have half of them
   // A message that has begun, a connection's first frame and a frame must be complete after so long.
@@ -48,8 +48,8 @@ struct AddressUse {
 
   const int64_t part;
   int64_t connections = 0, streams = 0;
-  int64_t ending = 0, upload_bytes = 0;  // as in FrontUse
-  TokenBucket resets;                    // streams that were opened and given up; gRPC needs a while to clear each away
+  int64_t ending = 0, upload_bytes = 0, further_bytes = 0;  // as in FrontUse
+  TokenBucket resets;    // streams that were opened and given up; gRPC needs a while to clear each away
   TokenBucket refusals;  // streams that were answered for want of room: nine bytes of a client's cost hundreds
 
   static constexpr double kResetsPerSecond = 400, kRefusalsPerSecond = 400;
@@ -60,14 +60,15 @@ struct FrontUse {
   std::atomic<int64_t> connections{0}, streams{0};
   // Of connections that are closed: streams that gRPC has not cleared away yet, and other work that is as much.
   std::atomic<int64_t> ending{0};
-  std::atomic<int64_t> upload_bytes{0};  // that messages keep which are not complete, see ReadBuffers
+  // What gRPC keeps of first messages that are not complete, and of those after the first of a call, see ReadBuffers.
+  std::atomic<int64_t> upload_bytes{0}, further_bytes{0};
 
   Counter accepted;
   std::array<Counter, kConnectionRefusalNames.size()> refused;
   std::array<Counter, kMisbehaviourNames.size()> misbehaved;
   std::array<Counter, kStreamRefusalNames.size()> streams_refused;
 
-  // Bytes that messages that are not complete may hold together: four of the largest.
+  // What each of the two may come to: four of the largest messages. Apart, since only the first kind has a time limit.
   int64_t max_upload_bytes() const { return kUploads * max_message_bytes; }
   static constexpr int64_t kUploads = 4;
 };

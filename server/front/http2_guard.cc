@@ -1,6 +1,7 @@
 #include "server/front/http2_guard.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
@@ -46,7 +47,13 @@ Http2Guard::Http2Guard(const FrontLimits& limits, FrontUse& shared, AddressUse& 
       control_frames_(kControlBurst, kControlPerSecond) {}
 
 Http2Guard::~Http2Guard() {
-  while (!streams_.empty()) Erase(streams_.begin());
+  const auto streams = static_cast<int64_t>(streams_.size());
+  shared_.streams -= streams;
+  address_.streams -= streams;
+  for (const Account* account : {&first_, &further_}) {
+    account->of_all -= account->counted;
+    account->of_address -= account->counted;
+  }
 }
 
 Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Output& out) {
@@ -55,7 +62,7 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     if (kHttp2Preface.substr(preface_bytes_, part.size()) != part) return Misbehaviour::kNotHttp2;
     preface_bytes_ += part.size();
     out.to_server.append(part);
-    buffers_.Read(static_cast<int64_t>(part.size()));
+    for (Account* account : {&first_, &further_}) account->buffers.Read(static_cast<int64_t>(part.size()));
     bytes.remove_prefix(part.size());
   }
   while (!bytes.empty()) {
@@ -68,7 +75,8 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     }
     if (!drop_headers_) {
       out.to_server.append(piece.header).append(piece.payload);
-      buffers_.Read(static_cast<int64_t>(piece.header.size() + piece.payload.size()));
+      const auto passed = static_cast<int64_t>(piece.header.size() + piece.payload.size());
+      for (Account* account : {&first_, &further_}) account->buffers.Read(passed);
     }
     if (piece.ends && !client_in_headers_) drop_headers_ = false;
     if (piece.frame.type == FrameType::kData) OnData(piece.frame.stream, Unpadded(piece), now);
@@ -236,8 +244,9 @@ void Http2Guard::Keep(const FrameReader::Piece& piece, TimePoint now) {
   if (sender != streams_.end() && !sender->second.keeps()) sender = streams_.end();
   if (sender != streams_.end()) {
     Stream& stream = sender->second;
-    buffers_.Keep(static_cast<int64_t>(piece.payload.size()), stream.kept);
-    if (piece.ends) buffers_.KeepFrame(stream.kept);
+    ReadBuffers& buffers = AccountOf(stream).buffers;
+    buffers.Keep(static_cast<int64_t>(piece.payload.size()), stream.kept);
+    if (piece.ends) buffers.KeepFrame(stream.kept);
     if (piece.ends && stream.further) stream.further_bytes += ReadBuffers::kFrameBytes;
     if (stream.further_bytes > kMaxFurther) {
       return Refuse(sender->first, StreamRefusal::kMessageSize,
@@ -246,29 +255,34 @@ void Http2Guard::Keep(const FrameReader::Piece& piece, TimePoint now) {
                     now);
     }
   }
-  if (Account()) return;
-  const auto keeper = sender != streams_.end() ? sender : absl::c_find_if(streams_, [&](const auto& entry) {
-    return buffers_.Fills(entry.second.kept);
-  });
-  if (keeper == streams_.end()) return;
-  Refuse(keeper->first, StreamRefusal::kUploadMemory,
-         OutOfRoom("the messages that are arriving", "MESSAGE_MEMORY", "--max-message-size",
-                   shared_.max_upload_bytes() / address_.part),
-         now);
+  for (Account* account : {&first_, &further_}) {
+    // What is leaving makes room at the end of the frame.
+    if (Count(*account) || !account->leaving.empty()) continue;
+    const auto keeps = [&](const auto& entry) {
+      return &AccountOf(entry.second) == account && account->buffers.Fills(entry.second.kept);
+    };
+    const bool own = sender != streams_.end() && &AccountOf(sender->second) == account;
+    const auto keeper = own ? sender : absl::c_find_if(streams_, keeps);
+    if (keeper == streams_.end()) continue;
+    const int64_t all = shared_.max_upload_bytes();
+    const int64_t limit = account->of_all > all ? all : all / address_.part;
+    return Refuse(keeper->first, StreamRefusal::kUploadMemory,
+                  OutOfRoom(account->name, "MESSAGE_MEMORY", "--max-message-size", limit), now);
+  }
 }
 
-bool Http2Guard::Account() {
-  const int64_t more = buffers_.held() - accounted_;
-  accounted_ += more;
-  address_.upload_bytes += more;
-  shared_.upload_bytes += more;
+bool Http2Guard::Count(Account& account) {
+  const int64_t more = account.buffers.held() - account.counted;
+  account.counted += more;
+  account.of_all += more;
+  account.of_address += more;
   const int64_t limit = shared_.max_upload_bytes();
-  return more <= 0 || (address_.upload_bytes <= limit / address_.part && shared_.upload_bytes <= limit);
+  return more <= 0 || (account.of_all <= limit && account.of_address <= limit / address_.part);
 }
 
 void Http2Guard::Release(Stream& stream) {
-  buffers_.Release(stream.kept);
-  Account();
+  if (stream.kept.frames == 0 && stream.kept.buffers.empty()) return;
+  AccountOf(stream).leaving.push_back(std::exchange(stream.kept, {}));
 }
 
 void Http2Guard::MessageComplete(Stream& stream) {
@@ -385,9 +399,14 @@ void Http2Guard::Inject(Output& out) {
     out.to_client.append(waiting_.to_client);
     waiting_.to_client.clear();
   }
-  if (!waiting_.to_server.empty() && client_frames_.at_frame_end() && !client_in_headers_) {
-    out.to_server.append(waiting_.to_server);
-    waiting_.to_server.clear();
+  if (!client_frames_.at_frame_end() || client_in_headers_) return;
+  out.to_server.append(waiting_.to_server);
+  waiting_.to_server.clear();
+  for (Account* account : {&first_, &further_}) {
+    if (account->leaving.empty()) continue;
+    for (ReadBuffers::Kept& kept : account->leaving) account->buffers.Release(kept);
+    account->leaving.clear();
+    Count(*account);
   }
 }
 

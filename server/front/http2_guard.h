@@ -1,12 +1,14 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/base/token_bucket.h"
@@ -81,6 +83,16 @@ class Http2Guard {
   };
   using Streams = std::unordered_map<uint32_t, Stream>;
 
+  // Messages of one kind: what gRPC keeps of them, and how much of that is counted in the bounds that are shared.
+  struct Account {
+    const char* name;
+    std::atomic<int64_t>& of_all;
+    int64_t& of_address;
+    ReadBuffers buffers{};
+    std::vector<ReadBuffers::Kept> leaving{};  // given back when the client's frame has ended
+    int64_t counted = 0;
+  };
+
   Misbehaviour OnClientFrame(const FrameHeader& frame, TimePoint now);
   Misbehaviour OnHeaders(const FrameHeader& frame, TimePoint now);
   void Open(uint32_t id, TimePoint now);
@@ -90,12 +102,13 @@ class Http2Guard {
   // `payload` without the padding of its frame.
   std::string_view Unpadded(const FrameReader::Piece& piece);
 
-  // Counts what gRPC keeps of a piece that it was sent. Where there is no room for it, the stream is refused whose it
-  // is, or else one that keeps the buffer which it fills.
+  // Counts what gRPC keeps of a piece that it was sent. Refuses a stream where there is no room for it: the one whose
+  // piece it is, else one that keeps the buffer into which the piece went.
   void Keep(const FrameReader::Piece& piece, TimePoint now);
-  // Brings the shared bounds up to what gRPC holds of this connection; false if that is more and there is no room for
-  // it.
-  bool Account();
+  Account& AccountOf(const Stream& stream) { return stream.further ? further_ : first_; }
+  // Brings the shared bounds up to `account`; false if it has grown and there is no room for it.
+  bool Count(Account& account);
+  // What the stream keeps is gRPC's to free, which it does once it has the whole frame that ends the stream or message.
   void Release(Stream& stream);
   void MessageComplete(Stream& stream);
   void Erase(Streams::iterator stream);
@@ -103,7 +116,7 @@ class Http2Guard {
   void Refuse(uint32_t id, StreamRefusal why, const absl::Status& status, TimePoint now);
   // Tells the client alone.
   void Answer(uint32_t id, StreamRefusal why, const absl::Status& status);
-  // Sends what waits for the end of a frame.
+  // Does what waits for the end of a frame.
   void Inject(Output& out);
 
   const FrontLimits& limits_;
@@ -123,8 +136,8 @@ class Http2Guard {
   TimePoint frame_since_;                       // when the client's last frame, or the connection, began
   uint32_t last_stream_ = 0, last_passed_ = 0;  // of those that the client opened, that the server knows
   Streams streams_;
-  ReadBuffers buffers_;
-  int64_t accounted_ = 0;  // of what they hold, in the shared bounds
+  Account first_{"the messages that are arriving", shared_.upload_bytes, address_.upload_bytes};
+  Account further_{"the messages after the first ones of calls", shared_.further_bytes, address_.further_bytes};
   TokenBucket resets_, control_frames_;
   Misbehaviour misbehaviour_ = Misbehaviour::kNone;  // of too many refusals
   Output waiting_;                                   // to be sent between two frames

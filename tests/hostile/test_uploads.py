@@ -5,12 +5,13 @@ import time
 
 import pytest
 import uploads
-from frames import message, part
+from frames import END_STREAM, HEADERS, RST_STREAM, field, frame, message, part
 from vitals import ATTACKER
 
 MIB = 1 << 20
 TIMEOUT = 2  # seconds
 BEGUN = b"\0" + (64 * MIB - 5).to_bytes(4, "big") + b"\x0a" + bytes(60 * MIB)
+LARGE = b"\0" + (9 * MIB).to_bytes(4, "big") + bytes(9 * MIB - 1000)  # of what the server takes by default
 
 
 @pytest.fixture
@@ -68,7 +69,36 @@ def test_little_pieces_keep_little_of_what_comes_around_them(victim, further, se
         while time.monotonic() < end:
             for connection in keeping:
                 connection.step(0)
-    print(f"{sum(connection.sent for connection in keeping) / 1e6:.0f} MB were taken")
+    taken = sum(connection.sent for connection in keeping)
+    print(f"{taken / 1e6:.0f} MB were taken")
+    assert taken > 20e6
+
+
+HALF_FRAMES = {"a reset": frame(RST_STREAM, 0, 1, bytes(4))[:9],
+               "trailers": frame(HEADERS, END_STREAM, 1, field(b"a", b"b"))}
+
+
+@pytest.mark.parametrize("half", HALF_FRAMES)
+def test_uploads_that_end_by_half_a_frame(victim, half, request):
+    """What gRPC keeps until it has the other half."""
+    if half != "a reset" and not request.config.getoption("--long"):
+        pytest.skip("with --long")
+    attacked = victim()
+    halves = refused = 0
+    with attacked.watched(), contextlib.ExitStack() as opened:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            begun = opened.enter_context(uploads.begun(attacked.target, ATTACKER, "Generate", LARGE))
+            stream = begun[0].uploads[1]
+            while stream.rest and not stream.ended:
+                begun[0].step(0.05)
+            if stream.ended:
+                refused += 1
+            else:
+                begun[0].socket.sendall(HALF_FRAMES[half])
+                halves += 1
+    print(f"{halves} ended so, {refused} found no room")
+    assert halves and refused
 
 
 def test_two_large_uploads_of_a_client_are_served(victim):

@@ -460,6 +460,7 @@ TEST_F(Http2GuardTest, HoldsAgainstAnyBytes) {
     }
     guard_.reset();
     ASSERT_EQ(shared_.upload_bytes, 0);
+    ASSERT_EQ(shared_.further_bytes, 0);
     ASSERT_EQ(shared_.streams, 0);
     ASSERT_EQ(address_.streams, 0);
     out_ = {};

@@ -10,6 +10,8 @@
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "tests/server/http2_guard_fixture.h"
 
@@ -137,7 +139,7 @@ TEST_F(UploadMemoryTest, SoDoThoseAfterTheFirstMessage) {
   for (; n < 1000 && Refused(StreamRefusal::kUploadMemory) == 0; ++n)
     ASSERT_EQ(Client(around_ + Data(1, Message("two"))), Misbehaviour::kNone);
   EXPECT_NEAR(n, (2 << 20) / (32 << 10), 1);
-  EXPECT_EQ(shared_.upload_bytes, 0);
+  EXPECT_EQ(shared_.further_bytes, 0);
 }
 
 TEST_F(UploadMemoryTest, WhatOthersSendFillsTheBufferThatIsKept) {
@@ -158,6 +160,57 @@ TEST_F(UploadMemoryTest, WhatOthersSendFillsTheBufferThatIsKept) {
   EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 2);
   address_.upload_bytes -= 2 << 20;
   EXPECT_EQ(shared_.streams, 1);
+}
+
+// gRPC drops what it holds of a stream when it has the whole of the frame that ends it.
+TEST_F(UploadMemoryTest, AStreamKeepsItsBytesUntilTheFrameThatEndsItIsWhole) {
+  Begin();
+  const std::string begun = Headers(1) + Data(1, most_);
+  const std::string reset = Reset(1), trailers = Headers(1, kFlagEndStream);
+  const std::string last = Frame(FrameType::kContinuation, kFlagEndHeaders, 1, "");
+  for (const auto& [first, rest] :
+       {std::pair(reset.substr(0, 9), reset.substr(9)), std::pair(trailers, last),
+        std::pair(Data(1, std::string(100005, 'x'), kFlagEndStream).substr(0, 100000), std::string(14, 'x'))}) {
+    guard_.emplace(limits_, shared_, address_, now_);
+    Begin();
+    ASSERT_EQ(Client(begun + first), Misbehaviour::kNone);
+    EXPECT_GE(shared_.upload_bytes, 800000);
+    ASSERT_EQ(Client(rest), Misbehaviour::kNone);
+    EXPECT_EQ(shared_.upload_bytes, 0);
+  }
+  EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 0);
+}
+
+TEST_F(UploadMemoryTest, AStreamThatIsRefusedKeepsItsBytesUntilTheServerKnows) {
+  Begin();
+  ASSERT_EQ(Client(Headers(1) + Data(1, most_) + Headers(3) + Data(3, most_) + Headers(5)), Misbehaviour::kNone);
+  const std::string frame = Data(5, most_);
+  ASSERT_EQ(Client(std::string_view(frame).substr(0, 700000)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 1);
+  EXPECT_GT(shared_.upload_bytes, 2200000);
+  // Others of the connection do not pay for what is about to go.
+  ASSERT_EQ(Client(std::string_view(frame).substr(700000)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 1);
+  EXPECT_LT(shared_.upload_bytes, 1600000 + 2 * ReadBuffers::kBytes);
+}
+
+TEST_F(UploadMemoryTest, WhatComesAfterFirstMessagesTakesNoRoomFromThem) {
+  Begin();
+  AddressUse second(limits_);
+  Http2Guard other(limits_, shared_, second, now_);
+  Http2Guard::Output out;
+  other.FromServer(kSettings, now_, out);
+  const std::string watch = Headers(1) + Data(1, Message("one"));
+  ASSERT_EQ(Client(watch), Misbehaviour::kNone);
+  ASSERT_EQ(other.FromClient(kHello + watch, now_, out), Misbehaviour::kNone);
+  for (int n = 0; n < 60; ++n) {
+    ASSERT_EQ(Client(around_ + Data(1, Message("two"))), Misbehaviour::kNone);
+    ASSERT_EQ(other.FromClient(around_ + Data(1, Message("two")), now_, out), Misbehaviour::kNone);
+  }
+  EXPECT_GT(shared_.further_bytes, 3 << 20);
+  EXPECT_EQ(shared_.upload_bytes, 0);
+  ASSERT_EQ(Client(Headers(3) + Data(3, most_)), Misbehaviour::kNone);
+  EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 0);
 }
 
 TEST_F(UploadMemoryTest, MessagesThatArriveSideBySideCountOnce) {
