@@ -163,7 +163,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
       "connections at a time; 0: what the descriptors that the process may have allow, at most 4096")
       ->check(CLI::Range(0, 1000000));
   Add(app, "--max-connections-per-address", front.max_connections_per_address,
-      "of them from one address; 0: half of --max-connections")
+      "of them from one address; 0: a quarter of --max-connections")
       ->check(CLI::Range(0, 1000000));
   Add(app, "--max-streams", front.max_streams, "calls that are open at a time, half of them from one address")
       ->check(CLI::Range(2, 1000000));

@@ -39,8 +39,8 @@ struct FrontLimits {
 
 // What the connections of one address hold of the bounds that are shared. The front's thread.
 struct AddressUse {
-  // One address may have half of what all may have together. Clients of a unix socket are told apart by nothing: they
-  // are `everybody`, and may have all.
+  // One address may have half of the streams and of the memory that all may have together. Clients of a unix socket are
+  // told apart by nothing: they are `everybody`, and may have all.
   explicit AddressUse(const FrontLimits& limits, bool everybody = false)
       : part(everybody ? 1 : 2),
         resets(static_cast<double>(limits.max_streams) / static_cast<double>(part), kResetsPerSecond),
