@@ -16,9 +16,9 @@ inline constexpr std::array kConnectionRefusalNames = {"max_connections", "max_c
                                                        "no_descriptor"};
 
 // Why a connection is closed.
-enum class Misbehaviour { kNone, kNotHttp2, kStalled, kHeaders, kStreams, kResets, kControlFrames };
-inline constexpr std::array kMisbehaviourNames = {"none",    "not_http2", "stalled",       "headers",
-                                                  "streams", "resets",    "control_frames"};
+enum class Misbehaviour { kNone, kNotHttp2, kStalled, kFrameSize, kHeaders, kStreams, kResets, kControlFrames };
+inline constexpr std::array kMisbehaviourNames = {"none",    "not_http2", "stalled", "frame_size",
+                                                  "headers", "streams",   "resets",  "control_frames"};
 
 // Why a stream is ended before its call reaches the server.
 enum class StreamRefusal { kStreams, kMessageSize, kUploadMemory, kCompression, kReceiveTimeout };

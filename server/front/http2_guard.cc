@@ -14,6 +14,15 @@
 namespace longhaul {
 namespace {
 
+// The largest frame of a client's, as HTTP/2 has it by default. gRPC would take 4 MiB and more. A stream can only be
+// refused where a frame ends, and gRPC keeps what comes until then.
+constexpr uint32_t kMaxFrame = 16 << 10;
+
+// In SETTINGS: two bytes of what, four of how much.
+constexpr size_t kSettingBytes = 6, kSettingName = 2;
+constexpr std::string_view kMaxFrameSize = std::string_view("\0\5", kSettingName);
+constexpr std::string_view kMaxFrameBytes = std::string_view("\0\0\x40\0", kSettingBytes - kSettingName);
+
 // Of one header block with its continuations. gRPC takes 8 KiB of metadata by default and drops what is more.
 constexpr int64_t kMaxHeaderBlock = 64 << 10;
 
@@ -89,15 +98,16 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
         if (found->second.server_done) Erase(found);
       }
     }
-    Inject(out);
+    AtFrameEnd(out);
   }
-  Inject(out);
+  AtFrameEnd(out);
   return misbehaviour_;
 }
 
 Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) {
   if (!client_settled_ && frame.type != FrameType::kSettings) return Misbehaviour::kNotHttp2;
   client_settled_ = true;
+  if (frame.length > kMaxFrame) return Misbehaviour::kFrameSize;
   const bool is_header_block = frame.type == FrameType::kHeaders || frame.type == FrameType::kContinuation;
   if (is_header_block) {
     if ((frame.type == FrameType::kContinuation) != client_in_headers_) return Misbehaviour::kHeaders;
@@ -300,10 +310,26 @@ Misbehaviour Http2Guard::FromServer(std::string_view bytes, TimePoint now, Outpu
     if (piece.begins) {
       if (const Misbehaviour why = OnServerFrame(piece.frame, now); why != Misbehaviour::kNone) return why;
     }
-    out.to_client.append(piece.header).append(piece.payload);
-    Inject(out);
+    out.to_client.append(piece.header);
+    if (piece.frame.type == FrameType::kSettings) {
+      PassSettings(piece, out);
+    } else {
+      out.to_client.append(piece.payload);
+    }
+    AtFrameEnd(out);
   }
   return Misbehaviour::kNone;
+}
+
+void Http2Guard::PassSettings(const FrameReader::Piece& piece, Output& out) {
+  settings_.append(piece.payload);
+  if (!piece.ends) return;
+  for (size_t at = 0; at + kSettingBytes <= settings_.size(); at += kSettingBytes) {
+    if (settings_.compare(at, kSettingName, kMaxFrameSize) == 0)
+      settings_.replace(at + kSettingName, kMaxFrameBytes.size(), kMaxFrameBytes);
+  }
+  out.to_client.append(settings_);
+  settings_.clear();
 }
 
 Misbehaviour Http2Guard::OnServerFrame(const FrameHeader& frame, TimePoint now) {
@@ -343,7 +369,7 @@ Misbehaviour Http2Guard::Check(TimePoint now, Output& out) {
                                            limits_.receive_timeout.count(), " ms")),
            now);
   }
-  Inject(out);
+  AtFrameEnd(out);
   return misbehaviour_;
 }
 
@@ -394,7 +420,7 @@ int64_t Http2Guard::work_left() const {
                               control_frames_.missing() / kControlPerStream);
 }
 
-void Http2Guard::Inject(Output& out) {
+void Http2Guard::AtFrameEnd(Output& out) {
   if (!waiting_.to_client.empty() && server_settled_ && server_frames_.at_frame_end() && !server_in_headers_) {
     out.to_client.append(waiting_.to_client);
     waiting_.to_client.clear();

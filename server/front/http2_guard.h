@@ -89,7 +89,7 @@ class Http2Guard {
     std::atomic<int64_t>& of_all;
     int64_t& of_address;
     ReadBuffers buffers{};
-    std::vector<ReadBuffers::Kept> leaving{};  // given back when the client's frame has ended
+    std::vector<ReadBuffers::Kept> leaving{};  // of what has ended, until the client's frame has: then it is given back
     int64_t counted = 0;
   };
 
@@ -97,6 +97,8 @@ class Http2Guard {
   Misbehaviour OnHeaders(const FrameHeader& frame, TimePoint now);
   void Open(uint32_t id, TimePoint now);
   Misbehaviour OnServerFrame(const FrameHeader& frame, TimePoint now);
+  // Passes on settings of the server's, but for the size of frames.
+  void PassSettings(const FrameReader::Piece& piece, Output& out);
   // Bytes of DATA that the client sent.
   void OnData(uint32_t id, std::string_view payload, TimePoint now);
   // `payload` without the padding of its frame.
@@ -116,8 +118,8 @@ class Http2Guard {
   void Refuse(uint32_t id, StreamRefusal why, const absl::Status& status, TimePoint now);
   // Tells the client alone.
   void Answer(uint32_t id, StreamRefusal why, const absl::Status& status);
-  // Does what waits for the end of a frame.
-  void Inject(Output& out);
+  // Does what waits for the end of a frame, if there is one.
+  void AtFrameEnd(Output& out);
 
   const FrontLimits& limits_;
   FrontUse& shared_;
@@ -127,6 +129,7 @@ class Http2Guard {
   bool client_settled_ = false, server_settled_ = false;  // the first frame of each has come
   FrameReader client_frames_, server_frames_;
   bool client_in_headers_ = false, server_in_headers_ = false;  // CONTINUATION must follow
+  std::string settings_;                                        // of the server's that are arriving
   bool acknowledged_ = false;                                   // the client knows the server's settings
   bool knows_no_table_ = false;                                 // and gRPC has had headers that say so
   bool drop_headers_ = false;                                   // of the header block that is arriving

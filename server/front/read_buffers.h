@@ -13,7 +13,7 @@ namespace longhaul {
 class ReadBuffers {
  public:
   // The largest that gRPC reads into. Where its buffers begin is not known: here they follow one another from the
-  // first byte.
+  // first byte, so that it may hold twice as much as is counted.
   static constexpr int64_t kBytes = 64 << 10;
   // What it holds for a frame beside its bytes, roughly.
   static constexpr int64_t kFrameBytes = 64;
@@ -28,7 +28,7 @@ class ReadBuffers {
   void Read(int64_t bytes);
   // The last `bytes` of them, which were read at once, are `kept`'s.
   void Keep(int64_t bytes, Kept& kept);
-  // A frame of them has ended.
+  // The frame to which they belong has ended.
   void KeepFrame(Kept& kept);
   void Release(Kept& kept);
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 import uploads
-from frames import END_STREAM, HEADERS, RST_STREAM, field, frame, message, part
-from vitals import ATTACKER
+from frames import DATA, END_STREAM, HEADERS, RST_STREAM, field, frame, message, part
+from vitals import ATTACKER, until
 
 MIB = 1 << 20
 TIMEOUT = 2  # seconds
@@ -99,6 +99,27 @@ def test_uploads_that_end_by_half_a_frame(victim, half, request):
                 halves += 1
     print(f"{halves} ended so, {refused} found no room")
     assert halves and refused
+
+
+def test_large_frames_that_are_refused_at_their_beginning(victim):
+    """Streams end where frames do: until then gRPC would keep what it is sent."""
+    attacked = victim()
+    data = b"\0\x7f\xff\xff\xff" + bytes(1_500_000)  # a message of 2 GB
+    with attacked.watched(), uploads.begun(attacked.target, ATTACKER, "Generate", b"", connections=300) as begun:
+
+        def granted():
+            for connection in begun:
+                connection.step(0)
+            return all(connection.window >= len(data) for connection in begun)
+
+        until(granted, 10, "the server grants its windows")
+        for connection in begun:
+            with contextlib.suppress(ConnectionError):
+                connection.socket.sendall(frame(DATA, 0, 1, data)[:-1])
+        for connection in begun:
+            with contextlib.suppress(ConnectionError):
+                while connection.socket.recv(1 << 16):
+                    pass
 
 
 def test_two_large_uploads_of_a_client_are_served(victim):

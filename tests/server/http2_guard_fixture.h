@@ -32,8 +32,13 @@ inline std::string Message(std::string_view content, bool compressed = false) {
 inline std::string Headers(uint32_t stream, int flags = kFlagEndHeaders) {
   return Frame(FrameType::kHeaders, flags, stream, "\x82");
 }
+// In as many frames as it takes; `flags` of the last one.
 inline std::string Data(uint32_t stream, std::string_view payload, int flags = 0) {
-  return Frame(FrameType::kData, flags, stream, payload);
+  constexpr size_t kMost = 16384;
+  std::string frames;
+  for (; payload.size() > kMost; payload.remove_prefix(kMost))
+    frames += Frame(FrameType::kData, 0, stream, payload.substr(0, kMost));
+  return frames + Frame(FrameType::kData, flags, stream, payload);
 }
 inline std::string Reset(uint32_t stream) {
   return Frame(FrameType::kRstStream, 0, stream, std::string(4, '\0'));

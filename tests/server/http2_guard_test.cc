@@ -162,6 +162,22 @@ TEST_F(Http2GuardTest, ClosesWhoOpensWhatIsNoStreamOfAClient) {
   EXPECT_EQ(Client(Headers(2)), Misbehaviour::kHeaders);
 }
 
+TEST_F(Http2GuardTest, AFrameIsOfSixteenKibibytesAtMost) {
+  Begin();
+  ASSERT_EQ(Client(Frame(FrameType{77}, 0, 0, std::string(16384, 'x'))), Misbehaviour::kNone);
+  EXPECT_EQ(Client(Frame(FrameType::kData, 0, 1, std::string(16385, 'x')).substr(0, 9)), Misbehaviour::kFrameSize);
+}
+
+TEST_F(Http2GuardTest, TheServersSettingsSayHowLargeAFrameMayBe) {
+  const auto settings = [](std::string_view frame_size) {
+    return Frame(FrameType::kSettings, 0, 0,
+                 std::string("\0\4\0\x3f\xff\xff\0\5", 8).append(frame_size).append("\0\6\0\0\0\5", 6));
+  };
+  ASSERT_EQ(Client(kHello), Misbehaviour::kNone);
+  for (const char byte : settings(std::string_view("\0\x3f\xff\xff", 4)) + kPing) Server(std::string(1, byte));
+  EXPECT_EQ(out_.to_client, settings(std::string_view("\0\0\x40\0", 4)) + kPing);
+}
+
 TEST_F(Http2GuardTest, EmptyMessagesAfterTheFirstCountToo) {
   shared_.max_message_bytes = 1 << 20;
   Begin();

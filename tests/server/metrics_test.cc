@@ -107,7 +107,7 @@ const std::vector<Row> kRows = {
      ""},
     {"longhaul_connections_misbehaved_total",
      "counter",
-     {{"reason", Split("not_http2 stalled headers streams resets control_frames")}},
+     {{"reason", Split("not_http2 stalled frame_size headers streams resets control_frames")}},
      ""},
     {"longhaul_streams_refused_total",
      "counter",

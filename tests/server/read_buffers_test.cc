@@ -97,7 +97,8 @@ TEST_F(UploadMemoryTest, BoundsWhatMessagesThatAreNotCompleteHold) {
   const std::string two = Headers(1) + Data(1, most_) + Headers(3) + Data(3, most_);
   ASSERT_EQ(Client(two), Misbehaviour::kNone);
   EXPECT_EQ(out_.to_client, "");
-  EXPECT_EQ(shared_.upload_bytes, static_cast<int64_t>(kHello.size() + two.size()) + 2 * 64);
+  const int64_t frames = 2 * (800000 / 16384 + 1);
+  EXPECT_EQ(shared_.upload_bytes, static_cast<int64_t>(kHello.size() + two.size()) + frames * ReadBuffers::kFrameBytes);
   ASSERT_EQ(Client(Headers(5) + Data(5, most_)), Misbehaviour::kNone);
   EXPECT_THAT(out_.to_client, HasSubstr("--max-message-size"));
   EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 1);
@@ -167,10 +168,11 @@ TEST_F(UploadMemoryTest, AStreamKeepsItsBytesUntilTheFrameThatEndsItIsWhole) {
   Begin();
   const std::string begun = Headers(1) + Data(1, most_);
   const std::string reset = Reset(1), trailers = Headers(1, kFlagEndStream);
-  const std::string last = Frame(FrameType::kContinuation, kFlagEndHeaders, 1, "");
-  for (const auto& [first, rest] :
-       {std::pair(reset.substr(0, 9), reset.substr(9)), std::pair(trailers, last),
-        std::pair(Data(1, std::string(100005, 'x'), kFlagEndStream).substr(0, 100000), std::string(14, 'x'))}) {
+  const std::string continuation = Frame(FrameType::kContinuation, kFlagEndHeaders, 1, "");
+  const std::string whole = Data(1, std::string(100005, 'x'), kFlagEndStream);
+  const size_t most = whole.size() - 1;
+  for (const auto& [first, rest] : {std::pair(reset.substr(0, 9), reset.substr(9)), std::pair(trailers, continuation),
+                                    std::pair(whole.substr(0, most), whole.substr(most))}) {
     guard_.emplace(limits_, shared_, address_, now_);
     Begin();
     ASSERT_EQ(Client(begun + first), Misbehaviour::kNone);
@@ -184,12 +186,20 @@ TEST_F(UploadMemoryTest, AStreamKeepsItsBytesUntilTheFrameThatEndsItIsWhole) {
 TEST_F(UploadMemoryTest, AStreamThatIsRefusedKeepsItsBytesUntilTheServerKnows) {
   Begin();
   ASSERT_EQ(Client(Headers(1) + Data(1, most_) + Headers(3) + Data(3, most_) + Headers(5)), Misbehaviour::kNone);
-  const std::string frame = Data(5, most_);
-  ASSERT_EQ(Client(std::string_view(frame).substr(0, 700000)), Misbehaviour::kNone);
+  ASSERT_EQ(Client(Data(5, std::string_view(most_).substr(0, 400000))), Misbehaviour::kNone);
+  const std::string frame = Data(5, std::string(16384, 'x'));
+  const std::string_view half = std::string_view(frame).substr(0, 10000),
+                         other_half = std::string_view(frame).substr(10000);
+  int n = 0;
+  for (; n < 100; ++n) {
+    ASSERT_EQ(Client(half), Misbehaviour::kNone);
+    if (Refused(StreamRefusal::kUploadMemory) > 0) break;
+    ASSERT_EQ(Client(other_half), Misbehaviour::kNone);
+  }
   EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 1);
-  EXPECT_GT(shared_.upload_bytes, 2200000);
+  EXPECT_GT(shared_.upload_bytes, 2 << 20);
   // Others of the connection do not pay for what is about to go.
-  ASSERT_EQ(Client(std::string_view(frame).substr(700000)), Misbehaviour::kNone);
+  ASSERT_EQ(Client(other_half), Misbehaviour::kNone);
   EXPECT_EQ(Refused(StreamRefusal::kUploadMemory), 1);
   EXPECT_LT(shared_.upload_bytes, 1600000 + 2 * ReadBuffers::kBytes);
 }
