@@ -15,7 +15,7 @@ import pytest
 from frames import DATA, END_HEADERS, END_STREAM, HEADERS, HEALTH, PREFACE, SETTINGS, frame, message, request_fields
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from real_server import MODEL
-from vitals import OWN_PORT_HEALTH, HealthProber, health_target
+from vitals import OWN_PORT_HEALTH, HealthProber, health_target, until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -137,6 +137,7 @@ def test_a_burst_of_probes_is_answered(victim):
     with contextlib.ExitStack() as opened:
         os.kill(attacked.running.process.pid, signal.SIGSTOP)
         try:
+            until(attacked.vitals.stopped, 30, "the server runs on")
             probes = [opened.enter_context(contextlib.closing(socket.create_connection((host, int(port)), timeout=10)))
                       for _ in range(100)]
             for probe in probes:

@@ -54,6 +54,10 @@ class Vitals:
     def threads(self):
         return self.status("Threads")
 
+    def stopped(self):
+        """Whether every thread has been stopped by a signal, which is on its way for a while."""
+        return all(stat.read_text().rsplit(") ")[-1][0] == "T" for stat in self.proc.glob("task/*/stat"))
+
 
 class Background:
     """Does something again and again in a thread, a few milliseconds apart, until it is stopped."""
