@@ -24,16 +24,25 @@ class ShapeCheck {
 
   // Reads a message to its end; false at the first fault.
   bool Read(const Descriptor& type, const std::string& path, int depth) {
+    int groups = 0;  // that are open; none is known
     while (const uint32_t tag = input_.ReadTag()) {
-      const FieldDescriptor* const field = type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
-      const bool has_length =
-          WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED && field != nullptr;
+      const auto wire_type = WireFormatLite::GetTagWireType(tag);
+      if (wire_type == WireFormatLite::WIRETYPE_END_GROUP) {
+        if (--groups < 0) return false;
+        continue;
+      }
+      const FieldDescriptor* const field =
+          groups > 0 ? nullptr : Known(type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag)), wire_type);
       // Numbers, packed or not, take no more memory than on the wire times eight.
       if (field == nullptr || field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE ||
           field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
         if (!Count(field, path)) return false;
       }
-      if (!has_length || field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || depth == kMaxDepth) {
+      if (wire_type == WireFormatLite::WIRETYPE_START_GROUP) {
+        ++groups;
+        continue;
+      }
+      if (field == nullptr || field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE || depth == kMaxDepth) {
         if (!WireFormatLite::SkipField(&input_, tag)) return false;
         continue;
       }
@@ -51,6 +60,14 @@ class ShapeCheck {
   const absl::Status& status() const { return status_; }
 
  private:
+  // Null for a field whose type on the wire is not its own: the parser keeps it as one that it does not know.
+  static const FieldDescriptor* Known(const FieldDescriptor* field, WireFormatLite::WireType wire_type) {
+    if (field == nullptr) return nullptr;
+    const auto own = WireFormatLite::WireTypeForFieldType(static_cast<WireFormatLite::FieldType>(field->type()));
+    const bool packed = field->is_packable() && wire_type == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+    return wire_type == own || packed ? field : nullptr;
+  }
+
   bool Count(const FieldDescriptor* field, const std::string& path) {
     if (++counts_[field] <= kMaxParts) return true;
     const std::string name =

@@ -24,7 +24,7 @@ constexpr std::string_view kMaxFrameSize = std::string_view("\0\5", kSettingName
 constexpr std::string_view kMaxFrameBytes = std::string_view("\0\0\x40\0", kSettingBytes - kSettingName);
 
 // Of one header block with its continuations. gRPC takes 8 KiB of metadata by default and drops what is more.
-constexpr int64_t kMaxHeaderBlock = 64 << 10;
+constexpr int64_t kMaxHeaderBlock = 32 << 10;
 
 // As many calls as a connection may have can be given up at once, as when their deadline passes.
 constexpr double kResetsPerSecond = 100;
@@ -70,8 +70,7 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     const std::string_view part = bytes.substr(0, kHttp2Preface.size() - preface_bytes_);
     if (kHttp2Preface.substr(preface_bytes_, part.size()) != part) return Misbehaviour::kNotHttp2;
     preface_bytes_ += part.size();
-    out.to_server.append(part);
-    for (Account* account : {&first_, &further_}) account->buffers.Read(static_cast<int64_t>(part.size()));
+    Pass(part, out);
     bytes.remove_prefix(part.size());
   }
   while (!bytes.empty()) {
@@ -82,12 +81,16 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
     if (piece.begins) {
       if (const Misbehaviour why = OnClientFrame(piece.frame, now); why != Misbehaviour::kNone) return why;
     }
-    if (!drop_headers_) {
-      out.to_server.append(piece.header).append(piece.payload);
-      const auto passed = static_cast<int64_t>(piece.header.size() + piece.payload.size());
-      for (Account* account : {&first_, &further_}) account->buffers.Read(passed);
+    if (piece.frame.type == FrameType::kHeaders || piece.frame.type == FrameType::kContinuation) {
+      if (!drop_headers_) headers_.append(piece.header).append(piece.payload);
+      if (piece.ends && !client_in_headers_) {
+        drop_headers_ = false;
+        Pass(std::exchange(headers_, {}), out);
+      }
+    } else {
+      Pass(piece.header, out);
+      Pass(piece.payload, out);
     }
-    if (piece.ends && !client_in_headers_) drop_headers_ = false;
     if (piece.frame.type == FrameType::kData) OnData(piece.frame.stream, Unpadded(piece), now);
     Keep(piece, now);
     if (piece.ends && piece.frame.has(kFlagEndStream) &&
@@ -102,6 +105,11 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
   }
   AtFrameEnd(out);
   return misbehaviour_;
+}
+
+void Http2Guard::Pass(std::string_view bytes, Output& out) {
+  out.to_server.append(bytes);
+  for (Account* account : {&first_, &further_}) account->buffers.Read(static_cast<int64_t>(bytes.size()));
 }
 
 Misbehaviour Http2Guard::OnClientFrame(const FrameHeader& frame, TimePoint now) {

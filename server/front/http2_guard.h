@@ -93,6 +93,8 @@ class Http2Guard {
     int64_t counted = 0;
   };
 
+  // To gRPC.
+  void Pass(std::string_view bytes, Output& out);
   Misbehaviour OnClientFrame(const FrameHeader& frame, TimePoint now);
   Misbehaviour OnHeaders(const FrameHeader& frame, TimePoint now);
   void Open(uint32_t id, TimePoint now);
@@ -134,6 +136,8 @@ class Http2Guard {
   bool knows_no_table_ = false;                                 // and gRPC has had headers that say so
   bool drop_headers_ = false;                                   // of the header block that is arriving
   int64_t header_block_bytes_ = 0;
+  // The block as far as it has come: gRPC would make of three bytes 80, and keep them while the rest is awaited.
+  std::string headers_;
   uint32_t data_left_ = 0;  // of the payload of a DATA frame without its padding
   bool pad_length_due_ = false;
   TimePoint frame_since_;                       // when the client's last frame, or the connection, began

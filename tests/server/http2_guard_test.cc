@@ -162,6 +162,15 @@ TEST_F(Http2GuardTest, ClosesWhoOpensWhatIsNoStreamOfAClient) {
   EXPECT_EQ(Client(Headers(2)), Misbehaviour::kHeaders);
 }
 
+TEST_F(Http2GuardTest, PassesHeadersOnWhenTheyAreWhole) {
+  Begin();
+  const std::string first = Headers(1, 0), last = Frame(FrameType::kContinuation, kFlagEndHeaders, 1, "more");
+  ASSERT_EQ(Client(first + last.substr(0, last.size() - 1)), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_server, "");
+  ASSERT_EQ(Client(last.substr(last.size() - 1)), Misbehaviour::kNone);
+  EXPECT_EQ(out_.to_server, first + last);
+}
+
 TEST_F(Http2GuardTest, AFrameIsOfSixteenKibibytesAtMost) {
   Begin();
   ASSERT_EQ(Client(Frame(FrameType{77}, 0, 0, std::string(16384, 'x'))), Misbehaviour::kNone);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
 
 #include "longhaul/v1/inference.pb.h"
 
@@ -50,6 +51,24 @@ TEST(MessageShape, UnknownFieldsAreCountedAndWhatIsMalformedIsLeftToTheParser) {
   for (const char* bytes : {"\x0a", "\x0a\xff\xff\xff\xff\xff", "\x0a\x05\x0a\x09x", "\xff\xff\xff\xff\xff\xff"}) {
     EXPECT_TRUE(Check(bytes).ok());
   }
+}
+
+// The parser keeps all of these as fields that it does not know.
+TEST(MessageShape, FieldsOfAnotherTypeOnTheWireAndWhatIsInGroupsAreNotKnown) {
+  const auto repeated = [](std::string_view piece, int times) {
+    std::string bytes;
+    for (int i = 0; i < times; ++i) bytes += piece;
+    return bytes;
+  };
+  const std::string open = "\xa3\x06", close = "\xa4\x06";  // a group of number 100
+  const std::string_view number_as_text("\x3a\x00", 2), text("\x0a\x00", 2);
+  for (const std::string& bytes : {repeated(number_as_text, 1025), open + repeated(text, 1024) + close,
+                                   open + repeated(std::string_view("\x08\x01", 2), 1024) + close,
+                                   repeated(open + close, 1025), repeated(open + open + close + close, 513)}) {
+    EXPECT_THAT(std::string(Check(bytes).message()), HasSubstr("not known"));
+  }
+  EXPECT_TRUE(Check(open + repeated(text, 1023) + close).ok());
+  EXPECT_TRUE(Check(close + repeated(text, 2000)).ok());  // malformed
 }
 
 }  // namespace
