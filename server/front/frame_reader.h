@@ -29,6 +29,7 @@ enum FrameFlag : uint8_t {
   kFlagAck = 0x1,         // of SETTINGS and PING
   kFlagEndHeaders = 0x4,  // of HEADERS and CONTINUATION
   kFlagPadded = 0x8,      // of DATA and HEADERS
+  kFlagPriority = 0x20,   // of HEADERS
 };
 
 struct FrameHeader {

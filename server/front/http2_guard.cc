@@ -36,6 +36,10 @@ constexpr double kSettingsCost = 50;           // acknowledged, and may resize t
 constexpr uint32_t kUnknownBytesOfCost = 256;  // of frames that must be ignored, whatever their length
 constexpr double kControlPerStream = 50;       // so many are as much work as a stream
 
+// Messages to services of gRPC's own name a service or a file. They are kept as long as a watch lasts.
+constexpr std::string_view kServicesOfGrpc = "/grpc.";
+constexpr int64_t kMaxMessageOfGrpc = 4 << 10;
+
 // Of the messages after the first one of a call. Only reflection takes any, small ones.
 constexpr int64_t kMaxFurther = 16 << 10;
 
@@ -85,7 +89,9 @@ Misbehaviour Http2Guard::FromClient(std::string_view bytes, TimePoint now, Outpu
       if (!drop_headers_) headers_.append(piece.header).append(piece.payload);
       if (piece.ends && !client_in_headers_) {
         drop_headers_ = false;
-        Pass(std::exchange(headers_, {}), out);
+        const std::string block = std::exchange(headers_, {});
+        if (const Misbehaviour why = OnHeadersEnd(piece.frame.stream, block, out); why != Misbehaviour::kNone)
+          return why;
       }
     } else {
       Pass(piece.header, out);
@@ -197,6 +203,16 @@ Misbehaviour Http2Guard::OnHeaders(const FrameHeader& frame, TimePoint now) {
   return Misbehaviour::kNone;
 }
 
+Misbehaviour Http2Guard::OnHeadersEnd(uint32_t id, std::string_view frames, Output& out) {
+  if (frames.empty()) return Misbehaviour::kNone;  // dropped
+  const std::optional<std::string> path = paths_.Read(frames);
+  if (!path.has_value()) return Misbehaviour::kHeaders;
+  const auto stream = streams_.find(id);
+  if (stream != streams_.end() && path->starts_with(kServicesOfGrpc)) stream->second.of_grpc = true;
+  Pass(frames, out);
+  return Misbehaviour::kNone;
+}
+
 void Http2Guard::Open(uint32_t id, TimePoint now) {
   knows_no_table_ = acknowledged_;
   last_passed_ = id;
@@ -242,10 +258,12 @@ void Http2Guard::OnData(uint32_t id, std::string_view payload, TimePoint now) {
         return Refuse(id, StreamRefusal::kCompression, absl::UnimplementedError("compressed messages are not taken"),
                       now);
       }
-      if (const int64_t limit = shared_.max_message_bytes; stream.message_left > limit) {
+      const int64_t limit = stream.of_grpc ? kMaxMessageOfGrpc : shared_.max_message_bytes.load();
+      if (stream.message_left > limit) {
+        const char* const name = stream.of_grpc ? "what gRPC's own services take, " : "--max-message-size, ";
         return Refuse(id, StreamRefusal::kMessageSize,
-                      absl::InvalidArgumentError(absl::StrCat("a message of ", stream.message_left,
-                                                              " bytes is larger than --max-message-size, ", limit)),
+                      absl::InvalidArgumentError(
+                          absl::StrCat("a message of ", stream.message_left, " bytes is larger than ", name, limit)),
                       now);
       }
     }

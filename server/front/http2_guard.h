@@ -14,6 +14,7 @@
 #include "engine/base/token_bucket.h"
 #include "server/front/frame_reader.h"
 #include "server/front/front_limits.h"
+#include "server/front/path_reader.h"
 #include "server/front/read_buffers.h"
 
 namespace longhaul {
@@ -22,10 +23,10 @@ namespace longhaul {
 // gRPC needs. gRPC bounds none of this: streams that are opened and reset at once, a header block that never ends,
 // frames without content that must be answered or looked at, messages that never become complete. A client that does
 // such things is closed; a stream whose message is too large, too slow or finds no room gets a status.
-// It reads the framing alone and no header: what it adds to either side's bytes stands between two frames. It can keep
-// the headers of a call from gRPC because the server's settings allow no compression table, which later headers could
-// refer to; but not the first ones after the client has heard of that, which tell gRPC so.
-// Of one connection; one thread. Time is passed in.
+// It reads the framing, and of headers the path alone: what it adds to either side's bytes stands between two frames.
+// It can keep the headers of a call from gRPC because the server's settings allow no compression table, which later
+// headers could refer to; but not the first ones after the client has heard of that, which tell gRPC so. Of one
+// connection; one thread. Time is passed in.
 class Http2Guard {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -72,6 +73,7 @@ class Http2Guard {
     uint8_t prefix_bytes = 0;
     bool complete = false;  // a message, and none has begun since
     bool further = false;   // the first message was complete, and more came
+    bool of_grpc = false;   // a method of gRPC's own services: health, reflection
     bool client_done = false, server_began = false, server_done = false;
     uint32_t message_left = 0;
     ReadBuffers::Kept kept;     // by a first message that is not complete, or by all after it
@@ -97,6 +99,8 @@ class Http2Guard {
   void Pass(std::string_view bytes, Output& out);
   Misbehaviour OnClientFrame(const FrameHeader& frame, TimePoint now);
   Misbehaviour OnHeaders(const FrameHeader& frame, TimePoint now);
+  // The header block of the stream is there, as frames.
+  Misbehaviour OnHeadersEnd(uint32_t id, std::string_view frames, Output& out);
   void Open(uint32_t id, TimePoint now);
   Misbehaviour OnServerFrame(const FrameHeader& frame, TimePoint now);
   // Passes on settings of the server's, but for the size of frames.
@@ -138,6 +142,7 @@ class Http2Guard {
   int64_t header_block_bytes_ = 0;
   // The block as far as it has come: gRPC would make of three bytes 80, and keep them while the rest is awaited.
   std::string headers_;
+  PathReader paths_;
   uint32_t data_left_ = 0;  // of the payload of a DATA frame without its padding
   bool pad_length_due_ = false;
   TimePoint frame_since_;                       // when the client's last frame, or the connection, began
