@@ -1,9 +1,14 @@
 """Floods of streams, headers and small frames: each costs little, ends with its connection, and disturbs nobody."""
 
+import contextlib
+import socket
+
 import grpc
+import loopback
 import pytest
 import uploads
 from attacks import ATTACKS
+from frames import CONTINUATION, HEADERS, PREFACE, SERVICE, SETTINGS, frame
 from vitals import ATTACKER, until
 
 
@@ -64,3 +69,28 @@ def test_a_flood_on_50_connections_at_once(victim, name, request):
     attacked = victim()
     with attacked.watched():
         attacked.attack(name, "--connections", 50, "--seconds", 5)
+
+
+def test_headers_in_halves(victim):
+    """Blocks of tiny fields that are never whole, on many connections: gRPC would make 80 bytes of three."""
+    attacked = victim()
+    half = frame(HEADERS, 0, 1, b"\x10\0\0" * 5000) + frame(CONTINUATION, 0, 1, b"\x10\0\0" * 5000)
+    with attacked.watched(), contextlib.ExitStack() as opened:
+        host, port = attacked.target.rsplit(":", 1)
+        sockets = [opened.enter_context(contextlib.closing(socket.create_connection(
+            (host, int(port)), timeout=10, source_address=(ATTACKER, 0)))) for _ in range(600)]
+        for each in sockets:
+            each.sendall(PREFACE + frame(SETTINGS, 0, 0) + half)
+        pb = attacked.stubs[0]
+        with attacked.stub() as stub:  # until all of it has been read
+            for _ in range(200):
+                stub.Tokenize(pb.TokenizeRequest(prompt=pb.Prompt(text="to be")))
+
+
+def test_fields_that_nobody_knows(victim):
+    """Texts where a number is due: two bytes of which the parser would make dozens."""
+    attacked = victim()
+    fields = b"\x12\0" * 4_000_000
+    with attacked.watched(), loopback.channel(attacked.target, ("grpc.use_local_subchannel_pool", 1)) as channel:
+        calls = [channel.unary_unary(SERVICE + "Tokenize").future(fields, timeout=60) for _ in range(2)]
+        assert {call.code() for call in calls} == {grpc.StatusCode.INVALID_ARGUMENT}
