@@ -23,7 +23,8 @@ namespace longhaul {
 // gRPC needs. gRPC bounds none of this: streams that are opened and reset at once, a header block that never ends,
 // frames without content that must be answered or looked at, messages that never become complete. A client that does
 // such things is closed; a stream whose message is too large, too slow or finds no room gets a status.
-// It reads the framing, and of headers the path alone: what it adds to either side's bytes stands between two frames.
+// It reads the framing, and of headers the path alone: what it adds to either side's bytes stands between two frames,
+// and what it changes is how large a frame the server's settings allow.
 // It can keep the headers of a call from gRPC because the server's settings allow no compression table, which later
 // headers could refer to; but not the first ones after the client has heard of that, which tell gRPC so. Of one
 // connection; one thread. Time is passed in.
