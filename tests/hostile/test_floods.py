@@ -41,7 +41,7 @@ def test_a_call_that_finds_no_room_leaves_its_connection_whole(victim):
 def test_streams_that_find_no_room(victim):
     attacked = victim()
     with attacked.watched(), uploads.begun(attacked.target, ATTACKER, "Generate", b"", connections=2, streams=1024):
-        report = attacked.attack("refused_streams", "--connections", 300, "--seconds", 5)
+        report = attacked.attack("refused_streams", "--connections", 300, "--seconds", 4)
     assert report["closed"] == report["connections"], report
 
 
@@ -59,7 +59,7 @@ def test_a_flood_that_connects_again_and_again(victim, name, request):
         pytest.skip("with --long")
     attacked = victim()
     with attacked.watched():
-        attacked.attack(name, "--again", "--seconds", 5)
+        attacked.attack(name, "--again", "--seconds", 4)
 
 
 @pytest.mark.parametrize("name", ["all", *ATTACKS])
@@ -68,7 +68,7 @@ def test_a_flood_on_50_connections_at_once(victim, name, request):
         pytest.skip("with --long")
     attacked = victim()
     with attacked.watched():
-        attacked.attack(name, "--connections", 50, "--seconds", 5)
+        attacked.attack(name, "--connections", 50, "--seconds", 4)
 
 
 def test_headers_in_halves(victim):

@@ -65,7 +65,7 @@ def test_little_pieces_keep_little_of_what_comes_around_them(victim, further, se
         keeping = [uploads.KeepingConnection(attacked.target, ATTACKER, further, served) for _ in range(8)]
         for connection in keeping:
             opened.enter_context(contextlib.closing(connection.socket))
-        end = time.monotonic() + 5
+        end = time.monotonic() + 4
         while time.monotonic() < end:
             for connection in keeping:
                 connection.step(0)
@@ -86,7 +86,7 @@ def test_uploads_that_end_by_half_a_frame(victim, half, request):
     attacked = victim()
     halves = refused = 0
     with attacked.watched(), contextlib.ExitStack() as opened:
-        end = time.monotonic() + 3
+        end = time.monotonic() + 2.5
         while time.monotonic() < end:
             begun = opened.enter_context(uploads.begun(attacked.target, ATTACKER, "Generate", LARGE))
             stream = begun[0].uploads[1]
