@@ -58,8 +58,10 @@ std::optional<std::string> PathReader::Read(std::string_view frames) {
     if (taken < 0) return std::nullopt;
     in += taken;
     left -= static_cast<size_t>(taken);
-    if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0 && View(field.name, field.namelen) == ":path")
+    if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0 && View(field.name, field.namelen) == ":path") {
+      if (!path.empty()) return std::nullopt;
       path = View(field.value, field.valuelen);
+    }
     if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0) break;
     if ((flags & NGHTTP2_HD_INFLATE_EMIT) == 0 && left == 0) break;
   }

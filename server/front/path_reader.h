@@ -17,7 +17,7 @@ class PathReader {
   PathReader();
 
   // `frames`: a HEADERS frame with its continuations, whole. The value of `:path`, empty where there is none; null
-  // where the block is malformed.
+  // where the block is malformed or has two.
   std::optional<std::string> Read(std::string_view frames);
 
  private:

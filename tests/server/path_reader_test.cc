@@ -64,6 +64,10 @@ TEST(PathReader, SaysWhatIsMalformed) {
   for (const std::string_view block :
        {std::string_view("\xff\xff\xff\xff\xff\xff"), std::string_view("\x04\x09/short")})
     EXPECT_EQ(PathReader().Read(Frame(FrameType::kHeaders, kFlagEndHeaders, 1, block)), std::nullopt);
+  // The two sides might not take the same one.
+  EXPECT_EQ(
+      PathReader().Read(Frame(FrameType::kHeaders, kFlagEndHeaders, 1, Literal(kWatch).append(Literal("/other")))),
+      std::nullopt);
   EXPECT_EQ(PathReader().Read(Frame(FrameType::kHeaders, kFlagEndHeaders | kFlagPadded, 1, "\x7f")), std::nullopt);
   EXPECT_EQ(PathReader().Read(Frame(FrameType::kHeaders, kFlagEndHeaders | kFlagPriority, 1, "\x82")), std::nullopt);
 }
