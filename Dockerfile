@@ -13,7 +13,7 @@ RUN deploy/install_dependencies.sh
 # .dockerignore lets only what is compiled through.
 COPY . .
 ARG JOBS
-RUN cmake --preset release -DLONGHAUL_CUDA=OFF -DLONGHAUL_BUILD_TESTS=OFF \
+RUN cmake --preset release -DLONGHAUL_BUILD_TESTS=OFF \
  && cmake --build --preset release --parallel "${JOBS:-$(nproc)}" \
  && find build/release -type f -executable -name 'longhaul*' -exec install --strip -D --target-directory=/out '{}' +
 

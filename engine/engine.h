@@ -13,12 +13,12 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/types.h"
 #include "engine/base/stop_condition.h"
-#include "engine/event_stream.h"
 #include "engine/model_info.h"
 #include "engine/position/position_resolver.h"
-#include "engine/request.h"
-#include "engine/request_info.h"
-#include "engine/telemetry.h"
+#include "engine/request/event_stream.h"
+#include "engine/request/request.h"
+#include "engine/request/request_info.h"
+#include "engine/telemetry/telemetry.h"
 
 namespace longhaul {
 
@@ -60,7 +60,6 @@ struct EngineStats {
   int64_t blocks_total = 0, blocks_used = 0;  // used: held by a row
   int64_t blocks_cached = 0;                  // of those that are not used, kept for whoever asks for their text again
   int64_t steps = 0, prefill_tokens = 0, decode_tokens = 0;
-  double busy_seconds = 0;  // spent in steps
 };
 
 // The front door: a model that answers requests. Thread-safe.

@@ -13,13 +13,13 @@
 #include "engine/cache/block_pool.h"
 #include "engine/engine.h"
 #include "engine/model/model_runner.h"
-#include "engine/prompt_encoder.h"
-#include "engine/request_preparer.h"
-#include "engine/request_registry.h"
-#include "engine/request_state.h"
+#include "engine/prepare/prompt_encoder.h"
+#include "engine/prepare/request_preparer.h"
+#include "engine/running/request_registry.h"
+#include "engine/running/request_state.h"
 #include "engine/scheduling/scheduler.h"
-#include "engine/step_counter.h"
-#include "engine/step_rates.h"
+#include "engine/telemetry/step_counter.h"
+#include "engine/telemetry/step_rates.h"
 
 namespace longhaul {
 

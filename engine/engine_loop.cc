@@ -257,7 +257,6 @@ void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
   {
     MutexLock lock(mutex_);
     ++stats_.steps;
-    stats_.busy_seconds += seconds;
     stats_.decode_tokens += decode_tokens;
     stats_.prefill_tokens += prefill_tokens;
     tokens_per_second_ = rates_.tokens_per_second();

@@ -11,7 +11,7 @@
 #include "engine/model/model_file.h"
 #include "engine/model/model_runner.h"
 #include "engine/position/position_resolver.h"
-#include "engine/prompt_encoder.h"
+#include "engine/prepare/prompt_encoder.h"
 
 namespace longhaul {
 namespace {

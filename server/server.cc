@@ -13,7 +13,7 @@
 #include "engine/base/log.h"
 #include "engine/base/memory_limit.h"
 #include "engine/base/quoted.h"
-#include "server/reflection_watch.h"
+#include "server/grpc/reflection_watch.h"
 
 namespace longhaul {
 
@@ -41,8 +41,8 @@ void OnlyIdentity(grpc::ServerBuilder& builder) {
 // Of any message that asks for something: a text whose tokens fill the cache, and some room for what else it says; at
 // least what Tokenize takes.
 int64_t MaxMessageBytes(const ModelInfo& model) {
-  constexpr int64_t kRoom = 1 << 20, kTokenizeBytes = 8 << 20, kMost = 256 << 20;
-  return kRoom + std::clamp(model.cache_tokens * model.longest_token, kTokenizeBytes, kMost);
+  constexpr int64_t kRoom = 1 << 20, kTokenizeBytes = 8 << 20, kMax = 256 << 20;
+  return kRoom + std::clamp(model.cache_tokens * model.longest_token, kTokenizeBytes, kMax);
 }
 
 // As many of `wanted` bytes of a message as there is address space for, where that is limited: gRPC ends the process

@@ -8,12 +8,12 @@
 
 #include "absl/status/statusor.h"
 #include "engine/engine.h"
-#include "server/admin_service.h"
 #include "server/front/front.h"
+#include "server/grpc/admin_service.h"
+#include "server/grpc/inference_service.h"
 #include "server/health/health_endpoint.h"
-#include "server/inference_service.h"
-#include "server/rpc_metrics.h"
-#include "server/server_state.h"
+#include "server/lifecycle/server_state.h"
+#include "server/metrics/rpc_metrics.h"
 
 namespace longhaul {
 

@@ -12,10 +12,9 @@
 #include "engine/base/command_line/command_line.h"
 #include "engine/base/printable.h"
 #include "engine/base/status_macros.h"
-#include "engine/base/strings.h"
 #include "proto/position_text.h"
-#include "server/environment_check.h"
-#include "server/position_conversion.h"
+#include "server/grpc/position_conversion.h"
+#include "server/lifecycle/environment_check.h"
 
 namespace longhaul {
 namespace {
@@ -202,7 +201,7 @@ std::optional<ServerFlags> ParseServerFlags(int argc, char** argv, int* exit_cod
   }
   const absl::StatusOr<PositionMode> position = ParseDefaultPosition(default_position);
   if (!position.ok()) {
-    std::cerr << "--default-position: " << Printable(ToStd(position.status().message())) << "\n";
+    std::cerr << "--default-position: " << Printable(std::string(position.status().message())) << "\n";
     *exit_code = 2;
     return std::nullopt;
   }

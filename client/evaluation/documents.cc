@@ -8,7 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/files.h"
+#include "client/io/files.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
@@ -62,7 +62,7 @@ absl::StatusOr<std::vector<NbceSetting>> ParseNbceSettings(const std::string& te
 Documents::Documents(DocumentsOptions options, const std::vector<int64_t>& lengths) : options_(std::move(options)) {
   int64_t length = kHashedDocuments;
   for (const int64_t n : lengths) length = std::max(length, ShelfLength(options_.questions, std::max<int64_t>(n, 1)));
-  shelf_ = MakeShelf(options_.seed, std::min(length, kMostShelfDocuments));
+  shelf_ = MakeShelf(options_.seed, std::min(length, kMaxShelfDocuments));
 }
 
 absl::Status Documents::CheckLength(int64_t length) const {
@@ -70,11 +70,11 @@ absl::Status Documents::CheckLength(int64_t length) const {
   if (needed <= static_cast<int64_t>(shelf_.size())) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--documents: ", length, " is not allowed with --questions ",
                                                  options_.questions, ", which need ", needed,
-                                                 " documents together; at most ", kMostShelfDocuments));
+                                                 " documents together; at most ", kMaxShelfDocuments));
 }
 
-std::vector<Sample> Documents::Samples() const {
-  std::vector<Sample> samples;
+std::vector<Repetition> Documents::Repetitions() const {
+  std::vector<Repetition> samples;
   for (int64_t question = 0; question < options_.questions; ++question) samples.push_back({.trial = question});
   return samples;
 }

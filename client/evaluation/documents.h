@@ -25,14 +25,14 @@ struct DocumentsOptions {
 
 // Questions over invented documents, one of which holds the answer. The length of a cell is the number of documents.
 // Its mode is a position mode, which reads all of them in one chat prompt (one document: the right one alone, the
-// ceiling; none: the floor), or an NBCE setting, which reads each in a row of its own. Sample::trial is the question;
-// it is the same in every cell, and so are its documents in all cells of a length.
+// ceiling; none: the floor), or an NBCE setting, which reads each in a row of its own. Repetition::trial is the
+// question; it is the same in every cell, and so are its documents in all cells of a length.
 class Documents : public Task {
  public:
   Documents(DocumentsOptions options, const std::vector<int64_t>& lengths);
 
   absl::Status CheckLength(int64_t length) const override;
-  std::vector<Sample> Samples() const override;
+  std::vector<Repetition> Repetitions() const override;
   absl::Status Run(Client& client, const v1::PositionMode& position, const OnProgress& on_progress,
                    Measurement& done) const override;
   std::string Describe(const Measurement& done) const override;

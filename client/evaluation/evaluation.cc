@@ -21,9 +21,9 @@
 #include "client/evaluation/table.h"
 #include "client/evaluation/tail_loss.h"
 #include "client/evaluation/text.h"
-#include "client/files.h"
-#include "engine/base/terminal.h"
+#include "client/io/files.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/terminal.h"
 
 namespace longhaul {
 namespace {
@@ -33,7 +33,7 @@ struct Planned {
   v1::PositionMode position;
   std::string name;  // of the position
   int64_t length = 0;
-  Sample sample;
+  Repetition sample;
 };
 
 // Everything that is known before the first request.
@@ -149,7 +149,7 @@ std::vector<Planned> Plan(const EvaluationOptions& options, const Setup& setup) 
   if (setup.has_control) all.insert(setup.trained_length);
   std::vector<Planned> plan;
   for (const int64_t length : all) {
-    for (const Sample& sample : setup.task->Samples()) {
+    for (const Repetition& sample : setup.task->Repetitions()) {
       for (const auto& [name, mode] : modes) {
         const bool is_control = name == kControl && length == setup.trained_length;
         const bool has_rows = length > 0 || std::none_of(settings.begin(), settings.end(),
@@ -163,7 +163,7 @@ std::vector<Planned> Plan(const EvaluationOptions& options, const Setup& setup) 
 }
 
 std::string Describe(const std::string& task, const Planned& planned) {
-  const Sample& s = planned.sample;
+  const Repetition& s = planned.sample;
   if (task == "documents") {
     return absl::StrCat(planned.name, ", ", planned.length, " documents, question ", s.trial);
   }

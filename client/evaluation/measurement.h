@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "client/evaluation/sample.h"
+#include "client/evaluation/repetition.h"
 
 namespace longhaul {
 
@@ -13,7 +13,7 @@ namespace longhaul {
 struct Measurement {
   std::string position;  // as it was asked for; documents: or an NBCE setting
   int64_t length = 0;    // N, tokens; documents: how many
-  Sample sample;
+  Repetition sample;
 
   // What the server made of it.
   std::string resolved;  // every parameter filled in

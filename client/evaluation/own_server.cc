@@ -27,10 +27,10 @@ std::string FindServer() {
 }
 
 std::string LastLines(const std::string& path) {
-  constexpr size_t kMostBytes = 2000;
+  constexpr size_t kMaxBytes = 2000;
   std::ifstream file(path);
   std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (text.size() > kMostBytes) text = "..." + text.substr(text.size() - kMostBytes);
+  if (text.size() > kMaxBytes) text = "..." + text.substr(text.size() - kMaxBytes);
   return text;
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/mix64.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
@@ -22,10 +23,7 @@ std::string KeySentence(const std::string& key) {
 
 // SplitMix64's output function.
 uint64_t Mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
+  return Mix64(x + 0x9e3779b97f4a7c15);
 }
 
 absl::StatusOr<std::vector<int32_t>> Segment(Client& client, const std::string& text, bool has_bos) {
@@ -36,7 +34,7 @@ absl::StatusOr<std::vector<int32_t>> Segment(Client& client, const std::string& 
 
 }  // namespace
 
-std::string Passkey::KeyOf(int64_t seed, int64_t length, const Sample& sample) {
+std::string Passkey::KeyOf(int64_t seed, int64_t length, const Repetition& sample) {
   uint64_t hash = 0;
   for (const int64_t part : {seed, length, sample.depth, sample.trial}) hash = Mix(hash ^ static_cast<uint64_t>(part));
   return std::to_string(10000 + hash % 90000);
@@ -78,8 +76,8 @@ absl::Status Passkey::CheckLength(int64_t length) const {
   return absl::OkStatus();
 }
 
-std::vector<Sample> Passkey::Samples() const {
-  std::vector<Sample> samples;
+std::vector<Repetition> Passkey::Repetitions() const {
+  std::vector<Repetition> samples;
   for (const int64_t depth : options_.depths) {
     for (int64_t trial = 0; trial < options_.trials; ++trial) samples.push_back({.depth = depth, .trial = trial});
   }

@@ -25,14 +25,14 @@ class Passkey : public Task {
   static absl::StatusOr<Passkey> Make(Client& client, const Text* text, PasskeyOptions options);
 
   absl::Status CheckLength(int64_t length) const override;
-  std::vector<Sample> Samples() const override;
+  std::vector<Repetition> Repetitions() const override;
   absl::Status Run(Client& client, const v1::PositionMode& position, const OnProgress& on_progress,
                    Measurement& done) const override;
   std::string Describe(const Measurement& done) const override;
 
   // The first run of digits in an answer.
   static std::string FirstNumber(const std::string& answer);
-  static std::string KeyOf(int64_t seed, int64_t length, const Sample& sample);
+  static std::string KeyOf(int64_t seed, int64_t length, const Repetition& sample);
 
  private:
   Passkey() = default;

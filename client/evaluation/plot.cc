@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/evaluation/child_process.h"
-#include "client/files.h"
+#include "client/io/files.h"
 
 namespace longhaul {
 

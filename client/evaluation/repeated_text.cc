@@ -12,8 +12,8 @@ absl::Status RepeatedText::CheckLength(int64_t length) const {
                                                  ": the second copy must fit, at least ", 2 * period_));
 }
 
-std::vector<Sample> RepeatedText::Samples() const {
-  std::vector<Sample> samples;
+std::vector<Repetition> RepeatedText::Repetitions() const {
+  std::vector<Repetition> samples;
   for (const int64_t end : spans_) samples.push_back({.span_end = end});
   return samples;
 }

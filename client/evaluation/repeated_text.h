@@ -15,7 +15,7 @@ class RepeatedText : public Task {
       : text_(text), spans_(std::move(spans)), period_(period) {}
 
   absl::Status CheckLength(int64_t length) const override;
-  std::vector<Sample> Samples() const override;
+  std::vector<Repetition> Repetitions() const override;
   absl::Status Run(Client& client, const v1::PositionMode& position, const OnProgress& on_progress,
                    Measurement& done) const override;
   std::string Describe(const Measurement& done) const override;

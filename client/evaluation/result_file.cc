@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "client/evaluation/spans.h"
 #include "client/evaluation/summary.h"
-#include "client/files.h"
+#include "client/io/files.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
@@ -58,7 +58,7 @@ Json RunJson(const RunInfo& r) {
           {"version", r.version}};
 }
 
-Json SampleJson(const Identity& identity, const Sample& sample) {
+Json SampleJson(const Identity& identity, const Repetition& sample) {
   if (identity.task == "passkey") return {{"depth", sample.depth}, {"trial", sample.trial}};
   if (identity.task == "documents") return {{"question", sample.trial}};
   return {{"span_end", sample.span_end}};
@@ -191,7 +191,7 @@ absl::Status ResultFile::Read(const std::string& text, const RunInfo& run) {
   return absl::OkStatus();
 }
 
-bool ResultFile::Has(const std::string& position, int64_t length, const Sample& sample) const {
+bool ResultFile::Has(const std::string& position, int64_t length, const Repetition& sample) const {
   return std::any_of(measurements_.begin(), measurements_.end(), [&](const Measurement& m) {
     return m.position == position && m.length == length && m.sample == sample;
   });

@@ -49,7 +49,7 @@ class ResultFile {
   const std::vector<Refused>& refused() const { return refused_; }
   const Identity& identity() const { return identity_; }
 
-  bool Has(const std::string& position, int64_t length, const Sample& sample) const;
+  bool Has(const std::string& position, int64_t length, const Repetition& sample) const;
 
   // Takes a measurement and writes the file. FAILED_PRECONDITION when its mode resolved to another plan than the file's
   // measurements of the same mode and length. (Documents: each question has a prompt of its own length, so a plan.)

@@ -15,10 +15,10 @@ struct ShelfDocument {
 
 // Documents of about 200 tokens about invented people, towns, ships and libraries, of a few templates: each is a
 // distractor for the questions about the others. The same seed gives the same documents, and a longer shelf begins with
-// the shorter one. REQUIRES: n <= kMostShelfDocuments.
+// the shorter one. REQUIRES: n <= kMaxShelfDocuments.
 std::vector<ShelfDocument> MakeShelf(int64_t seed, int64_t n);
 
-inline constexpr int64_t kMostShelfDocuments = 4096;
+inline constexpr int64_t kMaxShelfDocuments = 4096;
 
 // The document that question `question` is about: each one once, and few questions are spread over the shelf too.
 int64_t DocumentOf(int64_t question);

@@ -4,11 +4,11 @@
 #include <map>
 #include <optional>
 
-#include "client/evaluation/sample.h"
+#include "client/evaluation/repetition.h"
 
 namespace longhaul {
 
-using Values = std::map<Sample, double>;
+using Values = std::map<Repetition, double>;
 
 // A mean over samples.
 struct Estimate {

@@ -16,27 +16,27 @@ std::string EstimateText(const Estimate& e, bool sign) {
   return e.standard_error.has_value() ? absl::StrFormat("%s +-%.4f", mean, *e.standard_error) : mean;
 }
 
-std::string Heading(const Identity& identity, int64_t most_samples) {
+std::string Heading(const Identity& identity, int64_t max_samples) {
   if (identity.task == "tail-loss") {
     return absl::StrCat("Tail loss: nat per token of the last ", identity.score_tokens, " tokens, mean of ",
-                        most_samples, most_samples == 1 ? " span" : " spans +- its standard error.\n",
+                        max_samples, max_samples == 1 ? " span" : " spans +- its standard error.\n",
                         "Below it the difference to none at ", identity.trained_length,
                         " tokens (the same text, truncated), paired by span.\n");
   }
   if (identity.task == "repeated") {
     return absl::StrCat(
         "Repeated text: share of right next tokens from the second copy of a passage of ", identity.period,
-        " tokens on, mean of ", most_samples,
-        most_samples == 1 ? " span" : " spans +- its standard error.\nBelow it that of the first copy.\n");
+        " tokens on, mean of ", max_samples,
+        max_samples == 1 ? " span" : " spans +- its standard error.\nBelow it that of the first copy.\n");
   }
   if (identity.task == "documents") {
     return absl::StrCat(
-        "Documents: share of ", most_samples,
+        "Documents: share of ", max_samples,
         " questions that were answered, mean +- its standard error, by the number of documents.\n",
         "A mode reads all of them in one prompt (0: the floor, 1: the ceiling), nbce each in a row of its "
         "own;\nbelow it the share that cited the right document.\n");
   }
-  return absl::StrCat("Passkey: share of ", most_samples, " keys that were found, by depth (percent of the filler).\n");
+  return absl::StrCat("Passkey: share of ", max_samples, " keys that were found, by depth (percent of the filler).\n");
 }
 
 struct Footnotes {
@@ -55,7 +55,7 @@ std::string TableText(const Identity& identity, const std::vector<Cell>& cells, 
   const bool by_depth = identity.task == "passkey";
   std::vector<std::string> positions;
   std::set<int64_t> lengths, depths;
-  int64_t most_samples = 0;
+  int64_t max_samples = 0;
   const auto see = [&](const std::string& position, int64_t length) {
     if (std::find(positions.begin(), positions.end(), position) == positions.end()) positions.push_back(position);
     lengths.insert(length);
@@ -64,7 +64,7 @@ std::string TableText(const Identity& identity, const std::vector<Cell>& cells, 
   for (const Cell& cell : cells) {
     see(cell.position, cell.length);
     depths.insert(cell.depth);
-    most_samples = std::max(most_samples, cell.value.n);
+    max_samples = std::max(max_samples, cell.value.n);
     measured[{cell.position, cell.length, cell.depth}] = &cell;
   }
   std::map<std::pair<std::string, int64_t>, const Refused*> refusals;
@@ -94,9 +94,8 @@ std::string TableText(const Identity& identity, const std::vector<Cell>& cells, 
         }
         const Cell& cell = *found->second;
         any_past = any_past || cell.past_recommended;
-        const std::string notes =
-            absl::StrCat(cell.past_recommended ? " *" : "",
-                         cell.value.n < most_samples ? absl::StrCat(" (", cell.value.n, ")") : "");
+        const std::string notes = absl::StrCat(cell.past_recommended ? " *" : "",
+                                               cell.value.n < max_samples ? absl::StrCat(" (", cell.value.n, ")") : "");
         first.push_back(EstimateText(cell.value, false) + notes);
         if (cell.first_copy.has_value()) {
           second.push_back(absl::StrFormat("%.4f", *cell.first_copy));
@@ -114,10 +113,10 @@ std::string TableText(const Identity& identity, const std::vector<Cell>& cells, 
       if (!by_depth && has_second) rows.push_back(std::move(second));
     }
   }
-  std::string text = absl::StrCat(Heading(identity, most_samples), "\n", GridText(rows));
+  std::string text = absl::StrCat(Heading(identity, max_samples), "\n", GridText(rows));
   if (any_past) text += "\n* longer than what the server recommends for the mode\n";
   const bool some_have_fewer =
-      std::any_of(cells.begin(), cells.end(), [&](const Cell& c) { return c.value.n < most_samples; });
+      std::any_of(cells.begin(), cells.end(), [&](const Cell& c) { return c.value.n < max_samples; });
   const char* const samples = by_depth ? "keys" : identity.task == "documents" ? "questions" : "spans";
   if (some_have_fewer) text += absl::StrCat("\n(n) of so many ", samples, " only\n");
   for (size_t i = 0; i < footnotes.messages.size(); ++i) {

@@ -15,8 +15,8 @@ absl::Status TailLoss::CheckLength(int64_t length) const {
                                                  ": each scored token needs one before it, so a length must be more"));
 }
 
-std::vector<Sample> TailLoss::Samples() const {
-  std::vector<Sample> samples;
+std::vector<Repetition> TailLoss::Repetitions() const {
+  std::vector<Repetition> samples;
   for (const int64_t end : spans_) samples.push_back({.span_end = end});
   return samples;
 }

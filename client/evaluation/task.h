@@ -20,7 +20,7 @@ class Task {
   virtual absl::Status CheckLength(int64_t length) const = 0;
 
   // What one cell repeats; the same for every mode and length.
-  virtual std::vector<Sample> Samples() const = 0;
+  virtual std::vector<Repetition> Repetitions() const = 0;
 
   // Asks the server. `done` has position, length and sample filled in; the rest is filled in here.
   virtual absl::Status Run(Client& client, const v1::PositionMode& position, const OnProgress& on_progress,

@@ -1,8 +1,8 @@
 #include "client/evaluation/text.h"
 
 #include "absl/strings/str_cat.h"
-#include "client/files.h"
-#include "client/text_input.h"
+#include "client/io/files.h"
+#include "client/io/text_input.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {

@@ -10,10 +10,10 @@
 #include "client/channel.h"
 #include "client/client.h"
 #include "client/evaluation/plot.h"
-#include "client/files.h"
+#include "client/io/files.h"
+#include "client/io/output.h"
 #include "client/loadgen/live_line.h"
 #include "client/loadgen/report.h"
-#include "client/output.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/terminal.h"
 

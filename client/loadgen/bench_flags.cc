@@ -9,11 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/files.h"
+#include "client/io/files.h"
+#include "client/io/output.h"
+#include "client/io/text_input.h"
 #include "client/loadgen/bench.h"
 #include "client/loadgen/duration.h"
-#include "client/output.h"
-#include "client/text_input.h"
 #include "engine/base/command_line/command_line.h"
 #include "engine/base/status_macros.h"
 

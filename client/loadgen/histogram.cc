@@ -25,8 +25,8 @@ int64_t LowerEnd(size_t bucket) {
 
 void Histogram::Record(double seconds, int64_t times) {
   if (times <= 0) return;
-  constexpr double kMost = 1e9;  // seconds
-  const auto n = static_cast<int64_t>(std::llround(std::clamp(seconds, 0.0, kMost) * 1e9));
+  constexpr double kMax = 1e9;  // seconds
+  const auto n = static_cast<int64_t>(std::llround(std::clamp(seconds, 0.0, kMax) * 1e9));
   const size_t bucket = BucketOf(n);
   if (bucket >= counts_.size()) counts_.resize(bucket + 1);
   counts_[bucket] += times;

@@ -8,19 +8,19 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/files.h"
+#include "client/io/files.h"
 #include "engine/base/decimal.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul::loadgen {
 namespace {
 
-constexpr int64_t kMost = int64_t{1} << 30;
+constexpr int64_t kMax = int64_t{1} << 30;
 
 absl::StatusOr<int64_t> Tokens(const std::string& text) {
   int64_t n = 0;
-  if (absl::SimpleAtoi(text, &n) && n >= 1 && n <= kMost) return n;
-  return absl::InvalidArgumentError(absl::StrCat("'", text, "' is no number of tokens, 1 to ", kMost));
+  if (absl::SimpleAtoi(text, &n) && n >= 1 && n <= kMax) return n;
+  return absl::InvalidArgumentError(absl::StrCat("'", text, "' is no number of tokens, 1 to ", kMax));
 }
 
 // "mean=800,sigma=0.5"
@@ -39,7 +39,7 @@ absl::StatusOr<std::map<std::string, std::string>> Parameters(const std::string&
 
 absl::StatusOr<double> Number(const std::string& name, const std::string& text, double least) {
   double value = 0;
-  if (ParseDecimal(text, value) && value >= least && value <= static_cast<double>(kMost)) return value;
+  if (ParseDecimal(text, value) && value >= least && value <= static_cast<double>(kMax)) return value;
   return absl::InvalidArgumentError(absl::StrCat(name, "=", text, " is not allowed; it must be at least ", least));
 }
 
@@ -105,7 +105,7 @@ int64_t Lengths::Draw(Random& random) const {
   // exp(mu + sigma^2 / 2) is the mean of the distribution.
   const double mu = std::log(mean_) - sigma_ * sigma_ / 2;
   const double drawn = std::exp(mu + sigma_ * random.Normal());
-  return std::clamp(std::llround(std::min(drawn, static_cast<double>(kMost))), static_cast<long long>(min_),
+  return std::clamp(std::llround(std::min(drawn, static_cast<double>(kMax))), static_cast<long long>(min_),
                     static_cast<long long>(max_));
 }
 

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <numbers>
 
+#include "engine/base/mix64.h"
+
 namespace longhaul::loadgen {
 
 // Random numbers keyed by (seed, purpose, index): a request's numbers do not depend on the order in which requests are
-// made, and are the same on every machine. The generator is splitmix64.
+// made, and are the same on every machine.
 class Random {
  public:
   // One for each thing that is drawn.
@@ -45,12 +47,7 @@ class Random {
 
  private:
   static constexpr uint64_t kStep = 0x9e3779b97f4a7c15;
-  static uint64_t Mix(uint64_t z) {
-    z += kStep;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
+  static uint64_t Mix(uint64_t z) { return Mix64(z + kStep); }
 
   uint64_t state_;
 };

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "client/io/message_json.h"
 #include "client/loadgen/report.h"
-#include "client/message_json.h"
 
 namespace longhaul::loadgen {
 namespace {

@@ -32,6 +32,9 @@ enum class ActivationId : int32_t {};
 // A step that was begun by Step and whose result has not been collected.
 enum class Ticket : int64_t {};
 
+// Dimensions of a head that every backend can do.
+inline constexpr int64_t kMaxHeadDim = 1024;
+
 // The geometry of attention and of the cache.
 struct CacheShape {
   int64_t n_layers = 0;

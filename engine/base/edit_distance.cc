@@ -22,11 +22,11 @@ size_t EditDistance(std::string_view a, std::string_view b) {
 }
 
 std::string Nearest(std::string_view word, std::span<const std::string> names) {
-  constexpr size_t kLeastBeginning = 3;
+  constexpr size_t kMinBeginning = 3;
   size_t least = std::min<size_t>(2, word.size() / 3) + 1;
   const std::string* nearest = nullptr;
   for (const std::string& name : names) {
-    const bool begins = word.size() >= kLeastBeginning && name.starts_with(word);
+    const bool begins = word.size() >= kMinBeginning && name.starts_with(word);
     const size_t distance = begins ? 0 : EditDistance(word, name);
     if (distance >= least) continue;
     least = distance;

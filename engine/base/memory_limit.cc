@@ -53,7 +53,7 @@ constexpr GroupFiles kVersions[] = {
     {"sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "}};
 
 // The least of `bytes` and what the process's group and those above it allow, or have left of it.
-int64_t LeastOfGroups(const std::filesystem::path& root, bool left, int64_t bytes) {
+int64_t MinOfGroups(const std::filesystem::path& root, bool left, int64_t bytes) {
   for (const GroupFiles& files : kVersions) {
     for (std::filesystem::path place = GroupPlace(root, files.controller);; place = place.parent_path()) {
       const std::filesystem::path group = root / files.mount / place;
@@ -81,13 +81,13 @@ int64_t MachineMemory() {
 }  // namespace
 
 int64_t MemoryLimit(const std::filesystem::path& root) {
-  return std::min(LeastOfGroups(root, /*left=*/false, MachineMemory()),
+  return std::min(MinOfGroups(root, /*left=*/false, MachineMemory()),
                   AddressSpaceLimit(root).value_or(std::numeric_limits<int64_t>::max()));
 }
 
 int64_t AvailableMemory(const std::filesystem::path& root) {
   const int64_t kilobytes = ReadEntry(root / "proc/meminfo", "MemAvailable:");
-  return std::min(LeastOfGroups(root, /*left=*/true, kilobytes > 0 ? kilobytes * 1024 : MachineMemory()),
+  return std::min(MinOfGroups(root, /*left=*/true, kilobytes > 0 ? kilobytes * 1024 : MachineMemory()),
                   AddressSpaceLeft(root).value_or(std::numeric_limits<int64_t>::max()));
 }
 

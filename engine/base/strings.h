@@ -6,11 +6,8 @@
 
 namespace longhaul {
 
-// Debian's Abseil has a string_view of its own that converts to and from no other: the two bridges at its calls.
+// Debian's Abseil has a string_view of its own that is made of no other.
 inline absl::string_view ToAbsl(std::string_view text) {
-  return {text.data(), text.size()};
-}
-inline std::string_view ToStd(absl::string_view text) {
   return {text.data(), text.size()};
 }
 

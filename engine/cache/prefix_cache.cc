@@ -2,17 +2,13 @@
 
 #include <algorithm>
 
+#include "engine/base/mix64.h"
+
 namespace longhaul {
 namespace {
 
-// splitmix64's finalizer over a running state.
 uint64_t Mix(uint64_t state, uint64_t value) {
-  uint64_t x = state ^ (value + 0x9e3779b97f4a7c15ULL + (state << 6) + (state >> 2));
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
+  return Mix64(state ^ (value + 0x9e3779b97f4a7c15ULL + (state << 6) + (state >> 2)));
 }
 
 }  // namespace
@@ -42,11 +38,11 @@ BlockId PrefixCache::Find(const PrefixHash& before, const PrefixHash& with, std:
   return same ? found->second : -1;
 }
 
-std::vector<BlockId> PrefixCache::Take(std::span<const TokenId> tokens, int64_t most_blocks, PrefixHash& hash) {
+std::vector<BlockId> PrefixCache::Take(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash& hash) {
   std::vector<BlockId> blocks;
-  most_blocks = std::min(most_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
-  blocks.reserve(static_cast<size_t>(std::max<int64_t>(most_blocks, 0)));  // nothing is held that could be lost
-  for (int64_t b = 0; b < most_blocks; ++b) {
+  max_blocks = std::min(max_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
+  blocks.reserve(static_cast<size_t>(std::max<int64_t>(max_blocks, 0)));  // nothing is held that could be lost
+  for (int64_t b = 0; b < max_blocks; ++b) {
     const auto of_block = tokens.subspan(static_cast<size_t>(b * kBlockTokens), kBlockTokens);
     const PrefixHash with = Next(hash, of_block);
     const BlockId block = Find(hash, with, of_block);
@@ -58,15 +54,15 @@ std::vector<BlockId> PrefixCache::Take(std::span<const TokenId> tokens, int64_t 
   return blocks;
 }
 
-int64_t PrefixCache::Peek(std::span<const TokenId> tokens, int64_t most_blocks, PrefixHash hash) const {
-  most_blocks = std::min(most_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
-  for (int64_t b = 0; b < most_blocks; ++b) {
+int64_t PrefixCache::Peek(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash hash) const {
+  max_blocks = std::min(max_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
+  for (int64_t b = 0; b < max_blocks; ++b) {
     const auto of_block = tokens.subspan(static_cast<size_t>(b * kBlockTokens), kBlockTokens);
     const PrefixHash with = Next(hash, of_block);
     if (Find(hash, with, of_block) < 0) return b;
     hash = with;
   }
-  return std::max<int64_t>(most_blocks, 0);
+  return std::max<int64_t>(max_blocks, 0);
 }
 
 void PrefixCache::Publish(BlockId block, std::span<const TokenId> tokens, PrefixHash& hash) {

@@ -30,11 +30,11 @@ class PrefixCache {
   // The beginning of no tokens. `scope`: who may share: the identity of the client, 0 for all.
   static PrefixHash Empty(uint64_t scope, const Fingerprint& plan);
 
-  // Finds the leading blocks of `tokens`, at most `most_blocks`, and holds each for the caller. `hash`: of no tokens;
+  // Finds the leading blocks of `tokens`, at most `max_blocks`, and holds each for the caller. `hash`: of no tokens;
   // becomes that of what was found.
-  std::vector<BlockId> Take(std::span<const TokenId> tokens, int64_t most_blocks, PrefixHash& hash);
+  std::vector<BlockId> Take(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash& hash);
   // How many Take would find; holds nothing.
-  int64_t Peek(std::span<const TokenId> tokens, int64_t most_blocks, PrefixHash hash) const;
+  int64_t Peek(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash hash) const;
 
   // Offers a full block that the caller holds. tokens: its kBlockTokens. `hash`: of the beginning before it; becomes
   // that of the beginning with it. If another block holds the same, that one stays the known one.

@@ -165,9 +165,9 @@ HWY_INLINE void ChangeEach(std::span<const float> logits, float* x, Change chang
 
 void JoinPool(std::span<const float> logits, float log_sum_exp, float least, NbceJoin join, float* pool) {
   const D d;
-  const V normaliser = hn::Set(d, log_sum_exp), least_v = hn::Set(d, least), dropped = hn::Set(d, -kInfinity);
+  const V normaliser = hn::Set(d, log_sum_exp), min_v = hn::Set(d, least), dropped = hn::Set(d, -kInfinity);
   const auto truncated = [&](V x)
-                             HWY_ATTR { return hn::IfThenElse(hn::Ge(x, least_v), hn::Sub(x, normaliser), dropped); };
+                             HWY_ATTR { return hn::IfThenElse(hn::Ge(x, min_v), hn::Sub(x, normaliser), dropped); };
   switch (join) {
     case NbceJoin::kStore:
       return ChangeEach(logits, pool, [&](V x, V) HWY_ATTR { return truncated(x); });
@@ -181,11 +181,11 @@ void JoinPool(std::span<const float> logits, float log_sum_exp, float least, Nbc
 void SubtractBaseline(std::span<const float> logits, float log_sum_exp, float least, float floor, float beta,
                       float* pool) {
   const D d;
-  const V normaliser = hn::Set(d, log_sum_exp), least_v = hn::Set(d, least), floor_v = hn::Set(d, floor);
+  const V normaliser = hn::Set(d, log_sum_exp), min_v = hn::Set(d, least), floor_v = hn::Set(d, floor);
   const V beta_v = hn::Set(d, beta), one_more = hn::Set(d, 1 + beta), dropped = hn::Set(d, -kInfinity);
   ChangeEach(logits, pool, [&](V x, V l) HWY_ATTR {
     const V l0 = hn::Sub(x, normaliser);
-    const M both = hn::And(hn::And(hn::Ge(x, least_v), hn::Gt(l0, floor_v)), hn::Gt(l, dropped));
+    const M both = hn::And(hn::And(hn::Ge(x, min_v), hn::Gt(l0, floor_v)), hn::Gt(l, dropped));
     return hn::IfThenElse(both, hn::Sub(hn::Mul(one_more, l), hn::Mul(beta_v, l0)), l);
   });
 }

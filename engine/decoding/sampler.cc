@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/base/mix64.h"
 #include "engine/decoding/log_softmax.h"
 #include "engine/decoding/logit_kernels.h"
 #include "engine/decoding/ranking.h"
@@ -13,15 +14,6 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
-
-// splitmix64's finalizer: a bijection that mixes all bits.
-uint64_t Mix(uint64_t x) {
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
 
 bool NeedsAdjusting(const SamplerInput& input) {
   const SamplingParams& params = input.params;
@@ -112,9 +104,9 @@ TokenId Draw(Ranking& ranking, std::span<const float> logits, const SamplingPara
 
 double UniformFromKey(uint64_t seed, uint64_t sample, uint64_t index) {
   constexpr uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
-  uint64_t bits = Mix(seed + kGolden);
-  bits = Mix(bits + (sample + 1) * kGolden);
-  bits = Mix(bits + (index + 1) * kGolden);
+  uint64_t bits = Mix64(seed + kGolden);
+  bits = Mix64(bits + (sample + 1) * kGolden);
+  bits = Mix64(bits + (index + 1) * kGolden);
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 

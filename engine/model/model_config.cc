@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "engine/backend/backend.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -24,7 +25,6 @@ constexpr int64_t kMaxLayers = 1000;
 constexpr int64_t kMaxWidth = 1 << 16;
 constexpr int64_t kMaxFeedForwardWidth = 1 << 18;
 constexpr int64_t kMaxHeads = 4096;
-constexpr int64_t kMaxHeadDim = 1024;
 constexpr int64_t kMaxContextLength = 1 << 30;
 constexpr int64_t kMaxVocabulary = 1 << 20;
 
@@ -143,10 +143,10 @@ absl::StatusOr<std::vector<float>> ReadPairFactors(const GgufFile& file, std::st
   }
   std::vector<float> factors(static_cast<size_t>(tensor->elements));
   LH_RETURN_IF_ERROR(file.source().Read(tensor->offset, std::as_writable_bytes(std::span(factors))));
-  constexpr float kLeast = 1e-6f, kMost = 1e6f;
+  constexpr float kMin = 1e-6f, kMax = 1e6f;
   for (const float factor : factors) {
-    if (!(factor >= kLeast && factor <= kMost)) {
-      return error("holds ", factor, ", expected numbers from ", kLeast, " to ", kMost);
+    if (!(factor >= kMin && factor <= kMax)) {
+      return error("holds ", factor, ", expected numbers from ", kMin, " to ", kMax);
     }
   }
   return factors;

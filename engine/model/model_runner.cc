@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cpu/attention/kv_cache.h"
 #include "engine/backend/cpu/cpu_backend.h"
-#include "engine/backend/cpu/kv_cache.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/status_macros.h"
 

@@ -6,21 +6,21 @@
 namespace longhaul {
 namespace {
 
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 
 }  // namespace
 
 int64_t SaturatingProduct(int64_t a, int64_t b) {
-  return b != 0 && a > kMost / b ? kMost : a * b;
+  return b != 0 && a > kMax / b ? kMax : a * b;
 }
 
 int64_t SaturatingSum(int64_t a, int64_t b) {
-  return a > kMost - b ? kMost : a + b;
+  return a > kMax - b ? kMax : a + b;
 }
 
 int64_t ReachOfFactor(double factor, int64_t trained_length) {
   const double reach = factor * static_cast<double>(trained_length);
-  if (!(reach < static_cast<double>(kMost))) return kMost;
+  if (!(reach < static_cast<double>(kMax))) return kMax;
   return std::max<int64_t>(static_cast<int64_t>(reach), 1);
 }
 
@@ -43,9 +43,9 @@ bool WithinHalf(int64_t window, int64_t step, int64_t length, int64_t trained_le
 }
 
 int64_t FitStep(int64_t window, int64_t length, int64_t trained_length) {
-  constexpr int64_t kMostStep = int64_t{1} << 62;
+  constexpr int64_t kMaxStep = int64_t{1} << 62;
   int64_t step = 1;
-  while (step < kMostStep && length > window && !WithinHalf(window, step, length, trained_length)) step *= 2;
+  while (step < kMaxStep && length > window && !WithinHalf(window, step, length, trained_length)) step *= 2;
   return step;
 }
 

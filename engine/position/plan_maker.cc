@@ -17,7 +17,7 @@ namespace longhaul {
 namespace {
 
 // Divisors and query scales of a request beyond these serve nothing, and their products would not be finite in f32.
-constexpr double kLeastScale = 1e-6, kMostScale = 1e6;
+constexpr double kMinScale = 1e-6, kMaxScale = 1e6;
 
 // Turns one concrete mode into a plan: checks its parameters, fits what is 0, fills in what is not given.
 class PlanMaker {
@@ -109,9 +109,9 @@ class PlanMaker {
                                                      ", one for each rotary pair"));
     }
     for (double factor : mode.factors) {
-      LH_RETURN_IF_ERROR(CheckRange("per_pair.factors", factor, kLeastScale, kMostScale));
+      LH_RETURN_IF_ERROR(CheckRange("per_pair.factors", factor, kMinScale, kMaxScale));
     }
-    LH_RETURN_IF_ERROR(CheckRange("per_pair.query_scale", mode.query_scale, kLeastScale, kMostScale));
+    LH_RETURN_IF_ERROR(CheckRange("per_pair.query_scale", mode.query_scale, kMinScale, kMaxScale));
     Divide([&](int64_t pair) { return mode.factors[static_cast<size_t>(pair)]; });
     plan_.query_scale *= mode.query_scale;
     plan_.reach = ReachOfFactor(*std::max_element(mode.factors.begin(), mode.factors.end()), trained_);

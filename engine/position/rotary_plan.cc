@@ -4,20 +4,12 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/mix64.h"
 #include "engine/base/status_macros.h"
 #include "engine/position/frequency_scaling.h"
 
 namespace longhaul {
 namespace {
-
-// splitmix64's finalizer: a bijection that mixes all bits.
-uint64_t Mix(uint64_t x) {
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
 
 // A table of the model file: a factor for every pair, or none at all.
 absl::Status ValidateTable(const char* tensor, const std::vector<float>& factors, int64_t pairs) {
@@ -94,8 +86,8 @@ absl::StatusOr<RotaryPlan> PlainPlan(const ModelRotation& rotation) {
 void SetFingerprint(RotaryPlan& plan) {
   uint64_t a = 0x6c6f6e676861756cULL, b = 0x726f746172797031ULL;
   const auto add_bits = [&](uint64_t bits) {
-    a = Mix(a ^ bits);
-    b = Mix(b + bits * 0x9e3779b97f4a7c15ULL);
+    a = Mix64(a ^ bits);
+    b = Mix64(b + bits * 0x9e3779b97f4a7c15ULL);
   };
   const auto add = [&](double number) { add_bits(std::bit_cast<uint64_t>(number)); };
   add_bits(plan.inv_freq.size());

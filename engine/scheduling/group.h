@@ -51,7 +51,7 @@ struct Group {
   int64_t Capacity(const Sequence& row) const { return row.prompt_tokens + max_new_tokens; }
 
   // Blocks that it takes at most, and those that it holds.
-  int64_t MostBlocks() const {
+  int64_t MaxBlocks() const {
     int64_t n = 0;
     for (const Sequence& row : rows) n += row.BlocksNeeded(Capacity(row), Capacity(row));
     return n;

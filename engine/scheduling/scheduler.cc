@@ -10,17 +10,17 @@ namespace longhaul {
 namespace {
 
 // Candidates that are asked whether they fit where the first of the queue does not.
-constexpr size_t kMostCandidates = 8;
+constexpr size_t kMaxCandidates = 8;
 
 // A victim should not hold more than so many times the blocks that are needed while a smaller one would do.
 constexpr int64_t kGreedyVictim = 4;
 
-constexpr double kLeastStepTarget = 0.020;
+constexpr double kMinStepTarget = 0.020;
 
 // A step in which nobody decodes may take so many times as long: only who comes meanwhile waits for its end.
 constexpr double kPromptsAlone = 5;
 // And it has at least so many tokens, which fetch the keys before them together.
-constexpr int64_t kLeastTokensAlone = 16;
+constexpr int64_t kMinTokensAlone = 16;
 
 bool GoesBefore(const Group* a, const Group* b) {
   return a->priority != b->priority ? a->priority > b->priority : a->order < b->order;
@@ -29,7 +29,7 @@ bool GoesBefore(const Group* a, const Group* b) {
 }  // namespace
 
 bool Scheduler::CanEverFit(const Group& group) const {
-  return group.MostBlocks() <= pool_.total() && static_cast<int64_t>(group.rows.size()) <= limits_.max_rows;
+  return group.MaxBlocks() <= pool_.total() && static_cast<int64_t>(group.rows.size()) <= limits_.max_rows;
 }
 
 void Scheduler::Add(Group& group, double now) {
@@ -57,7 +57,7 @@ void Scheduler::StopRunning(Group& group) {
 // --- Admission ---
 
 // A hit never covers a row's last token, whose logits are wanted, nor one before a token that is scored.
-int64_t Scheduler::MostCachedBlocks(const Group& group, const Sequence& row) const {
+int64_t Scheduler::MaxCachedBlocks(const Group& group, const Sequence& row) const {
   if (!limits_.prefix_cache) return 0;
   const int64_t last = group.score_from > 0 ? group.score_from - 1 : static_cast<int64_t>(row.tokens.size()) - 1;
   return last / kBlockTokens;
@@ -67,7 +67,7 @@ int64_t Scheduler::CachedTokens(const Group& group) const {
   int64_t blocks = 0;
   for (const Sequence& row : group.rows) {
     blocks +=
-        cache_.Peek(row.tokens, MostCachedBlocks(group, row), PrefixCache::Empty(group.scope, row.plan->fingerprint));
+        cache_.Peek(row.tokens, MaxCachedBlocks(group, row), PrefixCache::Empty(group.scope, row.plan->fingerprint));
   }
   return blocks * kBlockTokens;
 }
@@ -76,7 +76,7 @@ void Scheduler::TakeCached(Group& group) {
   for (Sequence& row : group.rows) {
     row.prefix = PrefixCache::Empty(group.scope, row.plan->fingerprint);
     if (!limits_.prefix_cache) continue;
-    const int64_t most = MostCachedBlocks(group, row);
+    const int64_t most = MaxCachedBlocks(group, row);
     row.blocks.MakeRoom(std::max<int64_t>(most, 0));
     for (BlockId block : cache_.Take(row.tokens, most, row.prefix)) row.blocks.Append(block);
     row.n_published = static_cast<int64_t>(row.blocks.blocks().size());
@@ -92,7 +92,7 @@ void Scheduler::Admit(double now) {
     admitted = false;
     at_hand_ = nullptr;
     const std::vector<Group*>& ranked = waiting_.Ranked(now);
-    for (size_t i = 0; i < std::min(ranked.size(), kMostCandidates) && !admitted; ++i) {
+    for (size_t i = 0; i < std::min(ranked.size(), kMaxCandidates) && !admitted; ++i) {
       Group& group = *ranked[i];
       admitted = TryAdmit(group, now);
       if (admitted || i > 0) continue;
@@ -213,8 +213,7 @@ void Scheduler::ReadPrompts() {
   }
   if (prompts.empty()) return;
   const StepWork decoding = work_;
-  double target =
-      limits_.step_target > 0 ? limits_.step_target : std::max(kLeastStepTarget, 2 * cost_.Predict(decoding));
+  double target = limits_.step_target > 0 ? limits_.step_target : std::max(kMinStepTarget, 2 * cost_.Predict(decoding));
   const bool alone = decoding.tokens == 0;
   // Not so short that fetching the weights takes most of it.
   if (alone) target = kPromptsAlone * std::max(target, 2 * cost_.Predict(StepWork().With(1, 0)));
@@ -237,18 +236,18 @@ void Scheduler::ReadPrompts() {
     const int64_t most = TokensLeft() - (first ? kept_tokens : 0);
     if (most == 0 || (!first && cost_.Predict(work_) >= target)) return;
     const double end = target - (first ? kept_time : 0);
-    const int64_t least = alone && first ? std::min(kLeastTokensAlone, most) : 1;
+    const int64_t least = alone && first ? std::min(kMinTokensAlone, most) : 1;
     Schedule(*group, std::max(least, cost_.TokensWithin(end, work_, group->rows.front().n_computed, most)));
   }
 }
 
-void Scheduler::Schedule(Group& group, int64_t most_tokens) {
+void Scheduler::Schedule(Group& group, int64_t max_tokens) {
   at_hand_ = &group;
   const int64_t n_rows = static_cast<int64_t>(group.rows.size());
   // The last tokens of all rows belong into one step, because the group's next token is made of all their logits.
-  const bool completes = group.Remaining() <= most_tokens && logit_rows_ + n_rows <= limits_.max_logit_rows;
+  const bool completes = group.Remaining() <= max_tokens && logit_rows_ + n_rows <= limits_.max_logit_rows;
   const int first_row = static_cast<int>(batch_.rows.size());
-  const int64_t end = batch_.n_tokens() + (completes ? group.Remaining() : most_tokens);
+  const int64_t end = batch_.n_tokens() + (completes ? group.Remaining() : max_tokens);
   for (Sequence& row : group.rows) {
     const bool keeps_last = !completes && group.score_from == 0;
     int64_t n_new = std::min(group.Remaining(row) - (keeps_last ? 1 : 0), end - batch_.n_tokens());

@@ -81,7 +81,7 @@ class Scheduler {
  private:
   void Admit(double now);
   bool TryAdmit(Group& group, double now);
-  int64_t MostCachedBlocks(const Group& group, const Sequence& row) const;
+  int64_t MaxCachedBlocks(const Group& group, const Sequence& row) const;
   void TakeCached(Group& group);
   // Gives every decoding group room for its next token; who gets none is preempted.
   void Grow();
@@ -92,7 +92,7 @@ class Scheduler {
 
   void ReadPrompts();
   // At most so many tokens of the group; its last ones all together or not at all.
-  void Schedule(Group& group, int64_t most_tokens);
+  void Schedule(Group& group, int64_t max_tokens);
   void AppendRow(const Group& group, Sequence& row, int64_t n_new);
   int PlanIndex(const RotaryPlan* plan);
   void Publish(Sequence& row);

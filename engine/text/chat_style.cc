@@ -125,7 +125,7 @@ class StyleFinder {
     absl::StatusOr<std::string> text = jinja::Render(jinja_, std::move(variables));
     if (text.ok()) return text;
     const char* const refuses = absl::IsFailedPrecondition(text.status()) ? "it refuses a chat: " : "";
-    return Unknown(refuses, Printable(ToStd(text.status().message())));
+    return Unknown(refuses, Printable(std::string(text.status().message())));
   }
 
   // What `text`, the template's of one turn of a user, "a", holds in a turn of the system before it; none without one.

@@ -11,8 +11,8 @@
 namespace longhaul {
 namespace {
 
-constexpr size_t kKeptBytes = 1 << 10, kMostUnsent = 256 << 10;
-constexpr int64_t kMostWaiting = 32 << 10;  // of the guard's own words
+constexpr size_t kKeptBytes = 1 << 10, kMaxUnsent = 256 << 10;
+constexpr int64_t kMaxWaiting = 32 << 10;  // of the guard's own words
 
 // What one side has left to say when the other has ended; a client that takes none of it for so long is dropped.
 constexpr std::chrono::seconds kLinger{30};
@@ -123,8 +123,8 @@ void Connection::Settle(TimePoint now) {
   }
   if ((client_.ended || server_.ended || server_gone_) && !ending_.has_value()) ending_ = now;
   // Who takes nothing is not listened to: what is refused would be answered again and again.
-  const bool listen = server_.unsent.empty() && client_.unsent.size() < kMostUnsent &&
-                      guard_.waiting_for_client() < kMostWaiting && !client_.ended && !server_.ended && !HeldUp();
+  const bool listen = server_.unsent.empty() && client_.unsent.size() < kMaxUnsent &&
+                      guard_.waiting_for_client() < kMaxWaiting && !client_.ended && !server_.ended && !HeldUp();
   Watch(client_, (listen ? EPOLLIN : 0u) | (client_.unsent.empty() ? 0u : EPOLLOUT));
   Watch(server_, server_gone_ ? 0u
                               : (client_.unsent.empty() && !server_.ended ? EPOLLIN : 0u) |

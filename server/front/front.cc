@@ -23,7 +23,7 @@
 namespace longhaul {
 namespace {
 
-constexpr int64_t kMostConnections = 4096;
+constexpr int64_t kMaxConnections = 4096;
 // For a connection: the client's socket and both ends of the pair; beside them for all else of the process, and what
 // grows with the limit: see HttpLimits.
 constexpr int64_t kDescriptorsPerConnection = 3, kOtherDescriptors = 192;
@@ -56,7 +56,7 @@ FrontLimits Resolved(FrontLimits limits) {
   const auto have = static_cast<int64_t>(std::min<rlim_t>(descriptors.rlim_cur, 1 << 24));
   const int64_t possible = std::max<int64_t>((have - have / 8 - kOtherDescriptors) / kDescriptorsPerConnection, 1);
   if (limits.max_connections == 0) {
-    limits.max_connections = std::min(possible, kMostConnections);
+    limits.max_connections = std::min(possible, kMaxConnections);
   } else if (limits.max_connections > possible) {
     LogWarning("--max-connections: ", limits.max_connections, " take more than the ", have,
                " descriptors that this process may have; ", possible, " are allowed");

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
-#include "engine/backend/cpu/attention.h"
-#include "engine/backend/cpu/kv_cache.h"
+#include "engine/backend/cpu/attention/attention.h"
+#include "engine/backend/cpu/attention/kv_cache.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/position/rotary_plan.h"
 

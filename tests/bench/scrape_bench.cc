@@ -11,12 +11,12 @@
 #include <random>
 #include <vector>
 
-#include "engine/telemetry.h"
+#include "engine/telemetry/telemetry.h"
 #include "longhaul/v1/inference.pb.h"
-#include "server/engine_metrics.h"
-#include "server/metrics_text.h"
-#include "server/process_metrics.h"
-#include "server/rpc_metrics.h"
+#include "server/metrics/engine_metrics.h"
+#include "server/metrics/metrics_text.h"
+#include "server/metrics/process_metrics.h"
+#include "server/metrics/rpc_metrics.h"
 
 namespace longhaul {
 namespace {

@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "engine/decoding/nbce_combiner.h"
-#include "engine/document_encoder.h"
 #include "engine/model/gguf.h"
 #include "engine/model/model_config.h"
+#include "engine/prepare/document_encoder.h"
 #include "engine/scheduling/sequence.h"
 #include "tests/oracle/oracle_support.h"
 #include "tests/support/test_model.h"

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/backend/cpu/half.h"
+#include "engine/base/mix64.h"
 
 namespace longhaul {
 namespace {
@@ -38,11 +39,7 @@ void Pad(std::string& out, uint64_t alignment) {
 
 // splitmix64
 uint64_t NextRandom(uint64_t& state) {
-  state += 0x9e3779b97f4a7c15ULL;
-  uint64_t z = state;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31);
+  return Mix64(state += 0x9e3779b97f4a7c15ULL);
 }
 
 // One block of a type: random bits with small exponents and, for quantized types, small positive scales; or with the

@@ -17,8 +17,8 @@ using AlignedFloats = std::unique_ptr<float[], FreeDeleter>;
 // `n` floats, not initialised, on a border of 64 bytes; large ones become resident when they are first written. Null
 // where there is no memory or n is negative.
 inline AlignedFloats AllocateFloats(int64_t n) {
-  constexpr int64_t kAlignment = 64, kMost = INT64_MAX / 8;
-  if (n < 0 || n > kMost) return nullptr;
+  constexpr int64_t kAlignment = 64, kMax = INT64_MAX / 8;
+  if (n < 0 || n > kMax) return nullptr;
   const int64_t bytes = (n * static_cast<int64_t>(sizeof(float)) / kAlignment + 1) * kAlignment;
   return AlignedFloats(static_cast<float*>(std::aligned_alloc(kAlignment, static_cast<size_t>(bytes))));
 }

@@ -7,15 +7,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/backend/batch_check.h"
 #include "engine/backend/cpu/aligned_floats.h"
-#include "engine/backend/cpu/attention.h"
-#include "engine/backend/cpu/batch_check.h"
-#include "engine/backend/cpu/dequantize.h"
-#include "engine/backend/cpu/kv_cache.h"
+#include "engine/backend/cpu/attention/attention.h"
+#include "engine/backend/cpu/attention/kv_cache.h"
 #include "engine/backend/cpu/logit_decoder.h"
-#include "engine/backend/cpu/packed_matrix.h"
+#include "engine/backend/cpu/matmul/dequantize.h"
+#include "engine/backend/cpu/matmul/packed_matrix.h"
+#include "engine/backend/cpu/matmul/weight_memory.h"
 #include "engine/backend/cpu/row_ops.h"
-#include "engine/backend/cpu/weight_memory.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/status_macros.h"
@@ -133,7 +133,7 @@ class CpuBackend final : public Backend {
 
   absl::Status BeginStep(const Batch& batch) override {
     if (attention_ == nullptr) return absl::FailedPreconditionError("no KV cache was allocated");
-    LH_RETURN_IF_ERROR(cpu::CheckBatch(batch, cache_->shape(), vocabulary_size_));
+    LH_RETURN_IF_ERROR(CheckBatch(batch, cache_->shape(), vocabulary_size_));
     batch_ = &batch;
     status_ = absl::OkStatus();
     result_ = StepResult();
@@ -172,7 +172,7 @@ class CpuBackend final : public Backend {
         !Holds(out, in.rows, cpu::Outputs(*matrix), "Linear")) {
       return;
     }
-    cpu::Multiply(in.data.get(), in.rows, *matrix, epilogue, out.data.get(), product_scratch_, pool_);
+    cpu::Multiply(in.data.get(), in.rows, *matrix, epilogue, out.data.get(), matmul_scratch_, pool_);
   }
 
   void Attention(int64_t layer, ActivationId qkv_id, ActivationId out_id) override {
@@ -273,7 +273,7 @@ class CpuBackend final : public Backend {
   BackendInfo info_;
   cpu::WorkerPool pool_;
   cpu::WeightMemory memory_;
-  cpu::ProductScratch product_scratch_;
+  cpu::MatmulScratch matmul_scratch_;
   cpu::LogitDecoder decoder_{pool_};
   std::unique_ptr<cpu::KvCache> cache_;
   std::unique_ptr<cpu::Attention> attention_;
@@ -293,11 +293,11 @@ class CpuBackend final : public Backend {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuBackendOptions& options) {
-  constexpr int kMostThreads = 1024;
+  constexpr int kMaxThreads = 1024;
   const int threads =
       options.threads != 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  if (threads < 1 || threads > kMostThreads) {
-    return absl::InvalidArgumentError(absl::StrCat("threads ", threads, ": allowed are 1 to ", kMostThreads));
+  if (threads < 1 || threads > kMaxThreads) {
+    return absl::InvalidArgumentError(absl::StrCat("threads ", threads, ": allowed are 1 to ", kMaxThreads));
   }
   if (options.compute_type == ComputeType::kAuto || options.cache_type == CacheType::kAuto) {
     return absl::InvalidArgumentError("the types of products and cache are not resolved");

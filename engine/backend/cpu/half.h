@@ -17,8 +17,8 @@ inline float HalfToFloat(uint16_t half) {
   uint32_t bits = shifted + ((127u - 15u) << 23);
   if (magnitude >= 0x7c00u) bits += (128u - 16u) << 23;
   if (magnitude < 0x0400u) {
-    const uint32_t least_normal = (127u - 14u) << 23;
-    bits = std::bit_cast<uint32_t>(std::bit_cast<float>(least_normal + shifted) - std::bit_cast<float>(least_normal));
+    const uint32_t min_normal = (127u - 14u) << 23;
+    bits = std::bit_cast<uint32_t>(std::bit_cast<float>(min_normal + shifted) - std::bit_cast<float>(min_normal));
   }
   return std::bit_cast<float>(sign | bits);
 }

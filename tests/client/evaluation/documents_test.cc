@@ -50,8 +50,8 @@ TEST(Documents, TakesAsManyAsItCanWrite) {
   const Documents task({.questions = 50, .seed = 0, .nbce = {}}, {0, 64});
   EXPECT_TRUE(task.CheckLength(0).ok());
   EXPECT_TRUE(task.CheckLength(64).ok());
-  EXPECT_THAT(std::string(task.CheckLength(kMostShelfDocuments * 2).message()), HasSubstr("--documents: 8192"));
-  EXPECT_EQ(task.Samples().size(), 50u);
+  EXPECT_THAT(std::string(task.CheckLength(kMaxShelfDocuments * 2).message()), HasSubstr("--documents: 8192"));
+  EXPECT_EQ(task.Repetitions().size(), 50u);
   EXPECT_NE(task.Sha256(), Documents({.questions = 50, .seed = 1, .nbce = {}}, {0, 64}).Sha256());
   EXPECT_EQ(task.Sha256(), Documents({.questions = 3, .seed = 0, .nbce = {}}, {1}).Sha256());
 }

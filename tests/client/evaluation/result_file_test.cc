@@ -1,14 +1,13 @@
 #include "client/evaluation/result_file.h"
 
-#include <unistd.h>
-
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "client/files.h"
+#include "client/io/files.h"
 
 namespace longhaul {
 namespace {

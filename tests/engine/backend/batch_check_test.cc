@@ -1,11 +1,11 @@
-#include "engine/backend/cpu/batch_check.h"
+#include "engine/backend/batch_check.h"
 
 #include <cmath>
 #include <vector>
 
 #include "gtest/gtest.h"
 
-namespace longhaul::cpu {
+namespace longhaul {
 namespace {
 
 // Two rows, the second of which is sampled, that are changed in one thing.
@@ -102,4 +102,4 @@ TEST_F(BatchCheckTest, SeveralRowsThatAreSampledAreCombined) {
 }
 
 }  // namespace
-}  // namespace longhaul::cpu
+}  // namespace longhaul

@@ -8,7 +8,7 @@
 namespace longhaul {
 namespace {
 
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 
 TEST(FitFactor, TakesTheSmallestRungThatHolds) {
   const int64_t trained = 8192;
@@ -60,18 +60,18 @@ TEST(Reach, IsWhereTheLastDistanceCountsAsTheTrainedLength) {
 }
 
 TEST(Reach, StopsAtTheLargestNumber) {
-  EXPECT_EQ(SaturatingProduct(kMost, 2), kMost);
-  EXPECT_EQ(SaturatingProduct(kMost, 0), 0);
-  EXPECT_EQ(SaturatingProduct(kMost, 1), kMost);
+  EXPECT_EQ(SaturatingProduct(kMax, 2), kMax);
+  EXPECT_EQ(SaturatingProduct(kMax, 0), 0);
+  EXPECT_EQ(SaturatingProduct(kMax, 1), kMax);
   EXPECT_EQ(SaturatingProduct(int64_t{1} << 31, int64_t{1} << 31), int64_t{1} << 62);
-  EXPECT_EQ(SaturatingSum(kMost - 1, 1), kMost);
-  EXPECT_EQ(SaturatingSum(kMost, kMost), kMost);
-  EXPECT_EQ(ReachOfFactor(1e300, 8192), kMost);
-  EXPECT_EQ(ReachOfStep(1, kMost, kMost), kMost);
-  EXPECT_GE(FitFactor(kMost, 2), 4e18);
-  EXPECT_EQ(FitStep(1, kMost, 3), int64_t{1} << 62);
-  EXPECT_EQ(FitGroup(1, kMost, 2), kMost);
-  EXPECT_GE(FitGroup(1, kMost, kMost), 1);
+  EXPECT_EQ(SaturatingSum(kMax - 1, 1), kMax);
+  EXPECT_EQ(SaturatingSum(kMax, kMax), kMax);
+  EXPECT_EQ(ReachOfFactor(1e300, 8192), kMax);
+  EXPECT_EQ(ReachOfStep(1, kMax, kMax), kMax);
+  EXPECT_GE(FitFactor(kMax, 2), 4e18);
+  EXPECT_EQ(FitStep(1, kMax, 3), int64_t{1} << 62);
+  EXPECT_EQ(FitGroup(1, kMax, 2), kMax);
+  EXPECT_GE(FitGroup(1, kMax, kMax), 1);
 }
 
 }  // namespace

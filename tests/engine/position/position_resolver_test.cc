@@ -18,7 +18,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInfinity = std::numeric_limits<double>::infinity();
 
 template <typename Kind>
@@ -374,7 +374,7 @@ TEST(Refusals, OfFactors) {
 
 TEST(Refusals, OfWindows) {
   const PositionResolver resolver = Resolver(SmolLm2());
-  for (const int64_t bad : {int64_t{0}, int64_t{-1}, int64_t{8193}, kMost, std::numeric_limits<int64_t>::min()}) {
+  for (const int64_t bad : {int64_t{0}, int64_t{-1}, int64_t{8193}, kMax, std::numeric_limits<int64_t>::min()}) {
     for (Case c :
          {Case{"rerope", Mode(position::Rerope{bad})}, Case{"leaky_rerope", Mode(position::LeakyRerope{bad, 8})},
           Case{"self_extend", Mode(position::SelfExtend{8, bad})}}) {
@@ -460,13 +460,13 @@ TEST(Refusals, OfTrainedLengths) {
 
 TEST(Resolve, AbsurdNumbersSaturate) {
   const PositionResolver resolver = Resolver(SmolLm2());
-  EXPECT_EQ(Resolved(resolver, Mode(position::Linear{1e300}), 0).plan.reach, kMost);
-  EXPECT_EQ(Resolved(resolver, Mode(position::LeakyRerope{1, kMost}), kMost).plan.reach, kMost);
-  EXPECT_EQ(Resolved(resolver, Mode(position::SelfExtend{kMost, 1}), kMost).plan.reach, kMost);
-  EXPECT_EQ(Resolved(resolver, Mode(position::Yarn()), kMost).plan.reach, kMost);
-  EXPECT_EQ(Resolved(resolver, Mode(position::LeakyRerope()), kMost).plan.reach, kMost);
-  EXPECT_EQ(Resolved(resolver, Mode(position::SelfExtend()), kMost).plan.reach, kMost);
-  EXPECT_STREQ(Name(Resolved(resolver, Mode(position::Auto{kMost}), 5).mode), "rerope");
+  EXPECT_EQ(Resolved(resolver, Mode(position::Linear{1e300}), 0).plan.reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::LeakyRerope{1, kMax}), kMax).plan.reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::SelfExtend{kMax, 1}), kMax).plan.reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::Yarn()), kMax).plan.reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::LeakyRerope()), kMax).plan.reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::SelfExtend()), kMax).plan.reach, kMax);
+  EXPECT_STREQ(Name(Resolved(resolver, Mode(position::Auto{kMax}), 5).mode), "rerope");
 }
 
 TEST(Resolve, AWindowBeyondTheTrainedLengthReachesTheTrainedLength) {

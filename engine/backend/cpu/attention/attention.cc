@@ -1,0 +1,285 @@
+#include "engine/backend/cpu/attention/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "engine/backend/cpu/attention/attention_tile.h"
+#include "engine/backend/cpu/attention/near_key_rings.h"
+#include "engine/backend/cpu/attention/rotate_and_store.h"
+#include "engine/backend/cpu/growing_floats.h"
+#include "engine/position/plan_angles.h"
+
+namespace longhaul::cpu {
+namespace {
+
+// Pieces of work that a step is cut into at least, where its rows are long enough: enough for many cores to share.
+constexpr int64_t kWantedPieces = 64;
+
+// Tiles of more rows are not cut by ranges: there are enough of them, and the partial results would take much memory.
+constexpr int64_t kMaxSplitRows = 16;
+
+// New tokens of one row that lie in one block: whoever writes them shares no line with another thread.
+struct StorePiece {
+  int64_t row, first_token, n_tokens;  // of the row's new tokens
+};
+
+// Query tokens of a row times query heads of a kv head; all ranges of keys, or some of them.
+struct TilePiece {
+  int64_t row, first_token, n_tokens;  // of the row's new tokens
+  int64_t kv_head, first_head, n_heads;
+  int64_t first_range, n_ranges;
+  int64_t first_partial;  // where the partial results of its tile begin; -1: it has all ranges
+};
+
+}  // namespace
+
+struct Attention::Impl {
+  Impl(KvCache& the_cache, WorkerPool& the_pool)
+      : cache(the_cache), pool(the_pool), shape(the_cache.head_shape()), near_keys(the_cache) {
+    for (int thread = 0; thread < pool.threads(); ++thread) scratch.emplace_back(shape);
+  }
+
+  const PlanAngles& AnglesOf(const RotaryPlan& plan);
+  void FindPlans();
+  void FindAngles();
+  TokenTurns TurnsOf(const PlanAngles& plan, int64_t token) const;
+  void PlanStores();
+  void PlanTiles();
+  AttentionTile TileOf(const TilePiece& piece, int64_t layer, const float* qkv, float* out) const;
+  void Store(const StorePiece& piece, int64_t layer, float* qkv) const;
+  const PlanAngles& PlanOf(const BatchRow& row) const { return *plans[static_cast<size_t>(row.plan)]; }
+
+  int64_t QkvWidth() const { return (shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim; }
+  int64_t OutWidth() const { return shape.n_heads * shape.head_dim; }
+  Partials PartialsAt(int64_t first_partial) const {
+    return {partial_out + first_partial * shape.padded_dim(), partial_stats + 2 * first_partial};
+  }
+
+  KvCache& cache;
+  WorkerPool& pool;
+  const HeadShape shape;
+  std::vector<AttentionScratch> scratch;  // of each thread
+  std::vector<std::pair<Fingerprint, std::unique_ptr<PlanAngles>>> known_plans;
+
+  // Of the step at hand.
+  const Batch* batch = nullptr;
+  std::vector<const PlanAngles*> plans;  // of Batch::plans
+  bool any_far = false;                  // whether one of them has a far regime
+  int64_t angle_stride = 0;
+  float* angles = nullptr;        // [n_tokens][angle_stride]: the turns of TurnsOf
+  float* query_scales = nullptr;  // [n_tokens]
+  float* far_queries = nullptr;   // [n_tokens, n_heads * head_dim], of rows with a far regime
+  NearKeyRings near_keys;
+  std::vector<StorePiece> stores;
+  std::vector<TilePiece> tiles;
+  std::vector<TilePiece> dealt;   // scratch of PlanTiles
+  std::vector<TilePiece> merges;  // tiles that are cut by ranges
+  float* partial_out = nullptr;
+  float* partial_stats = nullptr;
+  GrowingFloats angle_memory, query_scale_memory, far_query_memory, partial_out_memory, partial_stats_memory;
+};
+
+Attention::Attention(KvCache& cache, WorkerPool& pool) : impl_(std::make_unique<Impl>(cache, pool)) {}
+
+Attention::~Attention() = default;
+
+void Attention::BeginStep(const Batch& batch) {
+  impl_->batch = &batch;
+  impl_->FindPlans();
+  impl_->FindAngles();
+  impl_->near_keys.BeginStep(batch, impl_->plans);
+  impl_->PlanStores();
+  impl_->PlanTiles();
+}
+
+void Attention::Run(int64_t layer, float* qkv, float* out) {
+  Impl& a = *impl_;
+  const auto size = [](const auto& pieces) { return static_cast<int64_t>(pieces.size()); };
+  a.pool.ParallelFor(size(a.stores) + a.near_keys.n_restores(), [&](int64_t i, int) {
+    if (i < size(a.stores)) return a.Store(a.stores[static_cast<size_t>(i)], layer, qkv);
+    a.near_keys.Restore(i - size(a.stores), layer);
+  });
+  a.pool.ParallelFor(size(a.tiles), [&](int64_t i, int thread) {
+    const TilePiece& piece = a.tiles[static_cast<size_t>(i)];
+    const AttentionTile tile = a.TileOf(piece, layer, qkv, out);
+    AttentionScratch& scratch = a.scratch[static_cast<size_t>(thread)];
+    if (piece.first_partial < 0) {
+      AttendTile(tile, scratch);
+    } else {
+      AttendRanges(tile, piece.first_range, piece.n_ranges, a.PartialsAt(piece.first_partial), scratch);
+    }
+  });
+  a.pool.ParallelFor(size(a.merges), [&](int64_t i, int thread) {
+    const TilePiece& piece = a.merges[static_cast<size_t>(i)];
+    MergeRanges(a.TileOf(piece, layer, qkv, out), a.PartialsAt(piece.first_partial),
+                a.scratch[static_cast<size_t>(thread)]);
+  });
+  a.pool.ParallelFor(a.near_keys.n_keeps(), [&](int64_t i, int) { a.near_keys.Keep(i, layer); });
+}
+
+const PlanAngles& Attention::Impl::AnglesOf(const RotaryPlan& plan) {
+  for (const auto& [fingerprint, known] : known_plans) {
+    if (fingerprint == plan.fingerprint) return *known;
+  }
+  known_plans.emplace_back(plan.fingerprint, std::make_unique<PlanAngles>(plan, cache.shape().max_positions));
+  return *known_plans.back().second;
+}
+
+void Attention::Impl::FindPlans() {
+  constexpr size_t kMaxIdlePlans = 64;
+  if (known_plans.size() > kMaxIdlePlans) known_plans.clear();
+  plans.clear();
+  any_far = false;
+  for (const RotaryPlan* plan : batch->plans) {
+    plans.push_back(&AnglesOf(*plan));
+    any_far = any_far || plan->far.has_value();
+  }
+}
+
+void Attention::Impl::FindAngles() {
+  int64_t max_pairs = 0;
+  for (const PlanAngles* plan : plans) max_pairs = std::max(max_pairs, plan->pairs());
+  angle_stride = 2 * max_pairs * (any_far ? 3 : 1);
+  angles = angle_memory.AtLeast(batch->n_tokens() * angle_stride);
+  query_scales = query_scale_memory.AtLeast(batch->n_tokens());
+  if (any_far) far_queries = far_query_memory.AtLeast(batch->n_tokens() * OutWidth());
+  const double head_scale = std::sqrt(static_cast<double>(shape.head_dim));
+  for (const BatchRow& row : batch->rows) {
+    const PlanAngles& plan = PlanOf(row);
+    for (int64_t t = 0; t < row.n_new; ++t) {
+      const int64_t position = row.length + t, pairs = plan.pairs();
+      float* at = angles + (row.first_token + t) * angle_stride;
+      query_scales[row.first_token + t] = static_cast<float>(plan.QueryScale(position) / head_scale);
+      plan.Near(position, at, at + pairs);
+      if (plan.window() == 0) continue;
+      plan.FarQuery(position, at + 2 * pairs, at + 3 * pairs);
+      if (plan.turns_stored_keys()) plan.StoredKey(position, at + 4 * pairs, at + 5 * pairs);
+    }
+  }
+}
+
+TokenTurns Attention::Impl::TurnsOf(const PlanAngles& plan, int64_t token) const {
+  const float* const at = angles + token * angle_stride;
+  const int64_t pairs = plan.pairs();
+  TokenTurns turns;
+  turns.pairs = pairs;
+  turns.query_scale = query_scales[token];
+  turns.query = {at, at + pairs};
+  if (plan.window() == 0) {
+    turns.stored_key = turns.query;
+    return turns;
+  }
+  turns.far_query = {at + 2 * pairs, at + 3 * pairs};
+  if (plan.turns_stored_keys()) turns.stored_key = {at + 4 * pairs, at + 5 * pairs};
+  return turns;
+}
+
+void Attention::Impl::PlanStores() {
+  stores.clear();
+  for (size_t row = 0; row < batch->rows.size(); ++row) {
+    const BatchRow& r = batch->rows[row];
+    for (int64_t t = 0; t < r.n_new;) {
+      const int64_t n = std::min(r.n_new - t, kBlockTokens - (r.length + t) % kBlockTokens);
+      stores.push_back({static_cast<int64_t>(row), t, n});
+      t += n;
+    }
+  }
+}
+
+void Attention::Impl::PlanTiles() {
+  tiles.clear();
+  merges.clear();
+  const int64_t group_heads = shape.n_heads / shape.n_kv_heads;
+  const int64_t tile_heads = std::min(group_heads, kTileRows);
+  const int64_t tile_tokens = kTileRows / tile_heads;
+  int64_t total_ranges = 0;
+  for (size_t row = 0; row < batch->rows.size(); ++row) {
+    const BatchRow& r = batch->rows[row];
+    for (int64_t t = 0; t < r.n_new; t += tile_tokens) {
+      const int64_t n_tokens = std::min(tile_tokens, r.n_new - t);
+      const int64_t n_ranges = (r.length + t + n_tokens - 1) / kRangeKeys + 1;
+      for (int64_t kv_head = 0; kv_head < shape.n_kv_heads; ++kv_head) {
+        for (int64_t h = 0; h < group_heads; h += tile_heads) {
+          const int64_t n_heads = std::min(tile_heads, group_heads - h);
+          tiles.push_back(
+              {static_cast<int64_t>(row), t, n_tokens, kv_head, kv_head * group_heads + h, n_heads, 0, n_ranges, -1});
+          total_ranges += n_ranges;
+        }
+      }
+    }
+  }
+
+  const int64_t piece_ranges = (total_ranges + kWantedPieces - 1) / kWantedPieces;
+  int64_t partials = 0;
+  for (size_t i = 0, whole = tiles.size(); i < whole; ++i) {
+    TilePiece piece = tiles[i];
+    const int64_t rows = piece.n_tokens * piece.n_heads, n_ranges = piece.n_ranges;
+    if (n_ranges <= piece_ranges || rows > kMaxSplitRows) continue;
+    piece.first_partial = partials;
+    partials += n_ranges * rows;
+    merges.push_back(piece);
+    piece.n_ranges = piece_ranges;
+    tiles[i] = piece;
+    for (int64_t first = piece_ranges; first < n_ranges; first += piece_ranges) {
+      piece.first_range = first;
+      piece.n_ranges = std::min(piece_ranges, n_ranges - first);
+      tiles.push_back(piece);
+    }
+  }
+  partial_out = partial_out_memory.AtLeast(partials * shape.padded_dim());
+  partial_stats = partial_stats_memory.AtLeast(partials * 2);
+  // The longest first, and dealt out so that each thread's share is long ones before short ones: none is left with a
+  // long one when the others are done. The order changes no bit.
+  std::stable_sort(tiles.begin(), tiles.end(), [](const TilePiece& a, const TilePiece& b) {
+    return a.n_ranges * a.n_tokens * a.n_heads > b.n_ranges * b.n_tokens * b.n_heads;
+  });
+  const size_t shares = static_cast<size_t>(pool.threads());
+  dealt.clear();
+  for (size_t share = 0; share < shares; ++share) {
+    for (size_t i = share; i < tiles.size(); i += shares) dealt.push_back(tiles[i]);
+  }
+  tiles.swap(dealt);
+}
+
+AttentionTile Attention::Impl::TileOf(const TilePiece& piece, int64_t layer, const float* qkv, float* out) const {
+  const BatchRow& row = batch->rows[static_cast<size_t>(piece.row)];
+  const int64_t token = row.first_token + piece.first_token;
+  AttentionTile tile;
+  tile.shape = shape;
+  tile.pages = cache.Page(layer, 0);
+  tile.block_stride = cache.block_bytes();
+  tile.block_table = row.block_table.data();
+  tile.kv_head = piece.kv_head;
+  tile.n_tokens = piece.n_tokens;
+  tile.n_heads = piece.n_heads;
+  tile.first_position = row.length + piece.first_token;
+  tile.queries = qkv + token * QkvWidth() + piece.first_head * shape.head_dim;
+  tile.query_stride = QkvWidth();
+  if (PlanOf(row).window() > 0) {
+    tile.far_queries = far_queries + token * OutWidth() + piece.first_head * shape.head_dim;
+    tile.far_query_stride = OutWidth();
+    tile.window = PlanOf(row).window();
+    tile.near_keys = near_keys.Of(piece.row, layer);
+  }
+  tile.out = out + token * OutWidth() + piece.first_head * shape.head_dim;
+  tile.out_stride = OutWidth();
+  return tile;
+}
+
+void Attention::Impl::Store(const StorePiece& piece, int64_t layer, float* qkv) const {
+  const BatchRow& row = batch->rows[static_cast<size_t>(piece.row)];
+  const PlanAngles& plan = PlanOf(row);
+  const bool is_far = plan.window() > 0;
+  const int64_t position = row.length + piece.first_token, block = position / kBlockTokens;
+  std::byte* const page = cache.Page(layer, row.block_table[static_cast<size_t>(block)]);
+  for (int64_t t = 0; t < piece.n_tokens; ++t) {
+    const int64_t token = row.first_token + piece.first_token + t;
+    RotateAndStore(shape, TurnsOf(plan, token), qkv + token * QkvWidth(),
+                   is_far ? far_queries + token * OutWidth() : nullptr, page, (position + t) % kBlockTokens);
+  }
+  if (is_far) near_keys.Make(piece.row, block, layer);
+}
+
+}  // namespace longhaul::cpu

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "engine/backend/batch.h"
+#include "engine/backend/cpu/attention/kv_cache.h"
+#include "engine/backend/cpu/worker_pool.h"
+
+namespace longhaul::cpu {
+
+// The attention of one step: rotates, writes the new keys and values, then reads keys and values from the cache only.
+class Attention {
+ public:
+  // Neither is owned; both outlive it.
+  Attention(KvCache& cache, WorkerPool& pool);
+  ~Attention();
+
+  // Takes note of the rows and works out the cosines and sines of every new token, once for all layers.
+  // REQUIRES: the batch fits the cache (see CheckBatch in batch_check.h) and outlives the step.
+  void BeginStep(const Batch& batch);
+
+  // As Backend::Attention: qkv [n_tokens, (n_heads + 2 n_kv_heads) * head_dim] is overwritten; out [n_tokens,
+  // n_heads * head_dim].
+  void Run(int64_t layer, float* qkv, float* out);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace longhaul::cpu

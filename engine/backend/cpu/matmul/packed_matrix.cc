@@ -1,0 +1,366 @@
+#include "engine/backend/cpu/matmul/packed_matrix.h"
+
+#include <algorithm>
+#include <bit>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "engine/backend/cpu/matmul/matmul_kernels.h"
+#include "engine/backend/cpu/matmul/packed_layout.h"
+#include "engine/backend/cpu/matmul/panel_writer.h"
+#include "engine/base/aligned_array.h"
+#include "engine/base/status_macros.h"
+
+namespace longhaul::cpu {
+namespace {
+
+// Stacked parts of one type.
+struct Segment {
+  TensorType type = TensorType::kF32;
+  PanelLayout layout;
+  int64_t first_output = 0;
+  int64_t outputs = 0;
+  std::shared_ptr<uint8_t[]> panels;
+
+  int64_t n_panels() const { return (outputs + kPanelOutputs - 1) / kPanelOutputs; }
+};
+
+// What a segment's products are computed in.
+ComputeType SegmentCompute(PanelFormat format, ComputeType compute) {
+  return compute == ComputeType::kInt8 && !IsQuantized(format) ? ComputeType::kBf16 : compute;
+}
+
+PanelFormat FormatFor(TensorType type, ComputeType compute) {
+  switch (type) {
+    case TensorType::kQ4_0:
+      return PanelFormat::kQ4_0;
+    case TensorType::kQ4_1:
+      return PanelFormat::kQ4_1;
+    case TensorType::kQ8_0:
+      return PanelFormat::kQ8_0;
+    case TensorType::kQ4_K:
+      return PanelFormat::kQ4_K;
+    case TensorType::kQ5_K:
+      return PanelFormat::kQ5_K;
+    case TensorType::kQ6_K:
+      return PanelFormat::kQ6_K;
+    case TensorType::kF32:
+      return compute == ComputeType::kF32 ? PanelFormat::kF32 : PanelFormat::kBf16Pairs;
+    case TensorType::kF16:
+      return compute == ComputeType::kF32 ? PanelFormat::kF16 : PanelFormat::kBf16Pairs;
+    case TensorType::kBF16:
+      return compute == ComputeType::kF32 ? PanelFormat::kBf16 : PanelFormat::kBf16Pairs;
+  }
+  return PanelFormat::kF32;
+}
+
+absl::Status CheckPart(const HostTensor& part, int64_t columns) {
+  const TensorTypeInfo& info = Info(part.type);
+  if (part.rows < 1 || part.columns < 1 || part.data == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat("tensor '", part.name, "' is empty"));
+  }
+  if (part.columns != columns) {
+    return absl::InvalidArgumentError(absl::StrCat("tensor '", part.name, "' has ", part.columns,
+                                                   " columns, the others that it is stacked with have ", columns));
+  }
+  if (part.columns % info.block_elements != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("tensor '", part.name, "' has ", part.columns,
+                                                   " columns, which is no multiple of its type's block of ",
+                                                   info.block_elements));
+  }
+  if (part.row_order.empty()) return absl::OkStatus();
+  if (static_cast<int64_t>(part.row_order.size()) != part.rows) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor '", part.name, "' has ", part.rows, " rows, its row order ", part.row_order.size()));
+  }
+  for (int32_t row : part.row_order) {
+    if (row < 0 || row >= part.rows) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor '", part.name, "' has ", part.rows, " rows, its row order names row ", row));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Where each of the part's rows lies, in the order in which they are used.
+void AppendRows(const HostTensor& part, std::vector<const uint8_t*>& rows) {
+  const auto* data = reinterpret_cast<const uint8_t*>(part.data);
+  const int64_t row_bytes = RowBytes(part.type, part.columns);
+  for (int64_t i = 0; i < part.rows; ++i) {
+    const int64_t row = part.row_order.empty() ? i : part.row_order[static_cast<size_t>(i)];
+    rows.push_back(data + row * row_bytes);
+  }
+}
+
+absl::Status WriteSegment(std::vector<const uint8_t*> rows, Segment& segment, WeightMemory& memory, WorkerPool& pool) {
+  const int64_t panels = segment.n_panels();
+  segment.panels = memory.Take(panels * segment.layout.bytes);
+  if (segment.panels == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no memory for ", panels * segment.layout.bytes, " bytes of weights"));
+  }
+  rows.resize(static_cast<size_t>(panels * kPanelOutputs), nullptr);
+  constexpr int64_t kPanelsPerPiece = 8;
+  pool.ParallelFor((panels + kPanelsPerPiece - 1) / kPanelsPerPiece, [&](int64_t piece, int) {
+    const int64_t end = std::min(panels, (piece + 1) * kPanelsPerPiece);
+    for (int64_t p = piece * kPanelsPerPiece; p < end; ++p) {
+      WritePanel(segment.layout, segment.type, &rows[static_cast<size_t>(p * kPanelOutputs)],
+                 segment.panels.get() + p * segment.layout.bytes);
+    }
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+class PackedMatrix {
+ public:
+  ComputeType compute;
+  int64_t outputs = 0;
+  int64_t columns = 0;
+  std::vector<Segment> segments;
+};
+
+void PackedMatrixDeleter::operator()(PackedMatrix* matrix) const {
+  delete matrix;
+}
+
+absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WeightMemory& memory,
+                                     WorkerPool& pool) {
+  if (parts.empty()) return absl::InvalidArgumentError("a matrix of no tensors");
+  if (compute == ComputeType::kAuto) return absl::InvalidArgumentError("the compute type has not been chosen");
+  for (const HostTensor& part : parts) LH_RETURN_IF_ERROR(CheckPart(part, parts.front().columns));
+
+  PackedMatrixPtr matrix(new PackedMatrix);
+  matrix->compute = compute;
+  matrix->columns = parts.front().columns;
+  for (size_t i = 0; i < parts.size();) {
+    Segment segment;
+    segment.type = parts[i].type;
+    segment.layout = MakePanelLayout(FormatFor(segment.type, compute), matrix->columns);
+    segment.first_output = matrix->outputs;
+    std::vector<const uint8_t*> rows;
+    for (; i < parts.size() && parts[i].type == segment.type; ++i) AppendRows(parts[i], rows);
+    segment.outputs = static_cast<int64_t>(rows.size());
+    matrix->outputs += segment.outputs;
+    LH_RETURN_IF_ERROR(WriteSegment(std::move(rows), segment, memory, pool));
+    matrix->segments.push_back(std::move(segment));
+  }
+  return matrix;
+}
+
+int64_t Outputs(const PackedMatrix& matrix) {
+  return matrix.outputs;
+}
+
+int64_t Columns(const PackedMatrix& matrix) {
+  return matrix.columns;
+}
+
+int64_t Bytes(const PackedMatrix& matrix) {
+  int64_t bytes = 0;
+  for (const Segment& segment : matrix.segments) bytes += segment.n_panels() * segment.layout.bytes;
+  return bytes;
+}
+
+namespace {
+
+// An array that only grows.
+template <typename T>
+class GrowingArray {
+ public:
+  // Throws std::bad_alloc where there is no memory.
+  T* AtLeast(int64_t count) {
+    if (count > count_) {
+      memory_ = nullptr;
+      count_ = 0;
+      memory_ = AllocateAligned<T>(count);
+      if (memory_ == nullptr) throw std::bad_alloc();
+      count_ = count;
+    }
+    return memory_.get();
+  }
+
+ private:
+  AlignedArray<T> memory_;
+  int64_t count_ = 0;
+};
+
+// A part of a product that one thread computes at once.
+struct Piece {
+  const Segment* segment;
+  int64_t first_panel, panels;
+  int64_t first_row, rows;
+};
+
+}  // namespace
+
+struct MatmulScratch::Impl {
+  GrowingArray<int8_t> codes;
+  GrowingArray<RunSums> sums;
+  GrowingArray<uint32_t> pairs;
+  GrowingArray<uint32_t> floats;
+  GrowingArray<uint32_t> of_threads;
+  std::vector<Piece> pieces;
+};
+
+MatmulScratch::MatmulScratch() : impl_(std::make_unique<Impl>()) {}
+MatmulScratch::~MatmulScratch() = default;
+
+namespace {
+
+// Rows that are worked on at once, so that their activations stay in the cache: a multiple of every tile.
+constexpr int64_t kFloatRows = 192;
+int64_t Int8RowsAtOnce(int64_t columns) {
+  return std::max<int64_t>(24, (384 << 10) / columns / 24 * 24);
+}
+
+// Multiply-adds of a piece, about.
+constexpr int64_t kPieceWork = 128 << 10;
+
+// Depends on the shape alone.
+void CutIntoPieces(const PackedMatrix& matrix, int64_t rows, std::vector<Piece>& pieces) {
+  pieces.clear();
+  for (const Segment& segment : matrix.segments) {
+    const bool int8 = SegmentCompute(segment.layout.format, matrix.compute) == ComputeType::kInt8;
+    const int64_t rows_at_once = int8 ? Int8RowsAtOnce(matrix.columns) : kFloatRows;
+    const int64_t panels = segment.n_panels();
+    for (int64_t r = 0; r < rows; r += rows_at_once) {
+      const int64_t n_rows = std::min(rows_at_once, rows - r);
+      const int64_t panel_work = n_rows * matrix.columns * kPanelOutputs;
+      const int64_t panels_at_once = std::max<int64_t>(2, kPieceWork / panel_work / 2 * 2);  // float panels go in pairs
+      for (int64_t p = 0; p < panels; p += panels_at_once) {
+        pieces.push_back({&segment, p, std::min(panels_at_once, panels - p), r, n_rows});
+      }
+    }
+  }
+}
+
+// Calls round(first row, rows of the tile) for every tile, several at once where it is worth it.
+template <class Round>
+void ForEachTile(int64_t rows, int64_t columns, int most, WorkerPool& pool, Round round) {
+  constexpr int64_t kRowsPerPiece = 24;  // a multiple of every tile
+  const auto work = [&](int64_t piece, int) {
+    const int64_t end = std::min(rows, (piece + 1) * kRowsPerPiece);
+    for (int64_t r = piece * kRowsPerPiece; r < end;) {
+      const int tile = TileRows(end - r, most);
+      round(r, tile);
+      r += tile;
+    }
+  };
+  const int64_t pieces = (rows + kRowsPerPiece - 1) / kRowsPerPiece;
+  if (rows * columns < 32 << 10) {
+    for (int64_t piece = 0; piece < pieces; ++piece) work(piece, 0);
+  } else {
+    pool.ParallelFor(pieces, work);
+  }
+}
+
+// The activations of one product in the forms that its segments want.
+struct Activations {
+  Int8Rows int8{};
+  FloatRows f32{};
+  FloatRows bf16{};
+};
+
+Activations RoundActivations(const float* in, int64_t rows, const PackedMatrix& matrix, const MatmulKernels& kernels,
+                             MatmulScratch::Impl& scratch, WorkerPool& pool) {
+  const int64_t columns = matrix.columns;
+  bool wanted[3] = {};
+  for (const Segment& segment : matrix.segments) {
+    switch (SegmentCompute(segment.layout.format, matrix.compute)) {
+      case ComputeType::kInt8:
+        wanted[0] = true;
+        break;
+      case ComputeType::kBf16:
+        wanted[1] = true;
+        break;
+      default:
+        wanted[2] = true;
+        break;
+    }
+  }
+  Activations activations;
+  if (wanted[0]) {
+    const int64_t runs = columns / 32;
+    int8_t* codes = scratch.codes.AtLeast(rows * columns);
+    RunSums* sums = scratch.sums.AtLeast(rows * runs);
+    ForEachTile(rows, columns, kernels.int8_tile, pool, [&](int64_t r, int tile) {
+      kernels.quantize_rows(in + r * columns, columns, tile, codes + r * columns, sums + r * runs);
+    });
+    activations.int8 = {codes, sums, runs, 0, rows};
+  }
+  if (wanted[1]) {
+    const int64_t pairs = (columns + 1) / 2;
+    uint32_t* units = scratch.pairs.AtLeast(rows * pairs);
+    ForEachTile(rows, columns, kernels.float_tile, pool,
+                [&](int64_t r, int tile) { kernels.round_rows(in + r * columns, columns, tile, units + r * pairs); });
+    activations.bf16 = {units, pairs, 0, rows};
+  }
+  if (wanted[2]) {
+    uint32_t* units = scratch.floats.AtLeast(rows * columns);
+    ForEachTile(rows, columns, kernels.float_tile, pool, [&](int64_t r, int tile) {
+      for (int t = 0; t < tile; ++t) {
+        const float* from = in + (r + t) * columns;
+        uint32_t* to = units + r * columns + t;
+        for (int64_t k = 0; k < columns; ++k) to[k * tile] = std::bit_cast<uint32_t>(from[k]);
+      }
+    });
+    activations.f32 = {units, columns, 0, rows};
+  }
+  return activations;
+}
+
+// Per thread: sums, two chunks of weights, and a chunk of twice as many elements before they are rounded to pairs.
+constexpr int64_t kChunkElements = kFloatChunk * kPanelOutputs;
+constexpr int64_t kFloatScratchElements = kFloatRows * 2 * kPanelOutputs + 4 * kChunkElements;
+
+FloatScratch ScratchOfThread(uint32_t* all, int thread) {
+  uint32_t* at = all + thread * kFloatScratchElements;
+  uint32_t* chunks = at + kFloatRows * 2 * kPanelOutputs;
+  return {reinterpret_cast<float*>(at), {chunks, chunks + kChunkElements}, chunks + 2 * kChunkElements};
+}
+
+}  // namespace
+
+void Multiply(const float* in, int64_t rows, const PackedMatrix& matrix, Epilogue epilogue, float* out,
+              MatmulScratch& scratch, WorkerPool& pool) {
+  if (rows < 1) return;
+  const MatmulKernels& kernels = ActiveMatmulKernels();
+  MatmulScratch::Impl& impl = scratch.impl();
+  const Activations activations = RoundActivations(in, rows, matrix, kernels, impl, pool);
+  uint32_t* float_scratch = impl.of_threads.AtLeast(pool.threads() * kFloatScratchElements);
+  CutIntoPieces(matrix, rows, impl.pieces);
+
+  pool.ParallelFor(static_cast<int64_t>(impl.pieces.size()), [&](int64_t i, int thread) {
+    const Piece& piece = impl.pieces[static_cast<size_t>(i)];
+    const Segment& segment = *piece.segment;
+    const PanelRange panels = {&segment.layout, segment.panels.get(), piece.first_panel, piece.panels};
+    const Output to = {out + segment.first_output, matrix.outputs, segment.outputs, epilogue};
+    switch (SegmentCompute(segment.layout.format, matrix.compute)) {
+      case ComputeType::kInt8: {
+        Int8Rows of_piece = activations.int8;
+        of_piece.first_row = piece.first_row;
+        of_piece.rows = piece.rows;
+        return kernels.int8_matmul(panels, of_piece, to);
+      }
+      case ComputeType::kBf16: {
+        FloatRows of_piece = activations.bf16;
+        of_piece.first_row = piece.first_row;
+        of_piece.rows = piece.rows;
+        return kernels.bf16_matmul(panels, of_piece, ScratchOfThread(float_scratch, thread), to);
+      }
+      default: {
+        FloatRows of_piece = activations.f32;
+        of_piece.first_row = piece.first_row;
+        of_piece.rows = piece.rows;
+        return kernels.f32_matmul(panels, of_piece, ScratchOfThread(float_scratch, thread), to);
+      }
+    }
+  });
+}
+
+}  // namespace longhaul::cpu

@@ -1,0 +1,119 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/base/stop_condition.h"
+#include "engine/cache/block_pool.h"
+#include "engine/position/position_resolver.h"
+#include "engine/prepare/document_encoder.h"
+#include "engine/prepare/prompt_encoder.h"
+#include "engine/request/event_stream.h"
+#include "engine/request/request.h"
+#include "engine/running/request_state.h"
+#include "engine/telemetry/telemetry.h"
+
+namespace longhaul {
+
+// Turns a request into what the engine runs: tokens, plan, rows. Everything that can refuse a request but the room that
+// there is for it at the moment. Any thread, several at a time; what it makes is the engine thread's.
+class RequestPreparer {
+ public:
+  struct Limits {
+    int64_t max_request_tokens = 0;  // prompt and answer together; 0: no bound of its own
+    int64_t max_rows = 1;            // of one request, all its answers together
+    std::string engine_fingerprint;
+  };
+
+  // None is owned; all outlive it and what it makes. `pool`: rows will take their blocks from it. `telemetry` counts
+  // what was too long.
+  RequestPreparer(const PromptEncoder& encoder, const PositionResolver& positions, BlockPool& pool,
+                  Telemetry& telemetry, Limits limits)
+      : encoder_(encoder),
+        documents_(encoder, positions.trained_length(), limits.max_rows),
+        positions_(positions),
+        pool_(pool),
+        telemetry_(telemetry),
+        limits_(std::move(limits)) {}
+
+  // INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when nobody waits any more, UNAVAILABLE after
+  // GiveUp.
+  absl::StatusOr<std::unique_ptr<RequestState>> Prepare(Request request, std::shared_ptr<EventStream> stream,
+                                                        Clock::time_point submitted) const;
+
+  // The engine will run no more requests: what is being prepared ends soon.
+  void GiveUp() { gives_up_ = true; }
+  bool gives_up() const { return gives_up_; }
+
+ private:
+  // A number of tokens that something can hold at most, and why.
+  struct Room {
+    int64_t tokens;
+    std::string limit;
+    Rejection rejection;  // what one that exceeds it counts as
+  };
+
+  // What a request's rows read: one row, or with contexts the one without a document and the documents in order.
+  struct Texts {
+    std::vector<std::vector<TokenId>> rows;
+    std::vector<std::string> document_ids;
+    std::vector<TextRange> windows;
+  };
+  struct Planned {
+    PromptRows rows;
+    ResolvedPosition longest;  // of the longest row
+    std::vector<TextRange> windows;
+  };
+  // How many tokens each row may come to hold beside its prompt; negative: the prompt alone is too long. `row`: the one
+  // that is short of room; none: all together are.
+  struct Growth {
+    int64_t tokens;
+    std::optional<size_t> row;
+    Room room;
+  };
+
+  using StatePtr = std::unique_ptr<RequestState>;
+  absl::StatusOr<StatePtr> PrepareGenerate(Request request, std::shared_ptr<EventStream> stream,
+                                           Clock::time_point submitted) const;
+  absl::StatusOr<StatePtr> PrepareScore(Request request, std::shared_ptr<EventStream> stream,
+                                        Clock::time_point submitted) const;
+  absl::StatusOr<StatePtr> PrepareContextScore(Request request, std::shared_ptr<EventStream> stream,
+                                               Clock::time_point submitted) const;
+
+  // The ids of its texts, which it no longer holds then.
+  absl::StatusOr<Texts> TakeTexts(Request& request, const EventStream& stream) const;
+  absl::StatusOr<std::vector<TokenId>> EncodePrompt(const Prompt& prompt, const StopCondition& stopped) const;
+  absl::StatusOr<std::vector<TokenId>> EncodeAnswer(const Prompt& answer, const StopCondition& stopped) const;
+  absl::Status EncodeContexts(const Contexts& contexts, const Prompt& question, const StopCondition& stopped,
+                              Texts& texts) const;
+  absl::Status CheckRows(int64_t documents, int64_t samples) const;
+  absl::StatusOr<Planned> Plan(Texts texts, const PositionMode& mode, int64_t new_tokens) const;
+  Growth MaxGrowth(const Planned& planned) const;
+  Started Describe(const Planned& planned) const;
+  // The first token whose score is wanted, of `n`; those before `least` have no context.
+  absl::StatusOr<int64_t> FirstScored(const ScoreParams& params, int64_t n, int64_t least) const;
+
+  // Why it need not be prepared, if so.
+  absl::Status CheckWanted(const Request& request, const EventStream& stream) const;
+  // Counts it.
+  absl::Status TooLong(const Room& room, const std::string& message) const;
+  std::string TooLongMessage(const Planned& planned, const Growth& growth, const char* field, int64_t new_tokens) const;
+  // Before the mode is resolved: a bound for every one.
+  Room MaxTokensInAnyMode() const;
+  int64_t cache_tokens() const { return pool_.total() * kBlockTokens; }
+
+  const PromptEncoder& encoder_;
+  const DocumentEncoder documents_;
+  const PositionResolver& positions_;
+  BlockPool& pool_;
+  Telemetry& telemetry_;
+  const Limits limits_;
+  std::atomic<bool> gives_up_{false};
+};
+
+}  // namespace longhaul

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/decoding/stop_matcher.h"
+#include "engine/running/request_state.h"
+#include "engine/text/detokenizer.h"
+
+namespace longhaul {
+
+// Decodes its answers token by token.
+class GenerateState : public RequestState {
+ public:
+  // `tokenizer` is not owned and outlives it. REQUIRES: the request holds GenerateParams.
+  GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
+                PromptRows rows, const Tokenizer& tokenizer, BlockPool& pool);
+
+  std::vector<Group*> MakeFurtherGroups() override;
+
+ private:
+  // What is made of the tokens of the group of the same place.
+  struct Answer {
+    Answer(const Tokenizer& tokenizer, const std::vector<std::string>& stops)
+        : detokenizer(tokenizer), stop_matcher(stops) {}
+
+    // What each token touches comes first and lies together.
+    int64_t n_tokens = 0;
+    Clock::time_point last_token{};
+    bool ended = false;
+    Detokenizer detokenizer;
+    StopMatcher stop_matcher;
+    Chunk pending;
+    std::optional<Citation> cited;  // of its last token
+    SamplerInput sampler;
+    NbceInput nbce;
+  };
+
+  void PrepareSampler(Group& group) override;
+  void PrefetchSampled(const Group& group, const SamplerResult& sampled) const override;
+  bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice, Clock::time_point now) override;
+  void OnScores(std::span<TokenScore>, Clock::time_point) override {}
+  void OnFinish(Finished& finished) override;
+  int64_t n_samples() const override { return n_samples_; }
+
+  const GenerateParams& params() const { return std::get<GenerateParams>(request_.params); }
+  // What becomes of the tokens of `group`.
+  void AddAnswer(Group& group);
+  // The token that joins comes from the chosen document: what came from another one is emitted before.
+  void Cite(Answer& answer, const NbceChoice& choice);
+  // With its last answer the request finishes.
+  void End(Answer& answer, FinishReason reason, Clock::time_point now);
+  // Adds text to the pending chunk, through the stop strings once min_tokens have been made.
+  void AppendText(Answer& answer, const std::string& text);
+  // Adds what was held back in case that more would come.
+  void AppendRest(Answer& answer);
+  void EmitPending(Answer& answer);
+
+  // What each token touches comes first and lies together.
+  std::deque<Answer> answers_;
+  const Tokenizer& tokenizer_;
+  const std::span<const TokenId> stop_ids_;
+  const int64_t max_tokens_, min_tokens_, n_samples_;
+  const bool tells_tokens_;  // chunks carry more than text
+  bool counts_tokens_;       // a penalty is on
+  int64_t n_ended_ = 0;
+  FinishReason first_reason_ = FinishReason::kError;  // of answer 0
+  std::vector<DocumentUse> documents_;                // their mean entropies are sums until the end
+  SamplerInput sampler_;                              // as each answer begins
+};
+
+}  // namespace longhaul

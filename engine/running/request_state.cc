@@ -1,0 +1,216 @@
+#include "engine/running/request_state.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/base/exceptions.h"
+#include "engine/base/prefetch.h"
+#include "engine/base/status_macros.h"
+
+namespace longhaul {
+namespace {
+
+double Seconds(Clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+}  // namespace
+
+RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
+                           Started started, PromptRows rows, BlockPool& pool)
+    : n_rows_(rows.rows.size()),
+      stream_(std::move(stream)),
+      submitted_(submitted),
+      last_progress_(submitted),
+      pool_(pool),
+      started_(std::move(started)),
+      plans_(std::move(rows.plans)),
+      document_ids_(std::move(rows.document_ids)),
+      request_(std::move(request)) {
+  Group& group = AddGroup();
+  for (PromptRows::Row& row : rows.rows) group.rows.emplace_back(std::move(row.tokens), plans_[row.plan], pool_);
+}
+
+Group& RequestState::AddGroup() {
+  Group& group = groups_.emplace_back();
+  group.client = request_.client;
+  group.priority = request_.priority;
+  group.sample = groups_.size() - 1;
+  if (group.sample == 0) return group;
+  for (const Sequence& row : groups_.front().rows) {
+    group.rows.emplace_back(std::vector(row.tokens.begin(), row.tokens.begin() + row.prompt_tokens), *row.plan, pool_);
+  }
+  return group;
+}
+
+void RequestState::EmitStarted(int64_t cached_tokens) {
+  started_.cached_tokens = cached_tokens;
+  Emit(Started(started_));
+  has_started_ = true;
+}
+
+void RequestState::Emit(Event&& event) {
+  if (ready_ == nullptr) {
+    stream_->Push(std::move(event));
+  } else if (stream_->PushQuietly(std::move(event))) {
+    try {
+      ready_->push_back(stream_.get());
+    } catch (const std::bad_alloc&) {
+      stream_->TellReader(/*more=*/false);
+    }
+  }
+}
+
+void RequestState::set_telemetry(Telemetry& telemetry) {
+  telemetry_ = &telemetry;
+  of_mode_ = &telemetry.Of(started_.position, has_contexts() ? DecodingKind::kNbce : DecodingKind::kPlain);
+  if (started_.refit) of_mode_->refits.Add();
+  if (has_contexts()) telemetry.contexts.Observe(static_cast<int64_t>(n_rows_) - 1);
+}
+
+void RequestState::BeforeStep(Group& group, Clock::time_point now) {
+  if (!was_scheduled_) {
+    was_scheduled_ = true;
+    first_step_ = last_progress_ = now;
+    if (record_ != nullptr) record_->LeaveQueue();
+  }
+  PrepareSampler(group);
+}
+
+void RequestState::PrefetchSelf(const Group& group) const {
+  Prefetch(this, &submitted_);
+  Prefetch(&group, &group.priority);
+}
+
+void RequestState::PrefetchReached(const Group& group, const SamplerResult* sampled) const {
+  for (const Sequence& row : group.rows) {
+    Prefetch(&row, &row.blocks);
+    Prefetch(row.tokens.data() + row.tokens.size());
+  }
+  stream_->PrefetchPush();
+  if (sampled != nullptr) PrefetchSampled(group, *sampled);
+}
+
+bool RequestState::AfterStep(Group& group, const SamplerResult* sampled, const NbceChoice& choice,
+                             std::span<TokenScore> scores, Clock::time_point now) {
+  const int64_t remaining = group.Remaining();
+  if (remaining == 0) {
+    group.prompt_read = true;
+    if (!is_prompt_read_) prompt_read_ = now;
+    is_prompt_read_ = true;
+  }
+  if (!scores.empty()) OnScores(scores, now);
+  for (size_t row = 0; row < choice.entropies.size(); ++row) {
+    // The others could answer, but what they say would not be what was asked for.
+    if (std::isnan(choice.entropies[row])) {
+      const std::string which = row == 0 ? "the row without a document" : absl::StrCat("the row of document ", row - 1);
+      Finish(FinishReason::kError, NotNumbers(absl::StrCat(which, " cannot be combined")), now);
+      break;
+    }
+  }
+  if (finished_) return true;
+  bool ended = false;
+  if (sampled != nullptr) {
+    ended = OnSampled(group, *sampled, choice, now);
+  } else if (remaining == 0) {
+    // The prompt has been read to its end and no token is wanted.
+    ended = true;
+    Finish(FinishReason::kLength, absl::OkStatus(), now);
+  }
+  if (is_prompt_read_ || finished_) return ended;
+  const bool wants_progress =
+      std::holds_alternative<ScoreParams>(request_.params) || std::get<GenerateParams>(request_.params).output.progress;
+  if (wants_progress && now - last_progress_ >= progress_interval_) {
+    last_progress_ = now;
+    Emit(Progress{started_.prompt_tokens - remaining, started_.prompt_tokens});
+  }
+  return ended;
+}
+
+void RequestState::CountToken(std::optional<Clock::duration> gap, Clock::time_point now) {
+  if (completion_tokens_++ == 0) {
+    first_token_ = now;
+    if (of_mode_ != nullptr) of_mode_->time_to_first_token.Observe(now - submitted_);
+  }
+  if (of_mode_ == nullptr) return;
+  of_mode_->generated.Add();
+  if (gap.has_value()) of_mode_->inter_token_latency.Observe(*gap);
+}
+
+void RequestState::CountChoice(const NbceChoice& choice, int32_t previous) {
+  if (telemetry_ == nullptr) return;
+  if (previous > 0 && choice.row != previous) telemetry_->context_switches.Add();
+  if (choice.fell_back) telemetry_->nbce_fallbacks.Add();
+}
+
+absl::Status RequestState::NothingToDraw() {
+  return absl::InternalError("no token can be drawn: all are forbidden, or the model's logits are not numbers");
+}
+
+absl::Status RequestState::NotNumbers(const std::string& what) {
+  return absl::InternalError(absl::StrCat(what, ": the model's logits are not numbers"));
+}
+
+void RequestState::Finish(FinishReason reason, absl::Status status, Clock::time_point now) {
+  if (finished_) return;
+  finished_ = true;
+  Finished finished;
+  const absl::Status last_words = CatchExceptions([&] {
+    OnFinish(finished);
+    return absl::OkStatus();
+  });
+  finished.reason = last_words.ok() ? reason : FinishReason::kError;
+  finished.status = last_words.ok() ? std::move(status) : last_words;
+  EmitFinished(std::move(finished), now);
+}
+
+void RequestState::Fail(absl::Status status, Clock::time_point now) {
+  if (finished_) return;
+  finished_ = true;
+  EmitFinished({.reason = FinishReason::kError, .status = std::move(status)}, now);
+}
+
+void RequestState::EmitFinished(Finished&& finished, Clock::time_point now) {
+  finished.usage = {started_.prompt_tokens, groups_.front().cached_tokens.value_or(0), completion_tokens_};
+  finished.timings.queue = Seconds((was_scheduled_ ? first_step_ : now) - submitted_);
+  if (was_scheduled_) finished.timings.prefill = Seconds((is_prompt_read_ ? prompt_read_ : now) - first_step_);
+  if (is_prompt_read_) finished.timings.decode = Seconds(now - prompt_read_);
+  if (completion_tokens_ > 0) finished.timings.first_token = Seconds(first_token_ - submitted_);
+  record_.reset();  // the client may ask for the next one as soon as it reads this
+  finished.refused = !has_started_;
+  if (of_mode_ != nullptr && has_started_) {
+    const bool scores = std::holds_alternative<ScoreParams>(request_.params);
+    of_mode_->OnFinished(scores ? RequestMethod::kScore : RequestMethod::kGenerate, finished, now - submitted_,
+                         now - first_token_, n_samples());
+  }
+  Emit(std::move(finished));
+}
+
+absl::Status RequestState::Track(std::shared_ptr<RequestRecord> record, double retry_after) {
+  const Group& group = groups_.front();
+  LH_RETURN_IF_ERROR(record->Enqueue(started_.position, std::ssize(group.rows) * n_samples(),
+                                     group.RowTokens() * n_samples(), retry_after));
+  record_ = std::move(record);
+  return absl::OkStatus();
+}
+
+void RequestState::PublishProgress() const {
+  if (record_ == nullptr) return;
+  RequestProgress progress;
+  if (was_scheduled_) progress.phase = is_prompt_read_ ? RequestPhase::kDecode : RequestPhase::kPrefill;
+  progress.tokens_generated = completion_tokens_;
+  for (const Group& group : groups_) {
+    for (const Sequence& row : group.rows) {
+      progress.tokens_read += group.prompt_read ? row.prompt_tokens : std::min(row.n_computed, row.prompt_tokens);
+      progress.blocks += row.blocks_held();
+    }
+  }
+  record_->SetProgress(progress);
+}
+
+}  // namespace longhaul

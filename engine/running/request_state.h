@@ -1,0 +1,155 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/backend/batch.h"
+#include "engine/request/event_stream.h"
+#include "engine/request/request.h"
+#include "engine/running/request_registry.h"
+#include "engine/scheduling/group.h"
+#include "engine/telemetry/telemetry.h"
+
+namespace longhaul {
+
+// What the rows of a request read, and how.
+struct PromptRows {
+  struct Row {
+    std::vector<TokenId> tokens;
+    size_t plan = 0;  // index into plans
+  };
+  std::vector<RotaryPlan> plans;
+  std::vector<Row> rows;                  // with contexts: the one without a document, then the documents in order
+  std::vector<std::string> document_ids;  // of these; empty for windows
+
+  int64_t n_tokens() const {
+    int64_t n = 0;
+    for (const Row& row : rows) n += static_cast<int64_t>(row.tokens.size());
+    return n;
+  }
+};
+
+// A request that the engine runs: its groups of rows, and what becomes of the results of their steps. Engine thread
+// only, after its construction.
+class RequestState {
+ public:
+  RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
+               PromptRows rows, BlockPool& pool);
+  virtual ~RequestState() = default;
+  RequestState(const RequestState&) = delete;
+  RequestState& operator=(const RequestState&) = delete;
+
+  // All groups that it has had so far, the ended ones too. There is one at first; it gets the others once that has read
+  // the prompt, so that they find it in the cache: see MakeFurtherGroups.
+  std::deque<Group>& groups() { return groups_; }
+  const std::deque<Group>& groups() const { return groups_; }
+
+  // The groups that are to be queued beside the first one now; none when nothing is due.
+  virtual std::vector<Group*> MakeFurtherGroups() { return {}; }
+
+  const Request& request() const { return request_; }
+  EventStream& stream() { return *stream_; }
+  const EventStream& stream() const { return *stream_; }
+  Clock::time_point submitted() const { return submitted_; }
+
+  // At least so long between two Progress. Before the first step.
+  void set_progress_interval(std::chrono::milliseconds interval) { progress_interval_ = interval; }
+
+  // Counts in `telemetry` what becomes of it; not owned. Before EmitStarted.
+  void set_telemetry(Telemetry& telemetry);
+
+  // Adds its stream to `ready`, not owned, where a reader is to be told, instead of telling it. Before EmitStarted. The
+  // streams there live as long as their requests.
+  void set_ready_streams(std::vector<EventStream*>& ready) { ready_ = &ready; }
+
+  // What follows may throw std::bad_alloc, unless it says otherwise; then the request is to be ended by Fail.
+
+  // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
+  void EmitStarted(int64_t cached_tokens);
+
+  // Before a step that the group takes part in: brings its sampler up to date.
+  void BeforeStep(Group& group, Clock::time_point now);
+
+  // After a step: `sampled` is null when the group was not due, `choice` says how its rows became one, `scores` holds
+  // its scored positions in order. Emits events; returns whether the group has ended. With the last group the request
+  // has finished.
+  bool AfterStep(Group& group, const SamplerResult* sampled, const NbceChoice& choice, std::span<TokenScore> scores,
+                 Clock::time_point now);
+
+  // Ask for the memory that AfterStep of the group will touch, with the same `sampled`: a step has driven it out of the
+  // caches. For all groups of a step before AfterStep of the first, so that they wait for it side by side: first
+  // PrefetchSelf for all, then PrefetchReached, which reads some of that to find the rest.
+  void PrefetchSelf(const Group& group) const;
+  void PrefetchReached(const Group& group, const SamplerResult* sampled) const;
+
+  // Ends all groups and emits Finished. `status` may be OK. Throws nothing: where there is no memory for the last words
+  // the request ends as by Fail.
+  void Finish(FinishReason reason, absl::Status status, Clock::time_point now);
+  // Ends it with ERROR and no last words, because what was done of a step may be half done. Throws nothing.
+  void Fail(absl::Status status, Clock::time_point now);
+  bool finished() const { return finished_; }
+
+  bool was_scheduled() const { return was_scheduled_; }
+
+  // Takes over its entry in the registry, until Finish, and counts its tokens there as waiting. An Overload when its
+  // client may not queue so many: then it is not to run. Once, before the first step.
+  absl::Status Track(std::shared_ptr<RequestRecord> record, double retry_after);
+  // Writes how far it is into that entry. Throws nothing.
+  void PublishProgress() const;
+
+ protected:
+  virtual void PrepareSampler(Group&) {}
+  // What PrefetchReached asks for on behalf of OnSampled.
+  virtual void PrefetchSampled(const Group&, const SamplerResult&) const {}
+  // Each returns whether the group has ended.
+  virtual bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
+                         Clock::time_point now) = 0;
+  virtual void OnScores(std::span<TokenScore> scores, Clock::time_point now) = 0;
+  // The last words before Finished, and what it adds to that.
+  virtual void OnFinish(Finished&) {}
+  // Answers that the request makes.
+  virtual int64_t n_samples() const { return 1; }
+
+  void Emit(Event&& event);
+  void EmitFinished(Finished&& finished, Clock::time_point now);
+  // A token joins an answer, `gap` after the one before it. The first token of an answer has none.
+  void CountToken(std::optional<Clock::duration> gap, Clock::time_point now);
+  // Counts a step of NBCE; `previous`: the row that was chosen before.
+  void CountChoice(const NbceChoice& choice, int32_t previous);
+  // A group that reads the prompt in its rows.
+  Group& AddGroup();
+  // Whether it reads documents.
+  bool has_contexts() const { return n_rows_ > 1; }
+  // INTERNAL, of a step that could not draw.
+  static absl::Status NothingToDraw();
+  static absl::Status NotNumbers(const std::string& what);
+
+  const size_t n_rows_;            // of each group
+  int64_t completion_tokens_ = 0;  // of all answers
+
+ private:
+  // What each token touches comes first and lies together.
+  bool has_started_ = false, was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
+  std::vector<EventStream*>* ready_ = nullptr;
+  Telemetry* telemetry_ = nullptr;
+  RequestTelemetry* of_mode_ = nullptr;  // of telemetry_
+  std::shared_ptr<EventStream> stream_;
+  std::shared_ptr<RequestRecord> record_;  // null once it has finished
+  Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_progress_;
+  std::chrono::milliseconds progress_interval_{500};
+  BlockPool& pool_;
+  Started started_;
+
+ protected:
+  const std::vector<RotaryPlan> plans_;
+  const std::vector<std::string> document_ids_;
+  std::deque<Group> groups_;
+  Request request_;
+};
+
+}  // namespace longhaul

@@ -1,0 +1,76 @@
+#include "engine/running/score_state.h"
+
+#include <cmath>
+#include <iterator>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace longhaul {
+
+ScoreState::ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
+                       Started started, PromptRows rows, int64_t first_token, BlockPool& pool)
+    : RequestState(std::move(request), std::move(stream), submitted, std::move(started), std::move(rows), pool),
+      top_logprobs_(std::get<ScoreParams>(request_.params).top_logprobs),
+      next_token_(first_token) {
+  Group& group = groups_.front();
+  group.score_from = first_token;
+  group.top_scores = top_logprobs_;
+}
+
+void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point now) {
+  ScoreChunk chunk;
+  chunk.first_token = next_token_;
+  for (TokenScore& score : scores) {
+    if (std::isnan(score.logprob)) {
+      const int64_t token = next_token_ + std::ssize(chunk.tokens);
+      return Finish(FinishReason::kError, NotNumbers(absl::StrCat("token ", token, " cannot be scored")), now);
+    }
+    ScoredToken token{score.logprob, std::move(score.top)};
+    if (static_cast<int>(token.top.size()) > top_logprobs_) token.top.resize(static_cast<size_t>(top_logprobs_));
+    chunk.tokens.push_back(std::move(token));
+  }
+  next_token_ += static_cast<int64_t>(scores.size());
+  groups_.front().score_from = next_token_;  // should the text be read again, this much has been told
+  Emit(std::move(chunk));
+}
+
+ContextScoreState::ContextScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
+                                     Started started, PromptRows rows, std::vector<TokenId> answer, int64_t first_token,
+                                     BlockPool& pool)
+    : RequestState(std::move(request), std::move(stream), submitted, std::move(started), std::move(rows), pool),
+      answer_(std::move(answer)),
+      first_token_(static_cast<size_t>(first_token)) {
+  const auto& params = std::get<ScoreParams>(request_.params);
+  sampler_.top_logprobs = params.top_logprobs;
+  nbce_.params = params.contexts->nbce;
+  Group& group = groups_.front();
+  group.max_new_tokens = std::ssize(answer_);
+  group.sampler = &sampler_;
+  group.nbce = &nbce_;
+}
+
+void ContextScoreState::PrepareSampler(Group&) {
+  sampler_.forced = answer_[next_token_];
+}
+
+bool ContextScoreState::OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
+                                  Clock::time_point now) {
+  if (sampled.id < 0) {
+    Finish(FinishReason::kError, NothingToDraw(), now);
+    return true;
+  }
+  CountChoice(choice, nbce_.previous);
+  nbce_.previous = choice.row;
+  for (Sequence& row : group.rows) row.tokens.push_back(sampled.id);
+  const size_t token = next_token_++;
+  if (token >= first_token_) {
+    if (std::isinf(sampled.logprob)) ++truncated_;
+    Emit(ScoreChunk{static_cast<int64_t>(token), {{sampled.logprob, sampled.top}}});
+  }
+  if (next_token_ < answer_.size()) return false;
+  Finish(FinishReason::kLength, absl::OkStatus(), now);
+  return true;
+}
+
+}  // namespace longhaul

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/running/request_state.h"
+
+namespace longhaul {
+
+// Scores a given text.
+class ScoreState : public RequestState {
+ public:
+  // REQUIRES: the request holds ScoreParams without contexts, `rows` one row; 1 <= first_token < its tokens.
+  ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
+             PromptRows rows, int64_t first_token, BlockPool& pool);
+
+ private:
+  bool OnSampled(Group&, const SamplerResult&, const NbceChoice&, Clock::time_point) override { return false; }
+  void OnScores(std::span<TokenScore> scores, Clock::time_point now) override;
+
+  const int top_logprobs_;
+  int64_t next_token_;  // the first that has not been reported
+};
+
+// Scores a given answer to a question about documents: decodes as if each of its tokens were drawn, because what a step
+// makes of the rows depends on the choice of the step before.
+class ContextScoreState : public RequestState {
+ public:
+  // REQUIRES: the request holds ScoreParams with contexts; 0 <= first_token < answer.size().
+  ContextScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
+                    PromptRows rows, std::vector<TokenId> answer, int64_t first_token, BlockPool& pool);
+
+ private:
+  void PrepareSampler(Group&) override;
+  bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice, Clock::time_point now) override;
+  void OnScores(std::span<TokenScore>, Clock::time_point) override {}
+  void OnFinish(Finished& finished) override { finished.truncated_tokens = truncated_; }
+
+  const std::vector<TokenId> answer_;
+  const size_t first_token_;
+  size_t next_token_ = 0;
+  int64_t truncated_ = 0;
+  SamplerInput sampler_;
+  NbceInput nbce_;
+};
+
+}  // namespace longhaul

@@ -1,0 +1,279 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "engine/backend/cpu/attention/attention.h"
+#include "engine/backend/cpu/attention/kv_cache.h"
+#include "engine/backend/cpu/half.h"
+#include "engine/backend/cpu/worker_pool.h"
+#include "engine/position/plan_angles.h"
+#include "engine/position/rotary_plan.h"
+#include "gtest/gtest.h"
+#include "tests/engine/backend/cpu/each_instruction_set.h"
+
+// What the tests of attention share: rows that are read in steps of any shape, and a reference in plain code.
+namespace longhaul::cpu {
+
+struct Geometry {
+  int64_t n_heads, n_kv_heads, head_dim, rotary_dims;
+  CacheType type;
+
+  int64_t QkvWidth() const { return (n_heads + 2 * n_kv_heads) * head_dim; }
+  int64_t OutWidth() const { return n_heads * head_dim; }
+};
+
+inline std::vector<float> RandomQkv(const Geometry& g, int64_t n_tokens, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, 1.5f);
+  std::vector<float> qkv(static_cast<size_t>(n_tokens * g.QkvWidth()));
+  for (float& x : qkv) x = normal(random);
+  return qkv;
+}
+
+inline RotaryPlan Plan(const Geometry& g, double base, double query_scale) {
+  RotaryPlan plan;
+  for (int64_t i = 0; i < g.rotary_dims / 2; ++i) {
+    plan.inv_freq.push_back(std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(g.rotary_dims)));
+  }
+  plan.query_scale = query_scale;
+  SetFingerprint(plan);
+  return plan;
+}
+
+// Reads rows in steps of any shape, as the engine would.
+class Reader {
+ public:
+  static constexpr int64_t kPositions = 2048, kBlocks = 400;
+
+  Reader(const Geometry& geometry, int threads) : geometry_(geometry), pool_(threads) {
+    const CacheShape shape{.n_layers = 2,
+                           .n_heads = geometry.n_heads,
+                           .n_kv_heads = geometry.n_kv_heads,
+                           .head_dim = geometry.head_dim,
+                           .n_blocks = kBlocks,
+                           .max_positions = kPositions};
+    cache_ = std::move(KvCache::Create(shape, geometry.type).value());
+    // What nobody has written is not a number in any type.
+    std::memset(cache_->Page(0, 0), 0xff, static_cast<size_t>(cache_->block_bytes() * kBlocks));
+    attention_ = std::make_unique<Attention>(*cache_, pool_);
+    free_.resize(kBlocks);
+    std::iota(free_.begin(), free_.end(), 0);
+    std::shuffle(free_.begin(), free_.end(), std::mt19937(1));
+  }
+
+  // A row whose tokens will be `qkv`; returns its index.
+  size_t AddRow(std::vector<float> qkv, const RotaryPlan& plan) {
+    Row& row = rows_.emplace_back();
+    row.plan = &plan;
+    row.qkv = std::move(qkv);
+    const int64_t n_tokens = static_cast<int64_t>(row.qkv.size()) / geometry_.QkvWidth();
+    while (static_cast<int64_t>(row.blocks.size()) < BlocksFor(n_tokens)) row.blocks.push_back(TakeBlock());
+    while (static_cast<int64_t>(row.ring.size()) < RingBlocks(plan, n_tokens)) row.ring.push_back(TakeBlock());
+    return rows_.size() - 1;
+  }
+
+  // As if the row's blocks had come out of a cache: its ring is lost.
+  void LoseRing(size_t row) {
+    rows_[row].ring_ready = false;
+    for (BlockId block : rows_[row].ring) {
+      std::memset(cache_->Page(0, block), 0xff, static_cast<size_t>(cache_->block_bytes()));
+    }
+  }
+
+  int64_t Left(size_t row) const {
+    return static_cast<int64_t>(rows_[row].qkv.size()) / geometry_.QkvWidth() - rows_[row].length;
+  }
+
+  // One step: (row, new tokens) each.
+  void Step(const std::vector<std::pair<size_t, int64_t>>& work) {
+    Batch batch;
+    std::vector<float> qkv;
+    for (const auto& [index, n_new] : work) {
+      Row& row = rows_[index];
+      batch.plans.push_back(row.plan);
+      batch.rows.push_back({.block_table = row.blocks,
+                            .ring_table = row.ring,
+                            .ring_ready = row.ring_ready,
+                            .length = row.length,
+                            .n_new = n_new,
+                            .first_token = batch.n_tokens(),
+                            .plan = static_cast<int>(batch.plans.size()) - 1,
+                            .first_logit = n_new});
+      batch.tokens.resize(batch.tokens.size() + static_cast<size_t>(n_new));
+      const auto begin = row.qkv.begin() + row.length * geometry_.QkvWidth();
+      qkv.insert(qkv.end(), begin, begin + n_new * geometry_.QkvWidth());
+    }
+    attention_->BeginStep(batch);
+    std::vector<float> out(static_cast<size_t>(batch.n_tokens() * geometry_.OutWidth()), NAN);
+    attention_->Run(1, qkv.data(), out.data());
+    auto next = out.begin();
+    for (const auto& [index, n_new] : work) {
+      rows_[index].out.insert(rows_[index].out.end(), next, next + n_new * geometry_.OutWidth());
+      rows_[index].length += n_new;
+      rows_[index].ring_ready = true;
+      next += n_new * geometry_.OutWidth();
+    }
+  }
+
+  // The whole row, at most `chunk` tokens a step.
+  const std::vector<float>& ReadAll(size_t row, int64_t chunk) {
+    while (Left(row) > 0) Step({{row, std::min(chunk, Left(row))}});
+    return rows_[row].out;
+  }
+
+  const std::vector<float>& Out(size_t row) const { return rows_[row].out; }
+
+ private:
+  struct Row {
+    const RotaryPlan* plan;
+    std::vector<float> qkv, out;
+    std::vector<BlockId> blocks, ring;
+    bool ring_ready = false;
+    int64_t length = 0;
+  };
+
+  BlockId TakeBlock() {
+    const BlockId block = free_.back();
+    free_.pop_back();
+    return block;
+  }
+
+  Geometry geometry_;
+  WorkerPool pool_;
+  std::unique_ptr<KvCache> cache_;
+  std::unique_ptr<Attention> attention_;
+  std::vector<BlockId> free_;
+  std::vector<Row> rows_;
+};
+
+// The same in plain code and double precision, from keys and values that are rounded as the cache rounds them: every
+// key twice, near and far, and every score by its distance.
+class Reference {
+ public:
+  Reference(const Geometry& g, const std::vector<float>& qkv, const RotaryPlan& plan)
+      : g_(g), angles_(plan, Reader::kPositions), near_(qkv), far_(qkv) {
+    const int64_t n_tokens = static_cast<int64_t>(qkv.size()) / g.QkvWidth();
+    const auto turn = [&](int64_t first_head, int64_t end_head, float* token, auto find) {
+      std::vector<float> cosines(static_cast<size_t>(angles_.pairs())), sines(cosines);
+      find(cosines.data(), sines.data());
+      for (int64_t head = first_head; head < end_head; ++head) Turn(cosines, sines, token + head * g_.head_dim);
+    };
+    for (int64_t t = 0; t < n_tokens; ++t) {
+      float* const near = &near_[static_cast<size_t>(t * g.QkvWidth())];
+      float* const far = &far_[static_cast<size_t>(t * g.QkvWidth())];
+      const int64_t keys = g.n_heads, values = g.n_heads + g.n_kv_heads, end = values + g.n_kv_heads;
+      if (angles_.window() == 0) {
+        turn(0, values, near, [&](float* c, float* s) { angles_.Near(t, c, s); });
+        Round(near + keys * g.head_dim, near + end * g.head_dim);
+        continue;
+      }
+      turn(0, keys, near, [&](float* c, float* s) { angles_.Near(t, c, s); });
+      turn(0, keys, far, [&](float* c, float* s) { angles_.FarQuery(t, c, s); });
+      if (angles_.turns_stored_keys()) {
+        turn(keys, values, far, [&](float* c, float* s) { angles_.StoredKey(t, c, s); });
+      }
+      Round(far + keys * g.head_dim, far + end * g.head_dim);
+      std::copy(far + keys * g.head_dim, far + end * g.head_dim, near + keys * g.head_dim);
+      turn(keys, values, near, [&](float* c, float* s) { angles_.NearKey(t, c, s); });
+      Round(near + keys * g.head_dim, near + values * g.head_dim);
+    }
+  }
+
+  double Out(int64_t token, int64_t head, int64_t dim) {
+    if (token != token_ || head != head_) FindWeights(token, head);
+    double sum = 0;
+    for (int64_t j = 0; j <= token; ++j) {
+      sum += weights_[static_cast<size_t>(j)] * At(near_, j, g_.n_heads + g_.n_kv_heads + KvHead(head), dim);
+    }
+    return sum / weight_sum_;
+  }
+
+ private:
+  void Turn(const std::vector<float>& cosines, const std::vector<float>& sines, float* head) const {
+    const auto pairs = cosines.size();
+    for (size_t i = 0; i < pairs; ++i) {
+      const float x = head[i], y = head[i + pairs];
+      head[i] = MulAdd(-y, sines[i], x * cosines[i]);
+      head[i + pairs] = MulAdd(x, sines[i], y * cosines[i]);
+    }
+  }
+
+  // Portable code has no fused multiply-add; the rounding to 16 bits would tell.
+  static float MulAdd(float a, float b, float c) {
+    return ActiveInstructionSet() == InstructionSet::kPortable ? a * b + c : std::fma(a, b, c);
+  }
+
+  void Round(float* begin, float* end) const {
+    for (float* x = begin; x < end; ++x) {
+      if (g_.type == CacheType::kBf16) *x = Bfloat16ToFloat(FloatToBfloat16(*x));
+      if (g_.type == CacheType::kF16) *x = HalfToFloat(FloatToHalf(*x));
+    }
+  }
+
+  int64_t KvHead(int64_t head) const { return head / (g_.n_heads / g_.n_kv_heads); }
+
+  double At(const std::vector<float>& qkv, int64_t token, int64_t head, int64_t dim) const {
+    return static_cast<double>(qkv[static_cast<size_t>(token * g_.QkvWidth() + head * g_.head_dim + dim)]);
+  }
+
+  void FindWeights(int64_t token, int64_t head) {
+    token_ = token;
+    head_ = head;
+    weights_.assign(static_cast<size_t>(token + 1), 0);
+    const double scale = angles_.QueryScale(token) / std::sqrt(static_cast<double>(g_.head_dim));
+    for (int64_t j = 0; j <= token; ++j) {
+      const bool is_far = angles_.window() > 0 && token - j >= angles_.window();
+      const std::vector<float>& qkv = is_far ? far_ : near_;
+      double& score = weights_[static_cast<size_t>(j)];
+      for (int64_t i = 0; i < g_.head_dim; ++i) {
+        score += At(qkv, token, head, i) * At(qkv, j, g_.n_heads + KvHead(head), i);
+      }
+      score *= scale;
+    }
+    const double max = *std::max_element(weights_.begin(), weights_.end());
+    for (double& weight : weights_) weight = std::exp(weight - max);
+    weight_sum_ = std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  }
+
+  Geometry g_;
+  PlanAngles angles_;
+  std::vector<float> near_, far_;  // of a plain plan near_ alone counts
+  int64_t token_ = -1, head_ = -1;
+  std::vector<double> weights_;
+  double weight_sum_ = 0;
+};
+
+// The largest error over the tokens at which something begins or ends, and every 13th.
+inline double LargestError(const Geometry& g, const std::vector<float>& qkv, const RotaryPlan& plan,
+                           const std::vector<float>& out) {
+  Reference reference(g, qkv, plan);
+  double largest = 0;
+  const int64_t n_tokens = static_cast<int64_t>(qkv.size()) / g.QkvWidth();
+  EXPECT_EQ(static_cast<int64_t>(out.size()), n_tokens * g.OutWidth());
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    const int64_t in_range = t % 512;
+    if (t > 33 && in_range > 1 && in_range < 510 && t % 37 != 0 && t != n_tokens - 1) continue;
+    for (int64_t head = 0; head < g.n_heads; ++head) {
+      for (int64_t i = 0; i < g.head_dim; ++i) {
+        const float x = out[static_cast<size_t>(t * g.OutWidth() + head * g.head_dim + i)];
+        const double error = std::abs(static_cast<double>(x) - reference.Out(t, head, i));
+        if (!(error <= largest)) largest = error;  // NaN too
+      }
+    }
+  }
+  return largest;
+}
+
+// Shorter where the code is slow; past one border of a range, or past two.
+inline int64_t LongLength() {
+  return ActiveInstructionSet() == InstructionSet::kPortable ? 600 : 1100;
+}
+
+}  // namespace longhaul::cpu
