@@ -96,7 +96,7 @@ void Register(const Shape& shape, ComputeType compute, int64_t rows, int threads
   const std::string name = std::string(Name(compute)) + "/" + shape.name + "/" + std::string(Info(shape.type).name) +
                            "/" + std::to_string(shape.columns) + "x" + std::to_string(shape.outputs) +
                            "/rows:" + std::to_string(rows) + "/threads:" + std::to_string(threads);
-  benchmark::RegisterBenchmark(name.c_str(), Product, shape, compute, rows, threads)->UseRealTime();
+  benchmark::RegisterBenchmark(name.c_str(), Matmul, shape, compute, rows, threads)->UseRealTime();
 }
 
 }  // namespace

@@ -117,10 +117,11 @@ struct Avx2Dot {
 }  // namespace
 }  // namespace longhaul::cpu
 
+#include "engine/backend/cpu/matmul/panel_reader-inl.h"
+
 #include "engine/backend/cpu/matmul/activations-inl.h"
 #include "engine/backend/cpu/matmul/matmul_float-inl.h"
 #include "engine/backend/cpu/matmul/matmul_int8-inl.h"
-#include "engine/backend/cpu/matmul/panel_reader-inl.h"
 LH_END_TARGET()
 
 namespace longhaul::cpu {

@@ -8,9 +8,10 @@
 #include "engine/backend/cpu/target_region.h"
 
 LH_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
+#include "engine/backend/cpu/matmul/panel_reader-inl.h"
+
 #include "engine/backend/cpu/matmul/activations-inl.h"
 #include "engine/backend/cpu/matmul/matmul_float-inl.h"
-#include "engine/backend/cpu/matmul/panel_reader-inl.h"
 LH_END_TARGET()
 
 namespace longhaul::cpu {

@@ -7,8 +7,9 @@
 #include "engine/backend/cpu/target_region.h"
 
 LH_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")
-#include "engine/backend/cpu/matmul/matmul_float-inl.h"
 #include "engine/backend/cpu/matmul/panel_reader-inl.h"
+
+#include "engine/backend/cpu/matmul/matmul_float-inl.h"
 
 namespace longhaul::cpu {
 namespace {

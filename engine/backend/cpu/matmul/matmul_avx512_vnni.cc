@@ -19,8 +19,9 @@ struct VnniDot {
 }  // namespace
 }  // namespace longhaul::cpu
 
-#include "engine/backend/cpu/matmul/matmul_int8-inl.h"
 #include "engine/backend/cpu/matmul/panel_reader-inl.h"
+
+#include "engine/backend/cpu/matmul/matmul_int8-inl.h"
 
 namespace longhaul::cpu {
 

@@ -115,10 +115,11 @@ struct PortableDot {
 }  // namespace
 }  // namespace longhaul::cpu
 
+#include "engine/backend/cpu/matmul/panel_reader-inl.h"
+
 #include "engine/backend/cpu/matmul/activations-inl.h"
 #include "engine/backend/cpu/matmul/matmul_float-inl.h"
 #include "engine/backend/cpu/matmul/matmul_int8-inl.h"
-#include "engine/backend/cpu/matmul/panel_reader-inl.h"
 
 namespace longhaul::cpu {
 
