@@ -12,6 +12,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/engine_impl.h"
 #include "engine/model/model_file.h"
+#include "engine/model/vocabulary_reader.h"
 
 namespace longhaul {
 namespace {
@@ -250,7 +251,7 @@ namespace {
 
 absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineOptions& options, const StopCondition& stopped) {
   LH_ASSIGN_OR_RETURN(const ModelFile model, LoadModelFile(options.model_path));
-  LH_ASSIGN_OR_RETURN(Vocabulary vocabulary, ReadVocabulary(*model.gguf));
+  LH_ASSIGN_OR_RETURN(Vocabulary vocabulary, ReadVocabulary(*model.checkpoint));
   auto encoder = PromptEncoder::Create(std::move(vocabulary), options.chat_template);
   if (!encoder.ok()) {
     return absl::Status(encoder.status().code(), absl::StrCat(options.model_path, ": ", encoder.status().message()));

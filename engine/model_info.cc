@@ -26,8 +26,8 @@ std::string BestInstructions() {
 }  // namespace
 
 std::string ReadModelName(const std::string& path) {
-  if (const auto file = GgufFile::Open(path); file.ok()) {
-    const absl::StatusOr<ModelConfig> config = ReadModelConfig(**file);
+  if (const auto checkpoint = OpenCheckpoint(path); checkpoint.ok()) {
+    const absl::StatusOr<ModelConfig> config = ReadModelConfig(**checkpoint);
     if (config.ok() && !config->name.empty()) return config->name;
   }
   std::string name = std::filesystem::path(path).stem().string();
@@ -40,11 +40,11 @@ ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, co
   const ModelConfig& config = model.config;
   info.name = config.name;
   info.architecture = config.architecture;
-  info.path = model.gguf->path();
+  info.path = model.checkpoint->path();
   info.parameters = model.parameters;
-  info.file_bytes = model.gguf->file_bytes();
+  info.file_bytes = model.checkpoint->file_bytes();
   std::map<std::string_view, int64_t> elements;
-  for (const GgufTensor& tensor : model.gguf->tensors()) elements[Info(tensor.type).name] += tensor.elements;
+  for (const TensorEntry& tensor : model.checkpoint->tensors()) elements[Info(tensor.type).name] += tensor.elements;
   const auto most = std::max_element(elements.begin(), elements.end(),
                                      [](const auto& a, const auto& b) { return a.second < b.second; });
   if (most != elements.end()) info.file_type = most->first;

@@ -1,19 +1,21 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/model/gguf.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/layer_config.h"
 #include "engine/position/rotary_plan.h"
-#include "engine/text/vocabulary.h"
 
 namespace longhaul {
 
 // Which dimensions of a head turn together in the file's q and k rows.
 enum class PairLayout { kInterleaved, kHalfSplit };  // (2i, 2i+1); (i, i + rotary_dims / 2)
 
-// The hyperparameters of a decoder-only transformer of the llama kind.
+// The hyperparameters of a decoder-only transformer: what all layers share, and how each one computes.
 struct ModelConfig {
   std::string architecture, name;
   int64_t n_layers = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0;
@@ -21,14 +23,16 @@ struct ModelConfig {
   int64_t feed_forward_width = 0;
   int64_t vocabulary_size = 0;
   float norm_epsilon = 1e-5f;
+  float embedding_scale = 1;      // multiplies the embedding of a token
+  float final_logit_softcap = 0;  // logits become c tanh(logit / c); 0: they stay
   PairLayout pair_layout = PairLayout::kInterleaved;
-  ModelRotation rotation;  // pair_factors and long_factors included
+  ModelRotation rotation;                          // pair_factors and long_factors included; a mode changes it
+  std::optional<ModelRotation> constant_rotation;  // of layers whose rotation is kConstant: no mode changes it
+  std::vector<LayerConfig> layers;                 // [n_layers]
 };
 
-// Reads and checks the hyperparameters. INVALID_ARGUMENT naming file and key. The seam for further architectures.
-absl::StatusOr<ModelConfig> ReadModelConfig(const GgufFile& file);
-
-// Reads the tokenizer's keys as they are; Tokenizer::Create checks them. INVALID_ARGUMENT naming file and key.
-absl::StatusOr<Vocabulary> ReadVocabulary(const GgufFile& file);
+// Reads and checks the hyperparameters. INVALID_ARGUMENT naming file and key; of an architecture that no family of
+// engine/model/families has, it lists those that there are.
+absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint);
 
 }  // namespace longhaul

@@ -46,9 +46,12 @@ Digest ToDigest(const XXH128_hash_t& hash) {
 
 }  // namespace
 
-TensorReader::TensorReader(const GgufFile& file, int threads, const StopCondition& stopped)
-    : file_(file), stopped_(stopped), helpers_(static_cast<size_t>(threads) - 1), queue_(helpers_, "model reader") {
-  for (const GgufTensor& tensor : file.tensors()) {
+TensorReader::TensorReader(const Checkpoint& checkpoint, int threads, const StopCondition& stopped)
+    : checkpoint_(checkpoint),
+      stopped_(stopped),
+      helpers_(static_cast<size_t>(threads) - 1),
+      queue_(helpers_, "model reader") {
+  for (const TensorEntry& tensor : checkpoint.tensors()) {
     regions_.push_back({.begin = tensor.offset, .end = tensor.offset + tensor.bytes, .digests = {}});
   }
   std::ranges::sort(regions_, {}, &Region::begin);
@@ -58,8 +61,8 @@ absl::StatusOr<std::vector<HostTensor>> TensorReader::Read(std::initializer_list
   int64_t bytes = 0;
   for (const StoredTensor* stored : tensors) bytes += BufferBytes(stored->tensor);
   if (!Reserve(bytes)) {
-    return absl::ResourceExhaustedError(absl::StrCat(file_.path(), ": no memory for ", bytes, " bytes of tensor '",
-                                                     (*tensors.begin())->tensor.name, "'"));
+    return absl::ResourceExhaustedError(absl::StrCat(checkpoint_.path(), ": no memory for ", bytes,
+                                                     " bytes of tensor '", (*tensors.begin())->tensor.name, "'"));
   }
   std::vector<HostTensor> result;
   std::vector<Piece> pieces;
@@ -94,7 +97,7 @@ absl::StatusOr<std::string> TensorReader::Finish() {
     }
     return absl::OkStatus();
   };
-  const std::span<const std::byte> header = file_.header();
+  const std::span<const std::byte> header = checkpoint_.header();
   add({{ToDigest<Digest>(XXH3_128bits(header.data(), header.size()))}});
   int64_t at = static_cast<int64_t>(header.size());
   for (const Region& region : regions_) {
@@ -103,8 +106,8 @@ absl::StatusOr<std::string> TensorReader::Finish() {
     add(region.digests);
     at = region.end;
   }
-  LH_RETURN_IF_ERROR(read(at, file_.file_bytes()));
-  LH_RETURN_IF_ERROR(file_.source().CheckUnchanged());
+  LH_RETURN_IF_ERROR(read(at, checkpoint_.file_bytes()));
+  LH_RETURN_IF_ERROR(checkpoint_.source().CheckUnchanged());
   const auto digest = ToDigest<Digest>(XXH3_128bits_digest(&whole));
   return absl::BytesToHexString({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
@@ -151,13 +154,14 @@ absl::Status TensorReader::ReadAll(const std::vector<Piece>& pieces) {
 }
 
 absl::Status TensorReader::ReadPiece(const Piece& piece, std::unique_ptr<std::byte[]>& scratch) const {
-  if (stopped_ && stopped_()) return absl::CancelledError(absl::StrCat(file_.path(), ": stopped while it was read"));
+  if (stopped_ && stopped_())
+    return absl::CancelledError(absl::StrCat(checkpoint_.path(), ": stopped while it was read"));
   std::byte* to = piece.to;
   if (to == nullptr) {
     if (scratch == nullptr) scratch = std::make_unique_for_overwrite<std::byte[]>(kPieceBytes);
     to = scratch.get();
   }
-  LH_RETURN_IF_ERROR(file_.source().Read(piece.offset, {to, piece.bytes}));
+  LH_RETURN_IF_ERROR(checkpoint_.source().Read(piece.offset, {to, piece.bytes}));
   *piece.digest = ToDigest<Digest>(XXH3_128bits(to, piece.bytes));
   return absl::OkStatus();
 }

@@ -13,23 +13,18 @@
 #include "engine/backend/backend.h"
 #include "engine/base/stop_condition.h"
 #include "engine/base/work_queue.h"
-#include "engine/model/gguf.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/model_tensors.h"
 
 namespace longhaul {
-
-// A tensor as the model uses it, and where it lies in the file.
-struct StoredTensor {
-  HostTensor tensor;  // without its bytes
-  int64_t offset = 0;
-};
 
 // Reads a model file once: hands out its tensors, those that are packed together at a time, and makes a digest of every
 // byte while it is read, also of those that nobody asks for. One thread at a time.
 class TensorReader {
  public:
-  // Reads on `threads` threads, the caller's among them. `file` and `stopped`, which any of them asks every 128 KiB,
-  // outlive it.
-  TensorReader(const GgufFile& file, int threads, const StopCondition& stopped);
+  // Reads on `threads` threads, the caller's among them. `checkpoint` and `stopped`, which any of them asks every 128
+  // KiB, outlive it.
+  TensorReader(const Checkpoint& checkpoint, int threads, const StopCondition& stopped);
 
   // The tensors with their bytes. The next call takes the same memory unless somebody still holds it. CANCELLED when
   // stopped, RESOURCE_EXHAUSTED without memory, else as ByteSource::Read. REQUIRES: they are the file's, and different.
@@ -61,7 +56,7 @@ class TensorReader {
   absl::Status ReadPiece(const Piece& piece, std::unique_ptr<std::byte[]>& scratch) const;
   bool Reserve(int64_t bytes);
 
-  const GgufFile& file_;
+  const Checkpoint& checkpoint_;
   const StopCondition& stopped_;
   std::vector<Region> regions_;  // of all tensors, in the order of the file
   std::shared_ptr<std::byte[]> buffer_;

@@ -1,15 +1,71 @@
 #include "engine/model/transformer.h"
 
 #include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/strings.h"
 
 namespace longhaul {
+namespace {
+
+// The one place that knows what Backend has no operation for yet. An operation that comes takes its line from here, and
+// Forward calls it. The members of a LayerConfig are bound one by one, so that a new one does not compile before it
+// stands here or in Forward.
+absl::Status RefuseWhatNoOperationDoes(const ModelConfig& config, const std::string& path) {
+  struct Property {
+    bool supported;
+    std::string_view name;
+    std::string value;
+    std::string_view only;  // the value that is supported
+  };
+  const auto check = [&path](std::string_view where, std::span<const Property> properties) -> absl::Status {
+    for (const Property& property : properties) {
+      if (property.supported) continue;
+      return absl::UnimplementedError(absl::StrCat(path, ": ", ToAbsl(where), ToAbsl(property.name), " is ",
+                                                   property.value, ": only ", ToAbsl(property.only), " is supported"));
+    }
+    return absl::OkStatus();
+  };
+  const auto name = [](bool value) { return std::string(value ? "true" : "false"); };
+
+  const Property of_model[] = {
+      {config.embedding_scale == 1, "embedding scale", absl::StrCat(config.embedding_scale), "1"},
+      {config.final_logit_softcap == 0, "final logit softcap", absl::StrCat(config.final_logit_softcap), "0 (none)"}};
+  LH_RETURN_IF_ERROR(check("", of_model));
+  for (size_t l = 0; l < config.layers.size(); ++l) {
+    const auto& [window, rotation, qk_norm, scale, softcap, attention_norm, feed_forward_norm, biases, gate] =
+        config.layers[l];
+    const auto& [qkv_bias, output_bias, feed_forward_bias] = biases;
+    const Property of_layer[] = {
+        {window == 0, "attention window", absl::StrCat(window), "0 (the whole text)"},
+        {rotation == LayerRotation::kRequest, "rotation", std::string(Name(rotation)), "request"},
+        {qk_norm == QkNorm::kNone, "q/k norm", std::string(Name(qk_norm)), "none"},
+        {!scale, "attention scale", absl::StrCat(scale.value_or(0)), "1 / sqrt(head_dim)"},
+        {softcap == 0, "attention softcap", absl::StrCat(softcap), "0 (none)"},
+        {!attention_norm.after, "norm after attention", name(attention_norm.after), "false"},
+        {!feed_forward_norm.after, "norm after feed-forward", name(feed_forward_norm.after), "false"},
+        {!qkv_bias, "bias of q, k and v", name(qkv_bias), "false"},
+        {!output_bias, "bias of attention's output", name(output_bias), "false"},
+        {!feed_forward_bias, "bias of feed-forward", name(feed_forward_bias), "false"},
+        {gate == Gate::kSilu, "gate", std::string(Name(gate)), "silu"}};
+    LH_RETURN_IF_ERROR(check(absl::StrCat("layer ", l, ": "), of_layer));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelFile& model, TensorReader& reader,
                                                                  const StepLimits& limits, Backend& backend) {
   const ModelConfig& config = model.config;
+  LH_RETURN_IF_ERROR(RefuseWhatNoOperationDoes(config, model.checkpoint->path()));
+  const ModelTensors& tensors = model.tensors;
   auto transformer = std::unique_ptr<Transformer>(new Transformer(config, backend));
   Transformer& t = *transformer;
   const auto matrix = [&](std::initializer_list<const StoredTensor*> parts) -> absl::StatusOr<WeightId> {
@@ -20,28 +76,36 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelFile
     LH_ASSIGN_OR_RETURN(const std::vector<HostTensor> read, reader.Read({&stored}));
     return backend.PackVector(read.front());
   };
+  const auto norm = [&](bool is_there,
+                        const std::optional<StoredTensor>& stored) -> absl::StatusOr<std::optional<WeightId>> {
+    if (!is_there) return std::nullopt;
+    LH_ASSIGN_OR_RETURN(const WeightId packed, vector(*stored));
+    return packed;
+  };
 
   // A tied output is packed from the same bytes.
   {
-    LH_ASSIGN_OR_RETURN(const std::vector<HostTensor> read, reader.Read({&model.embedding}));
+    LH_ASSIGN_OR_RETURN(const std::vector<HostTensor> read, reader.Read({&tensors.embedding}));
     LH_ASSIGN_OR_RETURN(t.embedding_, backend.PackEmbedding(read.front()));
-    if (!model.output) {
+    if (!tensors.output) {
       LH_ASSIGN_OR_RETURN(t.output_, backend.PackMatrix(read));
     }
   }
-  LH_ASSIGN_OR_RETURN(t.output_norm_, vector(model.output_norm));
-  for (const LayerTensors& tensors : model.layers) {
+  LH_ASSIGN_OR_RETURN(t.output_norm_, vector(tensors.output_norm));
+  for (size_t l = 0; l < tensors.layers.size(); ++l) {
+    const LayerTensors& from = tensors.layers[l];
+    const LayerConfig& formula = config.layers[l];
     Layer layer{};
-    LH_ASSIGN_OR_RETURN(layer.attention_norm, vector(tensors.attention_norm));
-    LH_ASSIGN_OR_RETURN(layer.qkv, matrix({&tensors.query, &tensors.key, &tensors.value}));
-    LH_ASSIGN_OR_RETURN(layer.attention_output, matrix({&tensors.attention_output}));
-    LH_ASSIGN_OR_RETURN(layer.feed_forward_norm, vector(tensors.feed_forward_norm));
-    LH_ASSIGN_OR_RETURN(layer.gate_up, matrix({&tensors.gate, &tensors.up}));
-    LH_ASSIGN_OR_RETURN(layer.down, matrix({&tensors.down}));
+    LH_ASSIGN_OR_RETURN(layer.attention_norm, norm(formula.attention_norm.before, from.attention_norm));
+    LH_ASSIGN_OR_RETURN(layer.qkv, matrix({&from.query, &from.key, &from.value}));
+    LH_ASSIGN_OR_RETURN(layer.attention_output, matrix({&from.attention_output}));
+    LH_ASSIGN_OR_RETURN(layer.feed_forward_norm, norm(formula.feed_forward_norm.before, from.feed_forward_norm));
+    LH_ASSIGN_OR_RETURN(layer.gate_up, matrix({&from.gate, &from.up}));
+    LH_ASSIGN_OR_RETURN(layer.down, matrix({&from.down}));
     t.layers_.push_back(layer);
   }
-  if (model.output) {
-    LH_ASSIGN_OR_RETURN(t.output_, matrix({&*model.output}));
+  if (tensors.output) {
+    LH_ASSIGN_OR_RETURN(t.output_, matrix({&*tensors.output}));
   }
 
   const int64_t heads_width = config.n_heads * config.head_dim;
@@ -58,25 +122,28 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelFile
 }
 
 void Transformer::Forward(const Batch& batch) {
-  const float epsilon = config_.norm_epsilon;
   backend_.Embed(embedding_, hidden_);
   for (size_t l = 0; l < layers_.size(); ++l) {
     const Layer& layer = layers_[l];
-    backend_.RmsNorm(hidden_, layer.attention_norm, epsilon, normed_);
-    backend_.Linear(normed_, layer.qkv, Epilogue::kStore, qkv_);
+    backend_.Linear(Normed(layer.attention_norm), layer.qkv, Epilogue::kStore, qkv_);
     backend_.Attention(static_cast<int64_t>(l), qkv_, attended_);
     backend_.Linear(attended_, layer.attention_output, Epilogue::kAdd, hidden_);
 
-    backend_.RmsNorm(hidden_, layer.feed_forward_norm, epsilon, normed_);
-    backend_.Linear(normed_, layer.gate_up, Epilogue::kStore, gate_up_);
+    backend_.Linear(Normed(layer.feed_forward_norm), layer.gate_up, Epilogue::kStore, gate_up_);
     backend_.SwiGlu(gate_up_, activated_);
     backend_.Linear(activated_, layer.down, Epilogue::kAdd, hidden_);
   }
   if (batch.n_logit_rows() == 0) return;
   backend_.GatherLogitRows(hidden_, selected_);
-  backend_.RmsNorm(selected_, output_norm_, epsilon, selected_);
+  backend_.RmsNorm(selected_, output_norm_, config_.norm_epsilon, selected_);
   backend_.Linear(selected_, output_, Epilogue::kStore, logits_);
   backend_.Decode(logits_);
+}
+
+ActivationId Transformer::Normed(const std::optional<WeightId>& norm) {
+  if (!norm) return hidden_;
+  backend_.RmsNorm(hidden_, *norm, config_.norm_epsilon, normed_);
+  return normed_;
 }
 
 }  // namespace longhaul

@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "engine/model/gguf/gguf.h"
 #include "engine/model/model_file.h"
 #include "engine/model/model_runner.h"
+#include "engine/model/vocabulary_reader.h"
 #include "engine/position/rotary_plan.h"
 #include "engine/text/tokenizer.h"
 
@@ -51,14 +53,14 @@ ModelBytesResult TryModelBytes(std::span<const std::byte> bytes, std::optional<C
   const auto copy = std::make_unique<std::byte[]>(bytes.size());
   if (!bytes.empty()) std::memcpy(copy.get(), bytes.data(), bytes.size());
 
-  auto gguf = GgufFile::Parse({copy.get(), bytes.size()}, "mutant");
-  if (!gguf.ok()) return {Reached::kNothing, Refusal(gguf.status()), {}};
-  const auto model = LoadModelFile(*std::move(gguf));
+  auto checkpoint = ReadGguf(SourceOf({copy.get(), bytes.size()}, "mutant"));
+  if (!checkpoint.ok()) return {Reached::kNothing, Refusal(checkpoint.status()), {}};
+  const auto model = LoadModelFile(*std::move(checkpoint));
   if (!model.ok()) return {Reached::kHeader, Refusal(model.status()), {}};
   const auto plan = PlainPlan(model->config.rotation);
   Check(plan.ok(), plan.status());  // ReadModelConfig refuses such rotations by their keys
 
-  auto vocabulary = ReadVocabulary(*model->gguf);
+  auto vocabulary = ReadVocabulary(*model->checkpoint);
   if (!vocabulary.ok()) return {Reached::kTensors, Refusal(vocabulary.status()), {}};
   const auto tokenizer = Tokenizer::Create(*std::move(vocabulary));
   if (!tokenizer.ok()) return {Reached::kTensors, Refusal(tokenizer.status()), {}};

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "engine/decoding/nbce_combiner.h"
-#include "engine/model/gguf.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/vocabulary_reader.h"
 #include "engine/prepare/document_encoder.h"
 #include "engine/scheduling/sequence.h"
 #include "tests/oracle/oracle_support.h"
@@ -91,7 +91,7 @@ class Rows {
 
 TEST(NbceOracleTest, RowsAreThoseOfTheOracle) {
   const nlohmann::json golden = ReadGolden("nbce");
-  const auto prompts = PromptEncoder::Create(*ReadVocabulary(**GgufFile::Open(TestModelPath())), "");
+  const auto prompts = PromptEncoder::Create(*ReadVocabulary(**OpenCheckpoint(TestModelPath())), "");
   ASSERT_TRUE(prompts.ok()) << prompts.status();
   Contexts contexts;
   std::vector<Document> documents;

@@ -53,7 +53,8 @@ const ModelFile& TestModel() {
 ModelFile FirstLayers(int64_t n_layers) {
   ModelFile model = LoadTestModel();
   model.config.n_layers = n_layers;
-  model.layers.resize(static_cast<size_t>(n_layers));
+  model.config.layers.resize(static_cast<size_t>(n_layers));
+  model.tensors.layers.resize(static_cast<size_t>(n_layers));
   return model;
 }
 

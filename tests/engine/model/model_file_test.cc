@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "engine/model/gguf/gguf.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/test_model.h"
 
@@ -18,11 +19,11 @@ using ::testing::HasSubstr;
 // A model over bytes that it keeps alive.
 struct Loaded {
   explicit Loaded(const GgufWriter& writer) : bytes(writer.Build()) {
-    auto gguf = GgufFile::Parse(bytes, "m.gguf");
-    if (gguf.ok()) {
-      model = LoadModelFile(*std::move(gguf));
+    auto checkpoint = ReadGguf(SourceOf(bytes, "m.gguf"));
+    if (checkpoint.ok()) {
+      model = LoadModelFile(*std::move(checkpoint));
     } else {
-      model = gguf.status();
+      model = checkpoint.status();
     }
   }
 
@@ -38,15 +39,15 @@ std::string ErrorOf(const GgufWriter& writer) {
 TEST(ModelFileTest, LoadsTheDefaultModel) {
   const auto model = LoadModelFile(TestModelPath());
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ(model->layers.size(), 30u);
+  EXPECT_EQ(model->tensors.layers.size(), 30u);
   EXPECT_EQ(model->parameters, 134515008);
   EXPECT_TRUE(model->layers_quantized);
-  EXPECT_EQ(model->embedding.tensor.rows, 49152);
-  EXPECT_EQ(model->embedding.tensor.columns, 576);
-  EXPECT_FALSE(model->output.has_value());  // tied
-  EXPECT_EQ(model->layers[29].key.tensor.rows, 192);
-  EXPECT_EQ(model->layers[29].down.tensor.columns, 1536);
-  EXPECT_EQ(model->layers[0].gate.tensor.type, TensorType::kQ4_1);
+  EXPECT_EQ(model->tensors.embedding.tensor.rows, 49152);
+  EXPECT_EQ(model->tensors.embedding.tensor.columns, 576);
+  EXPECT_FALSE(model->tensors.output.has_value());  // tied
+  EXPECT_EQ(model->tensors.layers[29].key.tensor.rows, 192);
+  EXPECT_EQ(model->tensors.layers[29].down.tensor.columns, 1536);
+  EXPECT_EQ(model->tensors.layers[0].gate.tensor.type, TensorType::kQ4_1);
 }
 
 TEST(ModelFileTest, TakesAnOutputMatrixOfItsOwn) {
@@ -54,13 +55,13 @@ TEST(ModelFileTest, TakesAnOutputMatrixOfItsOwn) {
   options.tied = false;
   const Loaded separate(TinyModel(options));
   ASSERT_TRUE(separate.model.ok()) << separate.model.status();
-  ASSERT_TRUE(separate.model->output.has_value());
-  EXPECT_EQ(separate.model->output->tensor.name, "output.weight");
-  EXPECT_NE(separate.model->output->offset, separate.model->embedding.offset);
+  ASSERT_TRUE(separate.model->tensors.output.has_value());
+  EXPECT_EQ(separate.model->tensors.output->tensor.name, "output.weight");
+  EXPECT_NE(separate.model->tensors.output->offset, separate.model->tensors.embedding.offset);
 
   const Loaded tied(TinyModel());
   ASSERT_TRUE(tied.model.ok()) << tied.model.status();
-  EXPECT_FALSE(tied.model->output.has_value());
+  EXPECT_FALSE(tied.model->tensors.output.has_value());
 }
 
 TEST(ModelFileTest, LayersOfFloatsAreNotQuantized) {
@@ -79,7 +80,7 @@ TEST(ModelFileTest, OrdersRotaryPairsHalfSplitInEachHead) {
   GgufWriter writer = TinyModel(options);
   const Loaded whole(writer);
   ASSERT_TRUE(whole.model.ok()) << whole.model.status();
-  const LayerTensors& layer = whole.model->layers[0];
+  const LayerTensors& layer = whole.model->tensors.layers[0];
   EXPECT_THAT(layer.query.tensor.row_order, ElementsAre(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
   EXPECT_THAT(layer.key.tensor.row_order, ElementsAre(0, 2, 4, 6, 1, 3, 5, 7));
   EXPECT_TRUE(layer.value.tensor.row_order.empty());
@@ -88,7 +89,7 @@ TEST(ModelFileTest, OrdersRotaryPairsHalfSplitInEachHead) {
   writer.SetUint32("llama.rope.dimension_count", 4);
   const Loaded partial(writer);
   ASSERT_TRUE(partial.model.ok()) << partial.model.status();
-  EXPECT_THAT(partial.model->layers[0].key.tensor.row_order, ElementsAre(0, 2, 1, 3, 4, 5, 6, 7));
+  EXPECT_THAT(partial.model->tensors.layers[0].key.tensor.row_order, ElementsAre(0, 2, 1, 3, 4, 5, 6, 7));
 }
 
 TEST(ModelFileTest, EveryTensorMustBeThere) {

@@ -11,6 +11,7 @@
 #include <iterator>
 #include <set>
 
+#include "engine/model/gguf/gguf.h"
 #include "engine/model/model_file.h"
 #include "engine/model/model_runner.h"
 #include "tests/support/gguf_writer.h"
@@ -25,8 +26,8 @@ namespace fs = std::filesystem;
 
 const StopCondition kNever;
 
-std::unique_ptr<GgufFile> Parse(const Bytes& bytes) {
-  return *GgufFile::Parse(bytes, "m.gguf");
+std::unique_ptr<Checkpoint> Parse(const Bytes& bytes) {
+  return *ReadGguf(SourceOf(bytes, "m.gguf"));
 }
 
 // Three tensors of a megabyte and a half each, of many pieces, and a small one.
@@ -38,8 +39,8 @@ Bytes LargeFile() {
   return writer.Build();
 }
 
-StoredTensor Stored(const GgufFile& file, const char* name) {
-  const GgufTensor& tensor = *file.Find(name);
+StoredTensor Stored(const Checkpoint& file, const char* name) {
+  const TensorEntry& tensor = *file.Find(name);
   StoredTensor stored;
   stored.tensor = {.name = name,
                    .type = tensor.type,
@@ -114,7 +115,7 @@ void ExpectEveryByteToCount(const Bytes& good) {
   for (size_t i = 0; i < good.size(); ++i) {
     Bytes other = good;
     other[i] ^= std::byte{1};
-    const auto file = GgufFile::Parse(other, "m.gguf");
+    const auto file = ReadGguf(SourceOf(other, "m.gguf"));
     if (!file.ok()) continue;
     ++parsed;
     EXPECT_TRUE(digests.insert(*TensorReader(**file, 1, kNever).Finish()).second) << "byte " << i;
@@ -182,7 +183,7 @@ TEST(TensorReaderTest, LoadingStopsAtAnyTensor) {
   ASSERT_TRUE(model.ok()) << model.status();
   int most = 0, asked = 0;
   ASSERT_TRUE(Load(*model, [&most] { return ++most < 0; }).ok());
-  EXPECT_GE(most, static_cast<int>(model->gguf->tensors().size()));
+  EXPECT_GE(most, static_cast<int>(model->checkpoint->tensors().size()));
   for (int n = 1; n <= most; ++n, asked = 0) {
     EXPECT_EQ(Load(*model, [&asked, n] { return ++asked == n; }).status().code(), absl::StatusCode::kCancelled);
     EXPECT_EQ(asked, n);
@@ -230,8 +231,7 @@ TEST_F(ModelOnDisk, CutShortWhileItIsReadIsRefused) {
     return false;
   });
   EXPECT_EQ(runner.status().code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(runner.status().message()),
-              HasSubstr(path_ + ": changed while it was read"));
+  EXPECT_THAT(std::string(runner.status().message()), HasSubstr(path_ + ": changed while it was read"));
 }
 
 TEST_F(ModelOnDisk, WrittenToWhileItIsReadIsRefused) {

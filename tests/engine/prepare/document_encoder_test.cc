@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/model/gguf.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/vocabulary_reader.h"
 #include "engine/text/text_windows.h"
 #include "tests/support/test_model.h"
 
@@ -28,7 +28,7 @@ class DocumentEncoderTest : public ::testing::Test {
   void SetUp() override { UseVocabulary(TestVocabulary()); }
 
   static const Vocabulary& TestVocabulary() {
-    static const Vocabulary vocabulary = *ReadVocabulary(**GgufFile::Open(TestModelPath()));
+    static const Vocabulary vocabulary = *ReadVocabulary(**OpenCheckpoint(TestModelPath()));
     return vocabulary;
   }
   void UseVocabulary(Vocabulary vocabulary) {

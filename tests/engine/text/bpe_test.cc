@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/gguf.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/vocabulary_reader.h"
 #include "engine/text/byte_alphabet.h"
 #include "engine/text/tokenizer.h"
 #include "tests/support/test_model.h"
@@ -21,7 +21,7 @@ namespace {
 class BpeTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    vocabulary_ = new Vocabulary(*ReadVocabulary(**GgufFile::Open(TestModelPath())));
+    vocabulary_ = new Vocabulary(*ReadVocabulary(**OpenCheckpoint(TestModelPath())));
     bpe_ = new Bpe;
     ASSERT_TRUE(bpe_->Create(*vocabulary_, [](TokenId) { return false; }).ok());
     for (size_t i = 0; i < vocabulary_->tokens.size(); ++i) ids_[vocabulary_->tokens[i]] = static_cast<TokenId>(i);

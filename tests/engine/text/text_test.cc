@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "engine/base/utf8.h"
-#include "engine/model/gguf.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/vocabulary_reader.h"
 #include "engine/text/chat_style.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/detokenizer.h"
@@ -23,7 +23,7 @@ using ::testing::HasSubstr;
 class TextTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    const auto file = GgufFile::Open(TestModelPath());
+    const auto file = OpenCheckpoint(TestModelPath());
     ASSERT_TRUE(file.ok()) << file.status();
     vocabulary_ = new Vocabulary(*ReadVocabulary(**file));
     auto tokenizer = Tokenizer::Create(*vocabulary_);

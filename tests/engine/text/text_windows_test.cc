@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/gguf.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/vocabulary_reader.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
@@ -17,7 +17,7 @@ namespace {
 class TextWindowsTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    tokenizer_ = Tokenizer::Create(*ReadVocabulary(**GgufFile::Open(TestModelPath())))->release();
+    tokenizer_ = Tokenizer::Create(*ReadVocabulary(**OpenCheckpoint(TestModelPath())))->release();
   }
   static void TearDownTestSuite() { delete tokenizer_; }
 

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/model/gguf.h"
-#include "engine/model/model_config.h"
+#include "engine/model/checkpoint.h"
+#include "engine/model/vocabulary_reader.h"
 #include "engine/text/chat_style.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
@@ -23,7 +23,7 @@ class TokenizerGoldenTest : public ::testing::Test {
  protected:
   TokenizerGoldenTest() {
     std::ifstream(SourcePath("tests/oracle/goldens/tokenizer.json")) >> goldens_;
-    vocabulary_ = *ReadVocabulary(**GgufFile::Open(TestModelPath()));
+    vocabulary_ = *ReadVocabulary(**OpenCheckpoint(TestModelPath()));
   }
   std::unique_ptr<Tokenizer> With(const std::string& pre_tokenizer) {
     Vocabulary vocabulary = vocabulary_;

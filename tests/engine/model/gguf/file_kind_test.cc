@@ -1,4 +1,4 @@
-#include "engine/model/file_kind.h"
+#include "engine/model/gguf/file_kind.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/model/gguf.h"
+#include "engine/model/gguf/gguf.h"
 
 namespace longhaul {
 namespace {
@@ -18,7 +18,7 @@ using namespace std::string_view_literals;
 
 // What opening a file of these bytes says.
 std::string Refusal(std::string_view bytes) {
-  const auto file = GgufFile::Parse(std::as_bytes(std::span(bytes)), "m.gguf");
+  const auto file = ReadGguf(SourceOf(std::as_bytes(std::span(bytes)), "m.gguf"));
   EXPECT_EQ(file.status().code(), absl::StatusCode::kInvalidArgument) << bytes;
   return std::string(file.status().message());
 }

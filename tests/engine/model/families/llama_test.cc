@@ -1,5 +1,3 @@
-#include "engine/model/model_config.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,42 +5,27 @@
 #include <cstring>
 #include <limits>
 
+#include "engine/model/gguf/gguf.h"
+#include "engine/model/model_config.h"
+#include "tests/engine/model/changed_model.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using Scaling = ModelRotation::Scaling;
-using Change = std::function<void(GgufWriter&)>;
 
 absl::StatusOr<ModelConfig> Config(const Change& change) {
-  GgufWriter writer = TinyModel();
-  change(writer);
-  const std::vector<std::byte> bytes = writer.Build();
-  const auto file = GgufFile::Parse(bytes, "m.gguf");
+  const std::vector<std::byte> bytes = ChangedModel(change);
+  const auto file = ReadGguf(SourceOf(bytes, "m.gguf"));
   if (!file.ok()) return file.status();
   return ReadModelConfig(**file);
 }
 
-absl::StatusOr<Vocabulary> VocabularyOf(const Change& change) {
-  GgufWriter writer = TinyModel();
-  change(writer);
-  const std::vector<std::byte> bytes = writer.Build();
-  const auto file = GgufFile::Parse(bytes, "m.gguf");
-  if (!file.ok()) return file.status();
-  return ReadVocabulary(**file);
-}
-
-std::string Message(const absl::Status& status) {
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  return std::string(status.message());
-}
-
 TEST(ModelConfigTest, ReadsTheDefaultModel) {
-  const auto file = GgufFile::Open(TestModelPath());
+  const auto file = OpenCheckpoint(TestModelPath());
   ASSERT_TRUE(file.ok()) << file.status();
   const auto config = ReadModelConfig(**file);
   ASSERT_TRUE(config.ok()) << config.status();
@@ -60,20 +43,6 @@ TEST(ModelConfigTest, ReadsTheDefaultModel) {
   EXPECT_EQ(config->rotation.base, 100000);
   EXPECT_EQ(config->rotation.trained_length, 8192);
   EXPECT_EQ(config->rotation.scaling, Scaling::kNone);
-
-  const auto vocabulary = ReadVocabulary(**file);
-  ASSERT_TRUE(vocabulary.ok()) << vocabulary.status();
-  EXPECT_EQ(vocabulary->model, "gpt2");
-  EXPECT_EQ(vocabulary->pre_tokenizer, "smollm");
-  EXPECT_EQ(vocabulary->tokens.size(), 49152u);
-  EXPECT_EQ(vocabulary->kinds.at(1), TokenKind::kControl);
-  EXPECT_EQ(vocabulary->merges.size(), 48900u);
-  EXPECT_EQ(vocabulary->bos, 1);
-  EXPECT_EQ(vocabulary->eos, 2);
-  EXPECT_EQ(vocabulary->unknown, 0);
-  EXPECT_FALSE(vocabulary->eot.has_value());
-  EXPECT_FALSE(vocabulary->add_bos);
-  EXPECT_THAT(vocabulary->chat_template, HasSubstr("<|im_start|>"));
 }
 
 TEST(ModelConfigTest, FillsInWhatAFileMayLeaveOut) {
@@ -167,27 +136,6 @@ TEST_P(PairTableTest, IsReadAndChecked) {
   }
 }
 
-struct Refusal {
-  Change change;
-  std::string message;
-};
-
-Change Uint(const char* key, uint32_t value) {
-  return [=](GgufWriter& w) { w.SetUint32(key, value); };
-}
-Change Float(const char* key, float value) {
-  return [=](GgufWriter& w) { w.SetFloat32(key, value); };
-}
-Change Bool(const char* key, bool value) {
-  return [=](GgufWriter& w) { w.SetBool(key, value); };
-}
-Change String(const char* key, const char* value) {
-  return [=](GgufWriter& w) { w.SetString(key, value); };
-}
-Change Without(const char* key) {
-  return [=](GgufWriter& w) { w.RemoveKey(key); };
-}
-
 TEST(ModelConfigTest, RefusesByName) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const Refusal refusals[] = {
@@ -264,43 +212,6 @@ TEST(ModelConfigTest, AcceptsKeysThatChangeNothing) {
                                Uint("llama.expert_count", 0), Bool("llama.attention.causal", true),
                                Uint("llama.attention.value_length", 16), Float("llama.something.else", 3)}) {
     EXPECT_TRUE(Config(change).ok()) << Config(change).status();
-  }
-}
-
-TEST(VocabularyTest, ReadsDefaults) {
-  const auto vocabulary = VocabularyOf([](GgufWriter& w) {
-    w.RemoveKey("tokenizer.ggml.token_type");
-    w.SetString("tokenizer.ggml.pre", "llama-bpe");
-    w.SetUint32("tokenizer.ggml.bos_token_id", 0);
-    w.SetInt32("tokenizer.ggml.eot_token_id", 3);
-  });
-  ASSERT_TRUE(vocabulary.ok()) << vocabulary.status();
-  EXPECT_EQ(vocabulary->kinds.at(0), TokenKind::kNormal);
-  EXPECT_EQ(vocabulary->kinds.size(), 64u);
-  EXPECT_EQ(vocabulary->eot, 3);
-  EXPECT_TRUE(vocabulary->add_bos);
-  EXPECT_THAT(vocabulary->merges, ElementsAre("a b", "ab c"));
-  EXPECT_EQ(vocabulary->chat_template, "");
-}
-
-TEST(VocabularyTest, RefusesByName) {
-  const Refusal refusals[] = {
-      {Without("tokenizer.ggml.model"), "'tokenizer.ggml.model' is missing"},
-      {Without("tokenizer.ggml.tokens"), "'tokenizer.ggml.tokens' is missing"},
-      {Without("tokenizer.ggml.merges"), "'tokenizer.ggml.merges' is missing"},
-      {[](GgufWriter& w) { w.SetInt32s("tokenizer.ggml.tokens", {1}); }, "expected an array of strings"},
-      {[](GgufWriter& w) { w.SetInt32s("tokenizer.ggml.token_type", {1}); },
-       "holds 1 values, expected one per token, 64"},
-      {[](GgufWriter& w) { w.SetInt32s("tokenizer.ggml.token_type", std::vector<int32_t>(64, 7)); },
-       "holds 7 for token 0, expected 0 to 6"},
-      {Uint("tokenizer.ggml.eos_token_id", 64), "'tokenizer.ggml.eos_token_id' holds 64, expected a token"},
-      {[](GgufWriter& w) { w.SetInt32("tokenizer.ggml.bos_token_id", -1); }, "bos_token_id' holds -1"},
-      {Uint("tokenizer.ggml.add_bos_token", 1), "'tokenizer.ggml.add_bos_token' holds an integer, expected a bool"},
-  };
-  for (const Refusal& refusal : refusals) {
-    const auto vocabulary = VocabularyOf(refusal.change);
-    ASSERT_FALSE(vocabulary.ok()) << refusal.message;
-    EXPECT_THAT(Message(vocabulary.status()), HasSubstr(refusal.message));
   }
 }
 

@@ -1,4 +1,4 @@
-#include "engine/model/gguf.h"
+#include "engine/model/gguf/gguf.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 using Bytes = std::vector<std::byte>;
 
 std::string ErrorOf(const Bytes& bytes) {
-  const auto file = GgufFile::Parse(bytes, "m.gguf");
+  const auto file = ReadGguf(SourceOf(bytes, "m.gguf"));
   if (file.ok()) return "loaded";
   EXPECT_EQ(file.status().code(), absl::StatusCode::kInvalidArgument);
   return std::string(file.status().message());
@@ -75,7 +75,7 @@ TEST(GgufTest, ReadsValuesOfEveryType) {
   writer.SetInt32s("i32s", {1, -2, 3});
   writer.SetRaw("u64s", 9, raw(uint32_t{10}) + raw(uint64_t{1}) + raw(uint64_t{9}));
   const Bytes bytes = writer.Build();
-  const auto file = GgufFile::Parse(bytes, "m.gguf");
+  const auto file = ReadGguf(SourceOf(bytes, "m.gguf"));
   ASSERT_TRUE(file.ok()) << file.status();
 
   EXPECT_EQ(*(*file)->Integer("u8"), 200);
@@ -112,9 +112,9 @@ TEST(GgufTest, ReadsTensorsOfVersions2And3) {
     writer.version = version;
     writer.alignment = 64;
     const Bytes bytes = writer.Build();
-    const auto file = GgufFile::Parse(bytes, "m.gguf");
+    const auto file = ReadGguf(SourceOf(bytes, "m.gguf"));
     ASSERT_TRUE(file.ok()) << file.status();
-    const GgufTensor* tensor = (*file)->Find("weights");
+    const TensorEntry* tensor = (*file)->Find("weights");
     ASSERT_NE(tensor, nullptr);
     EXPECT_THAT(tensor->dims, ElementsAre(2, 3));
     EXPECT_EQ(tensor->elements, 6);
@@ -228,14 +228,14 @@ TEST(GgufTest, ReadsAHeaderOfSeveralMegabytes) {
   strings.back() = "the last one";
   writer.SetStrings("many", strings);
   const Bytes bytes = writer.Build();
-  const auto file = GgufFile::Parse(bytes, "m.gguf");
+  const auto file = ReadGguf(SourceOf(bytes, "m.gguf"));
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(**(*file)->Strings("many"), strings);
   EXPECT_THAT(ErrorOf(Cut(bytes, 2 << 20)), HasSubstr("truncated: the file ends after 2097152 bytes, in key 'many'"));
 }
 
 TEST(GgufTest, OpensTheDefaultModel) {
-  const auto file = GgufFile::Open(TestModelPath());
+  const auto file = OpenCheckpoint(TestModelPath());
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*file)->file_bytes(), 98362432);
   EXPECT_EQ((*file)->tensors().size(), 272u);

@@ -1,4 +1,4 @@
-#include "engine/model/file_kind.h"
+#include "engine/model/gguf/file_kind.h"
 
 #include <algorithm>
 #include <bit>

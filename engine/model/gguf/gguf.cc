@@ -1,4 +1,4 @@
-#include "engine/model/gguf_parser.h"
+#include "engine/model/gguf/gguf.h"
 
 #include <algorithm>
 #include <bit>
@@ -16,8 +16,8 @@
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
-#include "engine/model/byte_reader.h"
-#include "engine/model/file_kind.h"
+#include "engine/model/gguf/byte_reader.h"
+#include "engine/model/gguf/file_kind.h"
 
 namespace longhaul {
 namespace {
@@ -55,7 +55,7 @@ uint64_t MinBytes(ValueType type) {
 
 // One number, or `count` of them.
 template <typename Wide, typename Stored>
-GgufValue ReadNumbers(ByteReader& reader, std::optional<uint64_t> count) {
+MetadataValue ReadNumbers(ByteReader& reader, std::optional<uint64_t> count) {
   if (!count) return static_cast<Wide>(reader.Read<Stored>());
   std::vector<Wide> values(*count);
   for (Wide& value : values) value = static_cast<Wide>(reader.Read<Stored>());
@@ -66,7 +66,7 @@ class Parser {
  public:
   explicit Parser(const ByteSource& source) : source_(source), reader_(source, kMaxHeaderBytes) {}
 
-  absl::StatusOr<GgufContents> Parse() {
+  absl::StatusOr<CheckpointContents> Parse() {
     LH_RETURN_IF_ERROR(ReadPreamble());
     for (uint64_t i = 0; i < n_values_; ++i) LH_RETURN_IF_ERROR(ReadEntry(i));
     LH_RETURN_IF_ERROR(ReadAlignment());
@@ -129,7 +129,7 @@ class Parser {
     if (key.empty() || key.size() > kMaxNameBytes) {
       return Error("metadata entry ", index, " has a key of ", key.size(), " bytes: expected 1 to ", kMaxNameBytes);
     }
-    absl::StatusOr<GgufValue> value = ReadValue(key, type);
+    absl::StatusOr<MetadataValue> value = ReadValue(key, type);
     if (!value.ok()) return value.status();
     if (!contents_.metadata.emplace(key, std::move(*value)).second) {
       return Error("key ", Quoted(key), " stands twice in the metadata");
@@ -137,7 +137,7 @@ class Parser {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<GgufValue> ReadValue(std::string_view key, uint32_t type_number) {
+  absl::StatusOr<MetadataValue> ReadValue(std::string_view key, uint32_t type_number) {
     if (type_number >= kValueTypes) {
       return Error("key ", Quoted(key), " has value type ", type_number, ": expected 0 to ", kValueTypes - 1);
     }
@@ -157,13 +157,13 @@ class Parser {
                      " bytes: the file has ", reader_.remaining(), " left");
       }
     }
-    GgufValue value = ReadPayload(type, count);
+    MetadataValue value = ReadPayload(type, count);
     if (reader_.failed()) return Truncated(absl::StrCat("key ", Quoted(key)));
     if (bad_bool_) return Error("key ", Quoted(key), " holds a bool that is neither 0 nor 1");
     return value;
   }
 
-  GgufValue ReadPayload(ValueType type, std::optional<uint64_t> count) {
+  MetadataValue ReadPayload(ValueType type, std::optional<uint64_t> count) {
     switch (type) {
       case ValueType::kUint8:
         return ReadNumbers<uint64_t, uint8_t>(reader_, count);
@@ -232,7 +232,7 @@ class Parser {
     if (n_dims < 1 || n_dims > kMaxDims) {
       return Error("tensor ", Quoted(name), " has ", n_dims, " dimensions: expected 1 to ", kMaxDims);
     }
-    GgufTensor tensor{.name = name, .dims = {}, .elements = 1};
+    TensorEntry tensor{.name = name, .dims = {}, .elements = 1};
     for (uint32_t i = 0; i < n_dims; ++i) {
       const int64_t dim = reader_.Read<int64_t>();
       if (reader_.failed()) break;
@@ -275,7 +275,7 @@ class Parser {
     LH_ASSIGN_OR_RETURN(const std::span<const std::byte> header, reader_.Peek(data_begin));
     contents_.header.assign(header.begin(), header.end());
     for (size_t i = 0; i < contents_.tensors.size(); ++i) {
-      GgufTensor& tensor = contents_.tensors[i];
+      TensorEntry& tensor = contents_.tensors[i];
       if (offsets_[i] % alignment_ != 0) {
         return Error("tensor ", Quoted(tensor.name), " has offset ", offsets_[i],
                      ": expected a multiple of the alignment, ", alignment_);
@@ -300,7 +300,7 @@ class Parser {
 
   absl::Status CheckNamesDiffer() const {
     std::set<std::string_view> names;
-    for (const GgufTensor& tensor : contents_.tensors) {
+    for (const TensorEntry& tensor : contents_.tensors) {
       if (!names.insert(tensor.name).second) return Error("tensor ", Quoted(tensor.name), " stands twice in the file");
     }
     return absl::OkStatus();
@@ -308,9 +308,9 @@ class Parser {
 
   // Tensors that share bytes would let a small file take the memory of a large one once its weights are packed.
   absl::Status CheckDataDisjoint() const {
-    std::vector<const GgufTensor*> order;
-    for (const GgufTensor& tensor : contents_.tensors) order.push_back(&tensor);
-    std::ranges::sort(order, {}, &GgufTensor::offset);
+    std::vector<const TensorEntry*> order;
+    for (const TensorEntry& tensor : contents_.tensors) order.push_back(&tensor);
+    std::ranges::sort(order, {}, &TensorEntry::offset);
     for (size_t i = 1; i < order.size(); ++i) {
       if (order[i - 1]->offset + order[i - 1]->bytes > order[i]->offset) {
         return Error("tensors ", Quoted(order[i - 1]->name), " and ", Quoted(order[i]->name), " overlap");
@@ -324,13 +324,14 @@ class Parser {
   uint64_t n_tensors_ = 0, n_values_ = 0, alignment_ = kDefaultAlignment;
   bool bad_bool_ = false;
   std::vector<uint64_t> offsets_;  // of contents_.tensors, from the begin of the data
-  GgufContents contents_;
+  CheckpointContents contents_;
 };
 
 }  // namespace
 
-absl::StatusOr<GgufContents> ParseGguf(const ByteSource& source) {
-  return Parser(source).Parse();
+absl::StatusOr<std::unique_ptr<Checkpoint>> ReadGguf(std::unique_ptr<ByteSource> source) {
+  LH_ASSIGN_OR_RETURN(CheckpointContents contents, Parser(*source).Parse());
+  return std::make_unique<Checkpoint>(std::move(source), std::move(contents));
 }
 
 }  // namespace longhaul
