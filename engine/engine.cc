@@ -12,6 +12,7 @@
 #include "engine/base/status_macros.h"
 #include "engine/engine_impl.h"
 #include "engine/model/model_file.h"
+#include "engine/model/single_runner.h"
 #include "engine/model/vocabulary_reader.h"
 
 namespace longhaul {
@@ -36,26 +37,29 @@ bool IsNoMemory(const absl::Status& status) {
 
 }  // namespace
 
-EngineImpl::EngineImpl(const EngineOptions& options, ModelInfo info, std::unique_ptr<PromptEncoder> encoder,
-                       std::unique_ptr<ModelRunner> runner, PositionResolver positions)
+EngineImpl::EngineImpl(const EngineOptions& options, EngineParts parts)
     : options_(options),
-      encoder_(std::move(encoder)),
-      runner_(std::move(runner)),
-      positions_(std::move(positions)),
-      info_(std::move(info)),
+      time_(*parts.time),
+      encoder_(std::move(parts.encoder)),
+      runner_(std::move(parts.runner)),
+      positions_(std::move(parts.positions)),
+      info_(std::move(parts.info)),
       registry_({options.max_client_requests, options.max_client_queued_tokens}),
-      pool_(runner_->n_blocks()),
-      scheduler_({.max_tokens = runner_->limits().max_tokens,
-                  .max_logit_rows = runner_->limits().max_logit_rows,
+      pool_(runner_->info().geometry),
+      scheduler_({.max_tokens = runner_->info().limits.max_tokens,
+                  .max_logit_rows = runner_->info().limits.max_logit_rows,
                   .max_rows = options.max_rows,
                   .step_target = std::chrono::duration<double>(options.step_target).count(),
                   .reserve_after = std::chrono::duration<double>(options.reserve_after).count(),
                   .prefix_cache = options.prefix_cache},
                  pool_),
-      preparer_(*encoder_, positions_, pool_, telemetry_,
+      pipeline_(*runner_, scheduler_, time_),
+      preparer_(*encoder_, *positions_, pool_, telemetry_, time_,
                 {options.max_request_tokens, options.max_rows, info_.engine_fingerprint}),
-      text_pool_(std::make_unique<WorkQueue>(kTextThreads, "text")),
-      thread_(StartThread("engine", [this] { Loop(); })) {}
+      text_pool_(std::make_unique<WorkQueue>(kTextThreads, "text")) {
+  stepped_.reserve(static_cast<size_t>(options.max_rows));
+  thread_ = StartThread("engine", [this] { Loop(); });
+}
 
 EngineImpl::~EngineImpl() {
   {
@@ -131,19 +135,25 @@ EngineStats EngineImpl::Stats() const {
 }
 
 std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::OnReady on_ready) {
-  const Clock::time_point submitted = Clock::now();
+  const Clock::time_point submitted = time_.Now();
   if (!request.deadline.has_value() && options_.max_request_time.count() > 0) {
     request.max_time = options_.max_request_time;
     request.deadline = submitted + request.max_time;
   }
   const auto* generate = std::get_if<GenerateParams>(&request.params);
   const size_t answers = generate != nullptr ? static_cast<size_t>(generate->samples) : 1;
-  auto stream = std::make_shared<EventStream>(options_.events_per_stream * answers, std::move(on_ready));
+  auto stream = std::make_shared<EventStream>(options_.events_per_stream * answers, std::move(on_ready), time_);
   bool draining = false;
+  absl::Status lost;
   {
     MutexLock lock(mutex_);
     ++unfinished_;
     draining = draining_;
+    lost = lost_;
+  }
+  if (!lost.ok()) {
+    Refuse(*stream, std::move(lost));
+    return stream;
   }
   if (draining) {
     telemetry_.rejections[Rejection::kDraining].Add();
@@ -230,10 +240,10 @@ int64_t EngineImpl::CancelRequest(const std::string& id) {
 }
 
 bool EngineImpl::Drain(std::chrono::milliseconds timeout) {
-  const Clock::time_point deadline = Clock::now() + timeout;
+  const Clock::time_point deadline = time_.Now() + timeout;
   MutexLock lock(mutex_);
   draining_ = true;
-  while (unfinished_ > 0 && all_finished_.WaitUntil(mutex_, deadline)) {
+  while (unfinished_ > 0 && time_.WaitUntil(all_finished_, mutex_, deadline)) {
   }
   if (unfinished_ == 0) return true;
   preparer_.GiveUp();
@@ -252,28 +262,36 @@ namespace {
 absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineOptions& options, const StopCondition& stopped) {
   LH_ASSIGN_OR_RETURN(const ModelFile model, LoadModelFile(options.model_path));
   LH_ASSIGN_OR_RETURN(Vocabulary vocabulary, ReadVocabulary(*model.checkpoint));
+  EngineParts parts;
   auto encoder = PromptEncoder::Create(std::move(vocabulary), options.chat_template);
   if (!encoder.ok()) {
     return absl::Status(encoder.status().code(), absl::StrCat(options.model_path, ": ", encoder.status().message()));
   }
+  parts.encoder = *std::move(encoder);
   LH_ASSIGN_OR_RETURN(
       PositionResolver positions,
       PositionResolver::Create(model.config.rotation, options.default_position, options.trained_length));
-  ModelRunnerOptions runner_options;
-  runner_options.compute_type = options.compute_type;
-  runner_options.cache_type = options.cache_type;
-  runner_options.threads = options.threads;
+  parts.positions = std::make_unique<PositionResolver>(std::move(positions));
+  SingleRunnerOptions runner_options;
+  runner_options.backend.compute_type = options.compute_type;
+  runner_options.backend.cache_type = options.cache_type;
+  runner_options.backend.threads = options.threads;
   runner_options.kv_cache_bytes = KvCacheBytes(options);
   runner_options.limits.max_tokens = options.max_batch_tokens;
-  EngineOptions resolved = options;
-  LH_ASSIGN_OR_RETURN(resolved.max_rows, ResolveMaxRows(options, runner_options.limits));
-  LH_ASSIGN_OR_RETURN(auto runner, ModelRunner::Create(model, runner_options, stopped));
-  ModelInfo info = DescribeModel(model, **encoder, *runner, positions);
-  return std::make_unique<EngineImpl>(resolved, std::move(info), *std::move(encoder), std::move(runner),
-                                      std::move(positions));
+  runner_options.one_step_ahead = options.one_step_ahead;
+  LH_RETURN_IF_ERROR(ResolveMaxRows(options, runner_options.limits).status());  // before what takes long
+  LH_ASSIGN_OR_RETURN(parts.runner, SingleRunner::Create(model, runner_options, stopped));
+  parts.info = DescribeModel(model, *parts.encoder, parts.runner->info(), *parts.positions);
+  return Engine::Create(options, std::move(parts));
 }
 
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, EngineParts parts) {
+  EngineOptions resolved = options;
+  LH_ASSIGN_OR_RETURN(resolved.max_rows, ResolveMaxRows(options, parts.runner->info().limits));
+  return std::make_unique<EngineImpl>(resolved, std::move(parts));
+}
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options, const StopCondition& stopped) {
   std::unique_ptr<Engine> engine;

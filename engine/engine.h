@@ -13,8 +13,11 @@
 #include "absl/status/statusor.h"
 #include "engine/backend/types.h"
 #include "engine/base/stop_condition.h"
+#include "engine/base/time_source.h"
+#include "engine/model/runner.h"
 #include "engine/model_info.h"
 #include "engine/position/position_resolver.h"
+#include "engine/prepare/prompt_encoder.h"
 #include "engine/request/event_stream.h"
 #include "engine/request/request.h"
 #include "engine/request/request_info.h"
@@ -39,6 +42,7 @@ struct EngineOptions {
   // ms and twice what the answers alone take. One in which none is made may take five times as long.
   std::chrono::milliseconds step_target{0};
   std::chrono::milliseconds reserve_after{5000};  // then what becomes free is kept for the first of the queue
+  bool one_step_ahead = false;                    // for tests: see RunnerInfo
   bool prefix_cache = true;                       // beginnings of texts that were read before are not computed again
   size_t events_per_stream = 64;
   // A reader who takes nothing for so long is given up; 0: never.
@@ -51,6 +55,15 @@ struct EngineOptions {
 
 // The memory of the KV cache that `options` come to, in bytes.
 int64_t KvCacheBytes(const EngineOptions& options);
+
+// What an engine is made of, where somebody else than Create(options) makes it: an embedding program, a test.
+struct EngineParts {
+  ModelInfo info;
+  std::unique_ptr<PromptEncoder> encoder;
+  std::unique_ptr<Runner> runner;
+  std::unique_ptr<PositionResolver> positions;
+  const TimeSource* time = &SteadyTime();  // not owned; outlives the engine
+};
 
 struct EngineStats {
   int64_t running = 0, waiting = 0;  // requests
@@ -69,6 +82,10 @@ class Engine {
   // key or tensor; CANCELLED soon after `stopped` holds.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options,
                                                         const StopCondition& stopped = {});
+
+  // The same of parts; the options that load a model are not looked at. INVALID_ARGUMENT names an option that does not
+  // go with the runner's limits.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options, EngineParts parts);
 
   // Ends what runs with UNAVAILABLE and joins the threads.
   virtual ~Engine() = default;

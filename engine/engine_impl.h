@@ -12,27 +12,27 @@
 #include "engine/base/work_queue.h"
 #include "engine/cache/block_pool.h"
 #include "engine/engine.h"
-#include "engine/model/model_runner.h"
 #include "engine/prepare/prompt_encoder.h"
 #include "engine/prepare/request_preparer.h"
 #include "engine/running/request_registry.h"
 #include "engine/running/request_state.h"
 #include "engine/scheduling/scheduler.h"
+#include "engine/step_pipeline.h"
 #include "engine/telemetry/step_counter.h"
 #include "engine/telemetry/step_rates.h"
 
 namespace longhaul {
 
-// The engine over a model runner: one thread owns scheduler, cache and model; callers hand requests over by a queue.
+// The engine over a runner: one thread owns scheduler, cache and runner; callers hand requests over by a queue.
 class EngineImpl : public Engine {
  public:
-  EngineImpl(const EngineOptions& options, ModelInfo info, std::unique_ptr<PromptEncoder> encoder,
-             std::unique_ptr<ModelRunner> runner, PositionResolver positions);
+  // `options` are resolved.
+  EngineImpl(const EngineOptions& options, EngineParts parts);
   ~EngineImpl() override;
 
   std::shared_ptr<EventStream> Submit(Request request, EventStream::OnReady on_ready) override;
   void Cancel(EventStream& stream) override;
-  std::vector<RequestInfo> ListRequests() const override { return registry_.List(Clock::now()); }
+  std::vector<RequestInfo> ListRequests() const override { return registry_.List(time_.Now()); }
   int64_t CancelRequest(const std::string& id) override;
   bool Drain(std::chrono::milliseconds timeout) override;
   absl::Status RunOnTextPool(std::function<void()> work) override;
@@ -41,7 +41,7 @@ class EngineImpl : public Engine {
   absl::StatusOr<std::string> Detokenize(std::span<const TokenId> ids, bool special, size_t max_bytes) const override;
   std::string_view TokenBytes(TokenId id) const override { return encoder_->tokenizer().TokenBytes(id); }
   absl::StatusOr<ResolvedPosition> ResolvePosition(const PositionMode& mode, int64_t length) const override {
-    return positions_.Resolve(mode, length);
+    return positions_->Resolve(mode, length);
   }
   const ModelInfo& model() const override { return info_; }
   EngineStats Stats() const override;
@@ -67,32 +67,44 @@ class EngineImpl : public Engine {
   void Loop();
   bool TakeArrivals();  // false when the engine stops
   void Arrive(StatePtr arrived);
-  // Schedules a step and runs it.
+  // Makes a step and submits it, and collects one where there can be no more in flight.
   void Turn();
+  // Whether it was begun; if not, its requests have ended.
+  bool SubmitStep(Step step, Clock::time_point begin);
+  void CollectStep();
+  // Ends the requests of the step at hand, or everything where the device is lost.
+  void FailStep(const absl::Status& status);
   // Ends what a turn that failed may have left half done.
   void Recover(const absl::Status& status);
   void DropEnded(Clock::time_point now);
   // The drain's time is over: ends whatever has not finished.
   void EndAll();
   // Ends what would have its first step now and cannot be read before its deadline; whether there was any.
-  bool DropHopeless(Clock::time_point now);
+  bool DropHopeless(const Step& step, Clock::time_point now);
   bool IsTooLate(const RequestState& state, Clock::time_point now) const;
   // When its reader has taken nothing for too long; none while there is room for more.
   std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
-  // `begin`: when the scheduling of this step began.
-  void RunStep(const Batch& batch, Clock::time_point begin);
-  void DistributeResults(StepResult result, double step_seconds, Clock::time_point now);
+  // Notes whose requests a step works on, null where a part is void.
+  void SetStepped(const Step& step);
+  void CountStep(const StepPipeline::Done& done);
+  void DistributeResults(StepPipeline::Done done);
+  // The device is lost: ends everything, and refuses what comes.
+  void Lose(const absl::Status& status);
+  void PublishStats(bool look_again);
   void Queue(Group& group, RequestState& state);
   // Takes a request that has finished out of everything. Throws nothing.
   void End(RequestState& state);
+  // Destroys those of leaving_ that no step holds any more.
+  void LetGo();
   // One after the other, so that one wake-up serves all: it costs more than all the rest.
   void TellReaders();
   std::optional<Clock::time_point> NextDeadline() const;
 
   const EngineOptions options_;
+  const TimeSource& time_;
   const std::unique_ptr<PromptEncoder> encoder_;
-  const std::unique_ptr<ModelRunner> runner_;
-  const PositionResolver positions_;
+  const std::unique_ptr<Runner> runner_;
+  const std::unique_ptr<PositionResolver> positions_;
   const ModelInfo info_;
 
   RequestRegistry registry_;
@@ -100,10 +112,12 @@ class EngineImpl : public Engine {
   // The engine thread's own.
   BlockPool pool_;
   Scheduler scheduler_;
+  StepPipeline pipeline_;
   std::unordered_map<RequestState*, StatePtr> active_;
   std::unordered_map<Group*, RequestState*> owners_;  // of the scheduler's groups
   StepRates rates_;
-  std::vector<RequestState*> stepped_;  // of each group of the step that runs
+  StatePtr leaving_;                    // requests that have ended while a step in flight holds their blocks, chained
+  std::vector<RequestState*> stepped_;  // of each group of the step at hand
   std::vector<EventStream*> ready_;     // whose readers are to be told; their requests are still active
 
   std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
@@ -114,6 +128,7 @@ class EngineImpl : public Engine {
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool drained_ ABSL_GUARDED_BY(mutex_) = false;  // whoever has not finished is to end
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status lost_ ABSL_GUARDED_BY(mutex_);       // not OK: the device is lost
   int64_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // requests and work of the text pool
   CondVar all_finished_;
   EngineStats stats_ ABSL_GUARDED_BY(mutex_);

@@ -34,46 +34,54 @@ void EngineImpl::Loop() {
     });
     if (!status.ok()) Recover(status);
   }
+  while (pipeline_.size() > 0) scheduler_.StepFailed(pipeline_.Collect().step);
+  LetGo();
   TellReaders();
 }
 
 void EngineImpl::Turn() {
-  const Clock::time_point begin = Clock::now();
+  const Clock::time_point begin = time_.Now();
   stepped_.clear();
+  LetGo();
   DropEnded(begin);
   for (const auto& [key, state] : active_) {
-    const bool has_room = state->stream().HasRoom();
+    const bool has_room = state->stream().HasRoom(1 + pipeline_.size());
     for (Group& group : state->groups()) group.paused = !has_room;
   }
-  const Batch& batch = scheduler_.NextBatch(Seconds(Clock::now()));
+  std::optional<Step> step;
+  if (pipeline_.has_room()) step = scheduler_.NextStep(Seconds(time_.Now()));
   counter_.CountScheduling(scheduler_);
-  const bool dropped = DropHopeless(Clock::now());
+  const bool dropped = step.has_value() && DropHopeless(*step, time_.Now());
+  const bool submits = step.has_value() && !step->empty() && !dropped;
+  // While steps run the loop looks again at once.
+  PublishStats(/*look_again=*/dropped || submits || pipeline_.size() > 0);
+  TellReaders();
+  const bool submitted = submits && SubmitStep(*std::move(step), begin);
+  if (pipeline_.size() > 0 && !(submitted && pipeline_.has_room())) CollectStep();
+}
+
+void EngineImpl::PublishStats(bool look_again) {
   int64_t running = 0;
   for (const auto& [key, state] : active_) {
     state->PublishProgress();
     if (state->was_scheduled()) ++running;
   }
-  {
-    MutexLock lock(mutex_);
-    stats_.running = running;
-    stats_.running_rows = scheduler_.running_rows();
-    stats_.blocks_total = pool_.total();
-    stats_.blocks_used = pool_.used();
-    stats_.blocks_cached = pool_.idle_cached();
-    // After a step the loop looks again at once.
-    attention_ = attention_ || dropped || !batch.rows.empty();
-  }
-  TellReaders();
-  if (!dropped && !batch.rows.empty()) RunStep(batch, begin);
+  MutexLock lock(mutex_);
+  stats_.running = running;
+  stats_.running_rows = scheduler_.running_rows();
+  stats_.blocks_total = pool_.total();
+  stats_.blocks_used = pool_.used();
+  stats_.blocks_cached = pool_.idle_cached();
+  attention_ = attention_ || look_again;
 }
 
 // Whatever was half done belongs to the requests of the step, or while it was made to the one group at hand: they end,
 // and the others are as they were.
 void EngineImpl::Recover(const absl::Status& status) {
-  const Clock::time_point now = Clock::now();
+  const Clock::time_point now = time_.Now();
   int64_t ended = 0;
   const auto end = [&](RequestState* state) {
-    if (active_.count(state) == 0) return;  // several groups may have one request
+    if (active_.count(state) == 0) return;  // null, or several groups have one request
     state->Fail(status, now);
     End(*state);
     ++ended;
@@ -102,7 +110,7 @@ bool EngineImpl::TakeArrivals() {
     while (!attention_) {
       if (!deadline.has_value()) {
         changed_.Wait(mutex_);
-      } else if (!changed_.WaitUntil(mutex_, *deadline)) {
+      } else if (!time_.WaitUntil(changed_, mutex_, *deadline)) {
         break;
       }
     }
@@ -126,7 +134,7 @@ void EngineImpl::Arrive(StatePtr arrived) {
     return absl::OkStatus();
   });
   if (status.ok()) return;
-  state.Fail(status, Clock::now());
+  state.Fail(status, time_.Now());
   End(state);
 }
 
@@ -155,7 +163,7 @@ void EngineImpl::DropEnded(Clock::time_point now) {
 }
 
 void EngineImpl::EndAll() {
-  const Clock::time_point now = Clock::now();
+  const Clock::time_point now = time_.Now();
   DropEnded(now);
   while (!active_.empty()) {
     RequestState& state = *active_.begin()->first;
@@ -164,11 +172,12 @@ void EngineImpl::EndAll() {
   }
 }
 
-bool EngineImpl::DropHopeless(Clock::time_point now) {
+bool EngineImpl::DropHopeless(const Step& step, Clock::time_point now) {
   // The prompt's reading time is a lower bound; it must exceed what is left so many times.
   constexpr double kClearly = 4;
   bool any = false;
-  for (Group* group : scheduler_.scheduled()) {
+  for (const Step::GroupPart& part : step.groups) {
+    Group* const group = part.group;
     const auto owner = owners_.find(group);
     if (owner == owners_.end()) continue;  // it went with its request
     RequestState& state = *owner->second;
@@ -202,7 +211,7 @@ bool EngineImpl::IsTooLate(const RequestState& state, Clock::time_point now) con
 void EngineImpl::Queue(Group& group, RequestState& state) {
   owners_.emplace(&group, &state);
   absl::Cleanup disown = [&] { owners_.erase(&group); };
-  scheduler_.Add(group, Seconds(Clock::now()));
+  scheduler_.Add(group, Seconds(time_.Now()));
   std::move(disown).Cancel();
 }
 
@@ -213,8 +222,25 @@ void EngineImpl::End(RequestState& state) {
   }
   state.stream().SetOnRoom(nullptr);
   if (!state.was_scheduled()) waiting_.fetch_sub(1);
-  active_.erase(&state);
+  // Not there yet where it ends because there was no memory for its place.
+  if (const auto active = active_.find(&state); active != active_.end()) {
+    if (state.in_flight()) {
+      state.next_leaving = std::move(leaving_);
+      leaving_ = std::move(active->second);
+    }
+    active_.erase(active);
+  }
   CountFinished();
+}
+
+void EngineImpl::LetGo() {
+  for (StatePtr* at = &leaving_; *at != nullptr;) {
+    if ((*at)->in_flight()) {
+      at = &(*at)->next_leaving;
+    } else {
+      *at = StatePtr(std::move((*at)->next_leaving));
+    }
+  }
 }
 
 std::optional<Clock::time_point> EngineImpl::NextDeadline() const {
@@ -235,78 +261,101 @@ std::optional<Clock::time_point> EngineImpl::StallsAt(const RequestState& state)
   return *since + options_.stream_stall_timeout;
 }
 
-void EngineImpl::RunStep(const Batch& batch, Clock::time_point begin) {
-  const Clock::time_point scheduled = Clock::now();
+// Takes no memory: there is room for a group of each row.
+void EngineImpl::SetStepped(const Step& step) {
   stepped_.clear();
-  for (Group* group : scheduler_.scheduled()) {
-    RequestState& state = *owners_.at(group);
-    stepped_.push_back(&state);
-    if (!state.was_scheduled()) waiting_.fetch_sub(1);
-    state.BeforeStep(*group, scheduled);
+  for (const Step::GroupPart& part : step.groups) {
+    stepped_.push_back(Scheduler::IsVoid(part) ? nullptr : owners_.at(part.group));
   }
-  const Clock::time_point forward = Clock::now();
-  absl::StatusOr<StepResult> result = [&]() -> absl::StatusOr<StepResult> {
-    LH_ASSIGN_OR_RETURN(const Ticket ticket, runner_->Step(batch));
-    return runner_->Collect(ticket);
-  }();
-  const Clock::time_point end = Clock::now();
-  const double seconds = std::chrono::duration<double>(end - scheduled).count();
-  int64_t decode_tokens = 0, prefill_tokens = 0;
-  for (const BatchRow& row : batch.rows) (row.n_new == 1 ? decode_tokens : prefill_tokens) += row.n_new;
-  rates_.AddStep(prefill_tokens, decode_tokens, seconds);
+}
+
+bool EngineImpl::SubmitStep(Step step, Clock::time_point begin) {
+  SetStepped(step);
+  for (RequestState* state : stepped_) {
+    if (!state->was_scheduled()) waiting_.fetch_sub(1);
+    state->BeforeStep(time_.Now());
+  }
+  const absl::Status status = pipeline_.Submit(std::move(step), begin);
+  if (status.ok()) return true;
+  FailStep(status);
+  return false;
+}
+
+void EngineImpl::CollectStep() {
+  StepPipeline::Done done = pipeline_.Collect();
+  SetStepped(done.step);
+  CountStep(done);
+  if (done.result.ok()) {
+    const std::chrono::nanoseconds cpu = ThreadCpuTime();
+    const Clock::time_point end = done.end;
+    DistributeResults(std::move(done));
+    telemetry_.emit_cpu.Add((ThreadCpuTime() - cpu).count());
+    telemetry_.step_time[StepPhase::kEmit].Observe(time_.Now() - end);
+  } else {
+    scheduler_.StepFailed(done.step);
+    FailStep(done.result.status());
+  }
+}
+
+void EngineImpl::FailStep(const absl::Status& status) {
+  if (absl::IsUnavailable(status)) return Lose(status);
+  Recover(absl::IsResourceExhausted(status) ? status : absl::InternalError(status.message()));
+}
+
+void EngineImpl::Lose(const absl::Status& status) {
+  const Clock::time_point now = time_.Now();
+  stepped_.clear();
+  {
+    MutexLock lock(mutex_);
+    lost_ = status;
+  }
+  LogError("the device is lost, which ends ", active_.size(), " requests: ", status.message());
+  while (!active_.empty()) {
+    RequestState& state = *active_.begin()->first;
+    state.Finish(FinishReason::kUnavailable, status, now);
+    End(state);
+  }
+}
+
+void EngineImpl::CountStep(const StepPipeline::Done& done) {
+  const StepTally& tally = done.step.tally;
+  rates_.AddStep(tally.prefill_tokens, tally.decode_rows, done.seconds);
   {
     MutexLock lock(mutex_);
     ++stats_.steps;
-    stats_.decode_tokens += decode_tokens;
-    stats_.prefill_tokens += prefill_tokens;
+    stats_.decode_tokens += tally.decode_rows;
+    stats_.prefill_tokens += tally.prefill_tokens;
     tokens_per_second_ = rates_.tokens_per_second();
   }
-  counter_.CountStep(scheduler_);
-  const std::chrono::nanoseconds sampling = result.ok() ? result->sampling : std::chrono::nanoseconds(0);
-  telemetry_.step_time[StepPhase::kSchedule].Observe(forward - begin);
-  telemetry_.step_time[StepPhase::kForward].Observe(end - forward - sampling);
+  counter_.CountStep(tally);
+  const std::chrono::nanoseconds sampling = done.result.ok() ? done.result->sampling : std::chrono::nanoseconds(0);
+  telemetry_.step_time[StepPhase::kSchedule].Observe(done.submitted - done.begin);
+  telemetry_.step_time[StepPhase::kForward].Observe(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(done.seconds)) - sampling);
   telemetry_.step_time[StepPhase::kSample].Observe(sampling);
-  if (!result.ok()) {
-    Recover(absl::InternalError(result.status().message()));
-    return;
-  }
-  const std::chrono::nanoseconds cpu = ThreadCpuTime();
-  DistributeResults(*std::move(result), seconds, end);
-  telemetry_.emit_cpu.Add((ThreadCpuTime() - cpu).count());
-  telemetry_.step_time[StepPhase::kEmit].Observe(Clock::now() - end);
 }
 
-void EngineImpl::DistributeResults(StepResult result, double step_seconds, Clock::time_point now) {
-  const Batch& batch = scheduler_.batch();
-  for (size_t g = 0; g < batch.groups.size(); ++g) stepped_[g]->PrefetchSelf(*scheduler_.scheduled()[g]);
-  for (size_t g = 0; g < batch.groups.size(); ++g) {
-    const SamplerResult* sampled = batch.groups[g].sampler != nullptr ? &result.groups[g] : nullptr;
-    stepped_[g]->PrefetchReached(*scheduler_.scheduled()[g], sampled);
+void EngineImpl::DistributeResults(StepPipeline::Done done) {
+  const Step& step = done.step;
+  std::vector<GroupResult>& results = done.result->groups;
+  for (size_t g = 0; g < stepped_.size(); ++g) {
+    if (stepped_[g] != nullptr) stepped_[g]->PrefetchSelf(*step.groups[g].group);
   }
-  scheduler_.StepDone(step_seconds);
-  size_t next_score = 0;
+  for (size_t g = 0; g < stepped_.size(); ++g) {
+    const Step::GroupPart& part = step.groups[g];
+    if (stepped_[g] != nullptr) stepped_[g]->PrefetchReached(*part.group, part.draws, results[g]);
+  }
+  scheduler_.StepDone(step, done.seconds);
   std::vector<Group*> ended;
   std::vector<std::pair<Group*, RequestState*>> further;
-  for (size_t g = 0; g < batch.groups.size(); ++g) {
-    const BatchGroup& entry = batch.groups[g];
-    Group& group = *scheduler_.scheduled()[g];
-    size_t n_scores = 0;
-    if (group.score_from > 0) {
-      for (int r = entry.first_row; r < entry.first_row + entry.n_rows; ++r) {
-        const BatchRow& row = batch.rows[static_cast<size_t>(r)];
-        n_scores += static_cast<size_t>(row.n_new - row.first_logit);
-      }
-    }
-    const std::span<TokenScore> scores(result.scores.data() + next_score, n_scores);
-    next_score += n_scores;
-    const SamplerResult* sampled = entry.sampler != nullptr ? &result.groups[g] : nullptr;
+  for (size_t g = 0; g < stepped_.size(); ++g) {
+    if (stepped_[g] == nullptr || stepped_[g]->finished()) continue;
     RequestState& state = *stepped_[g];
-    if (state.finished()) continue;
-    if (state.AfterStep(group, sampled, result.choices[g], scores, now)) ended.push_back(&group);
+    Group& group = *step.groups[g].group;
+    if (state.AfterStep(group, step.groups[g].draws, results[g], done.end)) ended.push_back(&group);
     for (Group* made : state.MakeFurtherGroups()) further.emplace_back(made, &state);
   }
   TellReaders();
-  // Only now: both change the scheduler's batch.
   for (const auto& [group, state] : further) Queue(*group, *state);
   for (Group* group : ended) {
     const auto owner = owners_.find(group);

@@ -6,25 +6,13 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
-#include "engine/base/instruction_set.h"
 #include "engine/base/utf8.h"
 #include "engine/model/model_file.h"
-#include "engine/model/model_runner.h"
+#include "engine/model/runner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/prepare/prompt_encoder.h"
 
 namespace longhaul {
-namespace {
-
-std::string BestInstructions() {
-  std::string name(InstructionSetName(ActiveInstructionSet()));
-  if (ActiveHasVnni()) name += "+vnni";
-  if (ActiveHasBf16()) name += "+bf16";
-  return name;
-}
-
-}  // namespace
-
 std::string ReadModelName(const std::string& path) {
   if (const auto checkpoint = OpenCheckpoint(path); checkpoint.ok()) {
     const absl::StatusOr<ModelConfig> config = ReadModelConfig(**checkpoint);
@@ -34,7 +22,7 @@ std::string ReadModelName(const std::string& path) {
   return TakeUtf8(name, /*at_end=*/true);
 }
 
-ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const ModelRunner& runner,
+ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const RunnerInfo& runner,
                         const PositionResolver& positions) {
   ModelInfo info;
   const ModelConfig& config = model.config;
@@ -61,16 +49,17 @@ ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, co
   info.bos = vocabulary.bos.value_or(-1);
   info.eos = vocabulary.eos.value_or(-1);
   info.end_tokens = encoder.tokenizer().end_tokens();
-  info.compute_type = Name(runner.info().compute_type);
-  info.cache_type = Name(runner.info().cache_type);
-  info.instruction_set = BestInstructions();
-  info.backend = runner.info().name;
+  info.compute_type = Name(runner.backend.compute_type);
+  info.cache_type = Name(runner.backend.cache_type);
+  info.instruction_set = runner.backend.instruction_set;
+  info.backend = runner.backend.name;
   info.version = LONGHAUL_VERSION;
-  info.threads = runner.threads();
-  info.cache_tokens = runner.n_blocks() * kBlockTokens;
+  info.threads = runner.backend.threads;
+  info.cache_tokens = runner.geometry.tokens();
+  info.block_tokens = runner.geometry.block_tokens;
   info.longest_token = static_cast<int64_t>(encoder.tokenizer().longest_token());
-  info.engine_fingerprint = absl::StrCat("xxh3:", runner.file_digest(), "/", info.compute_type, "/", info.cache_type,
-                                         "/", info.instruction_set, "/", info.version);
+  info.engine_fingerprint = absl::StrCat("xxh3:", runner.file_digest, "/", info.compute_type, "/", info.cache_type, "/",
+                                         info.instruction_set, "/", info.version);
   return info;
 }
 

@@ -8,10 +8,10 @@
 
 namespace longhaul {
 
-class ModelRunner;
 class PositionResolver;
 class PromptEncoder;
 struct ModelFile;
+struct RunnerInfo;
 
 // What is loaded.
 struct ModelInfo {
@@ -27,6 +27,7 @@ struct ModelInfo {
   std::string compute_type, cache_type, instruction_set, backend, version;
   int threads = 0;
   int64_t cache_tokens = 0;        // tokens that the KV cache holds
+  int64_t block_tokens = 0;        // of these in one block
   int64_t longest_token = 0;       // bytes
   std::string engine_fingerprint;  // of every byte of the model file, types, instruction set and version
 };
@@ -34,7 +35,7 @@ struct ModelInfo {
 // What a model is called, told without loading it: as the file says, else the file's name without its ending.
 std::string ReadModelName(const std::string& path);
 
-ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const ModelRunner& runner,
+ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const RunnerInfo& runner,
                         const PositionResolver& positions);
 
 }  // namespace longhaul

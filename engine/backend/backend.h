@@ -29,34 +29,34 @@ struct HostTensor {
 // Handles that a backend gave out. Opaque; valid while the backend lives.
 enum class WeightId : int32_t {};
 enum class ActivationId : int32_t {};
-// A step that was begun by Step and whose result has not been collected.
+// A step that was begun and whose result has not been collected.
 enum class Ticket : int64_t {};
 
 // Dimensions of a head that every backend can do.
 inline constexpr int64_t kMaxHeadDim = 1024;
 
-// The geometry of attention and of the cache.
+// What attention needs of a model.
 struct CacheShape {
   int64_t n_layers = 0;
   int64_t n_heads = 0;  // query heads, a multiple of n_kv_heads
   int64_t n_kv_heads = 0;
-  int64_t head_dim = 0;       // even
-  int64_t n_blocks = 0;       // ids 0..n_blocks-1
-  int64_t max_positions = 0;  // no row grows longer
+  int64_t head_dim = 0;  // even, at most kMaxHeadDim
 };
 
 // What a backend says of itself.
 struct BackendInfo {
   std::string name;             // "cpu"
-  std::string instruction_set;  // "avx512"
+  std::string instruction_set;  // "avx512+vnni+bf16"
+  int threads = 0;
   ComputeType compute_type = ComputeType::kF32;
   CacheType cache_type = CacheType::kF32;
 };
 
 enum class Epilogue { kStore, kAdd };
 
-// The operations that a transformer is written in; one implementation per kind of device. One thread at a time. Memory
-// is taken by the Pack and Allocate calls, before the first step; a step takes none that grows. Activations are f32
+// The operations that a transformer is written in; one implementation per kind of device. One thread at a time. It is
+// asked for nothing that does not fit: CheckBatch and CheckedBackend stand before it. Memory is taken by the Pack and
+// Allocate calls, before the first step; a step takes none that grows. Activations are f32
 // matrices [rows, width] that live on the device; each operation sets the number of rows of its output. The rows'
 // results depend on nothing but the row (engine/README.md, "Equal to the bit").
 class Backend {
@@ -74,13 +74,17 @@ class Backend {
   virtual absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) = 0;
   // A vector for RmsNorm.
   virtual absl::StatusOr<WeightId> PackVector(const HostTensor& vector) = 0;
-  // REQUIRES: called once.
-  virtual absl::Status AllocateCache(const CacheShape& shape) = 0;
   virtual absl::StatusOr<ActivationId> AllocateActivation(int64_t max_rows, int64_t width) = 0;
+  // How a cache of `bytes` would be cut into blocks: computes only. RESOURCE_EXHAUSTED when it holds none,
+  // INVALID_ARGUMENT when the shape makes no sense.
+  virtual absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, int64_t bytes) const = 0;
+  // REQUIRES: `geometry` is of PlanCache; called once, last.
+  virtual absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry) = 0;
 
   // --- One step: BeginStep, operations, EndStep; then Collect ---
 
-  // Takes note of the batch, which outlives the step.
+  // `batch` lives until EndStep. RESOURCE_EXHAUSTED where there is no memory for it; then nothing has happened.
+  // REQUIRES: CheckBatch accepted it.
   virtual absl::Status BeginStep(const Batch& batch) = 0;
 
   // out[t, :] = table[tokens[t], :], [n_tokens, width]
@@ -104,8 +108,9 @@ class Backend {
   // out = the rows of `in` whose logits are wanted, [n_logit_rows, width]
   virtual void GatherLogitRows(ActivationId in, ActivationId out) = 0;
 
-  // Scores the targets and samples for the groups from logits [n_logit_rows, vocabulary].
-  virtual void Decode(ActivationId logits) = 0;
+  // Scores the targets and draws the tokens of the groups from logits [n_logit_rows, vocabulary]. What a group drew and
+  // chose is kept for the next step, whose tokens may name it (DrawnBy).
+  virtual void ChooseTokens(ActivationId logits) = 0;
 
   virtual Ticket EndStep() = 0;
 

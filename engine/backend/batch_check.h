@@ -1,15 +1,30 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "engine/backend/backend.h"
 #include "engine/backend/batch.h"
 
 namespace longhaul {
 
-// INVALID_ARGUMENT, saying what is wrong, where a batch would make a kernel read or write outside of what it owns:
-// token ids, rows, block tables, plans, logit rows, groups. UNIMPLEMENTED for groups of several rows.
-absl::Status CheckBatch(const Batch& batch, const CacheShape& shape, int64_t vocabulary_size);
+// Limits of one step; the activations are allocated for them.
+struct StepLimits {
+  int64_t max_tokens = 512;
+  int64_t max_logit_rows = 512;
+};
+
+// What a batch is checked against.
+struct BatchBounds {
+  StepLimits limits{};
+  CacheGeometry geometry{};
+  int64_t head_dim = 0;
+  int64_t vocabulary_size = 0;
+};
+
+// INVALID_ARGUMENT, saying what is wrong, where a batch exceeds the limits, makes no sense, or would make a kernel read
+// or write outside of what it owns: token ids, rows, blocks, plans, logit rows, groups, policies. `drew`: of each group
+// of the step before whether it drew a token.
+absl::Status CheckBatch(const Batch& batch, const BatchBounds& bounds, const std::vector<bool>& drew);
 
 }  // namespace longhaul

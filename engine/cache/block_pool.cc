@@ -2,9 +2,10 @@
 
 namespace longhaul {
 
-BlockPool::BlockPool(int64_t n_blocks) : blocks_(static_cast<size_t>(n_blocks)) {
+BlockPool::BlockPool(const CacheGeometry& geometry)
+    : geometry_(geometry), blocks_(static_cast<size_t>(geometry.n_blocks)) {
   empty_.reserve(blocks_.size());
-  for (int64_t id = n_blocks - 1; id >= 0; --id) empty_.push_back(static_cast<BlockId>(id));
+  for (int64_t id = geometry.n_blocks - 1; id >= 0; --id) empty_.push_back(static_cast<BlockId>(id));
 }
 
 BlockId BlockPool::Allocate() {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "engine/backend/batch.h"
+#include "engine/backend/cache_geometry.h"
 
 namespace longhaul {
 
@@ -13,7 +13,9 @@ namespace longhaul {
 // belong to the backend. One thread.
 class BlockPool {
  public:
-  explicit BlockPool(int64_t n_blocks);
+  explicit BlockPool(const CacheGeometry& geometry);
+
+  const CacheGeometry& geometry() const { return geometry_; }
 
   int64_t total() const { return static_cast<int64_t>(blocks_.size()); }
   // Blocks that nobody holds, cached ones included.
@@ -45,6 +47,7 @@ class BlockPool {
   void LinkLast(BlockId block);
   void Unlink(BlockId block);
 
+  const CacheGeometry geometry_;
   std::vector<Block> blocks_;
   std::vector<BlockId> empty_;  // the last one goes out first: its page is the likeliest to be resident
   // Free cached blocks, the one that became free first at the front.

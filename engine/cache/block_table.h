@@ -20,7 +20,7 @@ class BlockTable {
   BlockTable& operator=(BlockTable&&) = delete;
 
   // Takes blocks until `tokens` tokens have room. REQUIRES: the pool has them.
-  void Reserve(int64_t tokens) { ReserveBlocks(BlocksFor(tokens)); }
+  void Reserve(int64_t tokens) { ReserveBlocks(geometry().BlocksFor(tokens)); }
 
   // Takes blocks until there are `n`. REQUIRES: the pool has them.
   void ReserveBlocks(int64_t n) {
@@ -44,6 +44,8 @@ class BlockTable {
   }
 
   std::span<const BlockId> blocks() const { return blocks_; }
+  int64_t size() const { return static_cast<int64_t>(blocks_.size()); }
+  const CacheGeometry& geometry() const { return pool_->geometry(); }
 
  private:
   BlockPool* pool_;

@@ -13,7 +13,11 @@ uint64_t Mix(uint64_t state, uint64_t value) {
 
 }  // namespace
 
-PrefixCache::PrefixCache(BlockPool& pool) : pool_(pool), entries_(static_cast<size_t>(pool.total())) {
+PrefixCache::PrefixCache(BlockPool& pool)
+    : pool_(pool),
+      block_tokens_(static_cast<size_t>(pool.geometry().block_tokens)),
+      entries_(static_cast<size_t>(pool.total())),
+      tokens_(entries_.size() * block_tokens_) {
   pool_.SetOnEvict([this](BlockId block) { Forget(block); });
 }
 
@@ -34,16 +38,20 @@ BlockId PrefixCache::Find(const PrefixHash& before, const PrefixHash& with, std:
   const auto found = known_.find(with);
   if (found == known_.end()) return -1;
   const Entry& entry = entries_[static_cast<size_t>(found->second)];
-  const bool same = entry.before == before && std::equal(tokens.begin(), tokens.end(), entry.tokens.begin());
+  const bool same = entry.before == before && std::ranges::equal(tokens, TokensOf(tokens_, found->second));
   return same ? found->second : -1;
+}
+
+int64_t PrefixCache::FullBlocks(std::span<const TokenId> tokens, int64_t max_blocks) const {
+  return std::clamp<int64_t>(max_blocks, 0, static_cast<int64_t>(tokens.size() / block_tokens_));
 }
 
 std::vector<BlockId> PrefixCache::Take(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash& hash) {
   std::vector<BlockId> blocks;
-  max_blocks = std::min(max_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
-  blocks.reserve(static_cast<size_t>(std::max<int64_t>(max_blocks, 0)));  // nothing is held that could be lost
+  max_blocks = FullBlocks(tokens, max_blocks);
+  blocks.reserve(static_cast<size_t>(max_blocks));  // nothing is held that could be lost
   for (int64_t b = 0; b < max_blocks; ++b) {
-    const auto of_block = tokens.subspan(static_cast<size_t>(b * kBlockTokens), kBlockTokens);
+    const auto of_block = TokensOf(tokens, b);
     const PrefixHash with = Next(hash, of_block);
     const BlockId block = Find(hash, with, of_block);
     if (block < 0) break;
@@ -55,14 +63,14 @@ std::vector<BlockId> PrefixCache::Take(std::span<const TokenId> tokens, int64_t 
 }
 
 int64_t PrefixCache::Peek(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash hash) const {
-  max_blocks = std::min(max_blocks, static_cast<int64_t>(tokens.size()) / kBlockTokens);
+  max_blocks = FullBlocks(tokens, max_blocks);
   for (int64_t b = 0; b < max_blocks; ++b) {
-    const auto of_block = tokens.subspan(static_cast<size_t>(b * kBlockTokens), kBlockTokens);
+    const auto of_block = TokensOf(tokens, b);
     const PrefixHash with = Next(hash, of_block);
     if (Find(hash, with, of_block) < 0) return b;
     hash = with;
   }
-  return std::max<int64_t>(max_blocks, 0);
+  return max_blocks;
 }
 
 void PrefixCache::Publish(BlockId block, std::span<const TokenId> tokens, PrefixHash& hash) {
@@ -71,7 +79,7 @@ void PrefixCache::Publish(BlockId block, std::span<const TokenId> tokens, Prefix
     Entry& entry = entries_[static_cast<size_t>(block)];
     entry.before = hash;
     entry.with = with;
-    std::copy(tokens.begin(), tokens.end(), entry.tokens.begin());
+    std::ranges::copy(tokens, tokens_.begin() + static_cast<int64_t>(block_tokens_) * block);
     pool_.SetCached(block);
   }
   hash = with;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <unordered_map>
@@ -19,9 +18,8 @@ struct PrefixHash {
   bool operator==(const PrefixHash&) const = default;
 };
 
-// Remembers which block holds which sixteen tokens behind which beginning, so that whoever reads the same beginning in
-// the same way need not compute it again. Only full blocks; never across scopes or plans; compared token by token on a
-// hit. One thread.
+// Maps a chained prefix hash to the block that holds its last tokens, so that a beginning that was read before is not
+// computed again. Only full blocks; never across scopes or plans; compared token by token on a hit. One thread.
 class PrefixCache {
  public:
   // `pool` is not owned and outlives it; what it evicts is forgotten here.
@@ -36,7 +34,7 @@ class PrefixCache {
   // How many Take would find; holds nothing.
   int64_t Peek(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash hash) const;
 
-  // Offers a full block that the caller holds. tokens: its kBlockTokens. `hash`: of the beginning before it; becomes
+  // Offers a full block that the caller holds. tokens: all of its. `hash`: of the beginning before it; becomes
   // that of the beginning with it. If another block holds the same, that one stays the known one.
   void Publish(BlockId block, std::span<const TokenId> tokens, PrefixHash& hash);
 
@@ -48,7 +46,6 @@ class PrefixCache {
  private:
   struct Entry {
     PrefixHash before, with;
-    std::array<TokenId, kBlockTokens> tokens{};
   };
   struct HashOf {
     size_t operator()(const PrefixHash& hash) const { return static_cast<size_t>(hash.a); }
@@ -57,11 +54,19 @@ class PrefixCache {
   static PrefixHash Next(const PrefixHash& hash, std::span<const TokenId> tokens);
   // The block that holds `tokens` behind `before`; -1: none.
   BlockId Find(const PrefixHash& before, const PrefixHash& with, std::span<const TokenId> tokens) const;
+  // The leading `max_blocks` blocks of `tokens`, or as many as it fills.
+  int64_t FullBlocks(std::span<const TokenId> tokens, int64_t max_blocks) const;
+  std::span<const TokenId> TokensOf(std::span<const TokenId> tokens, int64_t block) const {
+    return tokens.subspan(static_cast<size_t>(block) * block_tokens_, block_tokens_);
+  }
   void Forget(BlockId block);
 
   BlockPool& pool_;
+  const size_t block_tokens_;
   std::unordered_map<PrefixHash, BlockId, HashOf> known_;
-  std::vector<Entry> entries_;  // of each block; its own only where known_ says so
+  // Of each block; its own only where known_ says so.
+  std::vector<Entry> entries_;
+  std::vector<TokenId> tokens_;  // [blocks, block_tokens_]
   int64_t evictions_ = 0;
 };
 

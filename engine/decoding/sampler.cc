@@ -16,14 +16,26 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLargest = std::numeric_limits<float>::max();
 
 bool NeedsAdjusting(const SamplerInput& input) {
-  const SamplingParams& params = input.params;
-  return !input.forbidden.empty() || !params.logit_bias.empty() || params.repetition_penalty != 1 ||
-         params.presence_penalty != 0 || params.frequency_penalty != 0;
+  return input.forbidden != ForbiddenTokens::kNone || !input.spec->params.logit_bias.empty() ||
+         input.spec->counts_tokens();
+}
+
+// Calls visit(id, count) for every token of the answer, each once.
+template <typename Visit>
+void ForAnswer(const SamplerInput& input, Visit visit) {
+  bool counted = input.uncounted < 0;
+  for (const auto& [id, count] : input.answer_counts) {
+    const bool once_more = id == input.uncounted;
+    visit(id, count + (once_more ? 1 : 0));
+    counted = counted || once_more;
+  }
+  if (!counted) visit(input.uncounted, 1);
 }
 
 // Penalties, logit bias and forbidden tokens, in place. Ids outside the vocabulary are ignored.
 void Adjust(const SamplerInput& input, std::span<float> logits) {
-  const SamplingParams& params = input.params;
+  const SamplerSpec& spec = *input.spec;
+  const SamplingParams& params = spec.params;
   const auto change = [&](TokenId id, auto change_of) {
     if (id < 0 || static_cast<size_t>(id) >= logits.size()) return;
     float& logit = logits[static_cast<size_t>(id)];
@@ -32,26 +44,25 @@ void Adjust(const SamplerInput& input, std::span<float> logits) {
   };
   if (params.repetition_penalty != 1) {
     const auto repeat = [&](float x) { return x > 0 ? x / params.repetition_penalty : x * params.repetition_penalty; };
-    static const TokenCounts kNone;
-    const TokenCounts& prompt_counts = input.prompt_counts != nullptr ? *input.prompt_counts : kNone;
-    for (const auto& [id, count] : prompt_counts) {
-      if (count > 0) change(id, repeat);
-    }
-    for (const auto& [id, count] : input.answer_counts) {
-      if (count > 0 && !prompt_counts.contains(id)) change(id, repeat);
-    }
+    for (const auto& [id, count] : spec.prompt_counts) change(id, repeat);
+    ForAnswer(input, [&](TokenId id, int32_t) {
+      if (!spec.prompt_counts.contains(id)) change(id, repeat);
+    });
   }
   if (params.presence_penalty != 0 || params.frequency_penalty != 0) {
-    for (const auto& [id, count] : input.answer_counts) {
-      if (count <= 0) continue;
+    ForAnswer(input, [&](TokenId id, int32_t count) {
       const float penalty = params.presence_penalty + params.frequency_penalty * static_cast<float>(count);
       change(id, [&](float x) { return x - penalty; });
-    }
+    });
   }
   for (const auto& [id, bias] : params.logit_bias) change(id, [&](float x) { return x + bias; });
-  for (TokenId id : input.forbidden) {
-    if (id >= 0 && static_cast<size_t>(id) < logits.size()) logits[static_cast<size_t>(id)] = -kInfinity;
-  }
+  const auto forbid = [&](std::span<const TokenId> ids) {
+    for (TokenId id : ids) {
+      if (id >= 0 && static_cast<size_t>(id) < logits.size()) logits[static_cast<size_t>(id)] = -kInfinity;
+    }
+  };
+  if (input.forbidden != ForbiddenTokens::kNone) forbid(spec.end_tokens);
+  if (input.forbidden == ForbiddenTokens::kEndsAndStops) forbid(spec.stop_tokens);
 }
 
 // Draws from `ranking`, whose maximum is finite. Weights are exp((logit - max) / temperature); their cumulative sums
@@ -122,7 +133,7 @@ std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits, float log_s
   return top;
 }
 
-SamplerResult Sample(std::span<const float> logits, const SamplerInput& input) {
+SamplerResult SampleToken(std::span<const float> logits, const SamplerInput& input) {
   // Kept between calls: a step takes no memory that grows.
   thread_local std::vector<float> adjusted;
   std::span<const float> values = logits;
@@ -135,16 +146,16 @@ SamplerResult Sample(std::span<const float> logits, const SamplerInput& input) {
   Ranking ranking(values);
   SamplerResult result;
   if (!ranking.numbers() || !std::isfinite(ranking.max())) return result;
-  const SamplingParams& params = input.params;
+  const SamplingParams& params = input.spec->params;
   result.id = input.forced >= 0 ? input.forced
               : params.temperature > 0
                   ? Draw(ranking, values, params, UniformFromKey(params.seed, input.sample, input.index))
                   : ranking.First();
-  if (input.top_logprobs >= 0) {
+  if (input.spec->top_logprobs >= 0) {
     const float log_sum_exp = LogSumExp(logits);
     result.logprob = LogProbability(logits[static_cast<size_t>(result.id)], log_sum_exp);
     if (std::isnan(result.logprob)) return SamplerResult{};  // the logit that is no number was forbidden
-    result.top = TopLogprobs(logits, log_sum_exp, input.top_logprobs);
+    result.top = TopLogprobs(logits, log_sum_exp, input.spec->top_logprobs);
   }
   return result;
 }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -28,18 +27,38 @@ struct SamplingParams {
 // Occurrences of each token.
 using TokenCounts = std::unordered_map<TokenId, int32_t>;
 
-// One group's question to the sampler at one step; all but `params` changes from step to step.
-struct SamplerInput {
+// What stays as it is while a request's answers are made; shared by all their steps and never changed.
+struct SamplerSpec {
   SamplingParams params;
-  // Of the prompt and of the answer: the repetition penalty counts both, the two others the answer alone. Filled only
-  // when a penalty is on; the prompt's are shared by all its answers, null: none.
-  std::shared_ptr<const TokenCounts> prompt_counts;
-  TokenCounts answer_counts;
-  std::vector<TokenId> forbidden;  // never drawn at this step (end tokens before min_tokens, or with ignore_eos)
-  uint64_t sample = 0;             // which of the request's answers
-  uint64_t index = 0;              // of the token in the answer: with seed and sample it keys the random number
-  TokenId forced = -1;             // not negative: taken whatever the logits are; its log-probability is what is wanted
-  int top_logprobs = -1;           // -1: none; 0: of the chosen token; n: of the n most probable too
+  TokenCounts prompt_counts;         // of the prompt, for the repetition penalty; empty: they do not count
+  std::vector<TokenId> end_tokens;   // of the model
+  std::vector<TokenId> stop_tokens;  // of the request
+  int top_logprobs = -1;             // -1: none; 0: of the chosen token; n: of the n most probable too
+
+  // Whether a step must tell how often the answer holds each token.
+  bool counts_tokens() const {
+    return params.repetition_penalty != 1 || params.presence_penalty != 0 || params.frequency_penalty != 0;
+  }
+};
+
+// What is never drawn at a step.
+enum class ForbiddenTokens { kNone, kEnds, kEndsAndStops };
+
+// A token and how often an answer holds it.
+struct TokenCount {
+  TokenId id = 0;
+  int32_t count = 0;
+};
+
+// One answer's question to the sampler at one step. A view: it owns nothing.
+struct SamplerInput {
+  const SamplerSpec* spec = nullptr;            // never null
+  std::span<const TokenCount> answer_counts{};  // ids distinct, counts positive; only where spec->counts_tokens()
+  TokenId uncounted = -1;                       // not negative: a token of the answer that the counts leave out once
+  ForbiddenTokens forbidden = ForbiddenTokens::kNone;
+  uint64_t sample = 0;  // which of the request's answers
+  uint64_t index = 0;   // of the token in the answer: with seed and sample it keys the random number
+  TokenId forced = -1;  // not negative: taken whatever the logits are; its log-probability is what is wanted
 };
 
 struct TokenLogprob {
@@ -55,7 +74,7 @@ struct SamplerResult {
 
 // Draws one token from `logits` [vocabulary] as `input` says. A pure function of its arguments; logits stay as they
 // are.
-SamplerResult Sample(std::span<const float> logits, const SamplerInput& input);
+SamplerResult SampleToken(std::span<const float> logits, const SamplerInput& input);
 
 // The `n` most probable tokens with their log-probabilities, fewer where fewer have a probability, none where a logit
 // is NaN; `log_sum_exp` is that of the same logits.

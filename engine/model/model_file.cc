@@ -30,7 +30,6 @@ absl::StatusOr<ModelFile> LoadModelFile(std::unique_ptr<Checkpoint> checkpoint) 
   LH_RETURN_IF_ERROR(source.CheckAllUsed());
   for (const TensorEntry& tensor : checkpoint->tensors()) model.parameters += tensor.elements;
   model.layers_quantized = AnyQuantized(model.tensors.layers.front());
-  model.gguf = checkpoint.get();
   model.checkpoint = std::move(checkpoint);
   return model;
 }

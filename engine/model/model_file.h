@@ -15,7 +15,6 @@ namespace longhaul {
 // read: see TensorReader. The file is open as long as this lives.
 struct ModelFile {
   std::unique_ptr<Checkpoint> checkpoint;
-  const Checkpoint* gguf = nullptr;  // the same, as ModelRunner calls it
   ModelConfig config;
   ModelTensors tensors;
   int64_t parameters = 0;         // elements of all tensors

@@ -137,7 +137,7 @@ void Transformer::Forward(const Batch& batch) {
   backend_.GatherLogitRows(hidden_, selected_);
   backend_.RmsNorm(selected_, output_norm_, config_.norm_epsilon, selected_);
   backend_.Linear(selected_, output_, Epilogue::kStore, logits_);
-  backend_.Decode(logits_);
+  backend_.ChooseTokens(logits_);
 }
 
 ActivationId Transformer::Normed(const std::optional<WeightId>& norm) {

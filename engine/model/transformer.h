@@ -7,16 +7,11 @@
 
 #include "absl/status/statusor.h"
 #include "engine/backend/backend.h"
+#include "engine/backend/batch_check.h"
 #include "engine/model/model_file.h"
 #include "engine/model/tensor_reader.h"
 
 namespace longhaul {
-
-// Limits of one step; the activations are allocated for them.
-struct StepLimits {
-  int64_t max_tokens = 512;
-  int64_t max_logit_rows = 512;
-};
 
 // The forward pass of decoder-only transformers, written once over Backend's operations; LayerConfig has its formula.
 class Transformer {
@@ -28,7 +23,7 @@ class Transformer {
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelFile& model, TensorReader& reader,
                                                              const StepLimits& limits, Backend& backend);
 
-  // The operations of one step, from the batch's tokens to Decode. REQUIRES: Backend::BeginStep was called.
+  // The operations of one step, from the batch's tokens to ChooseTokens. REQUIRES: Backend::BeginStep was called.
   void Forward(const Batch& batch);
 
   // The logits of the last step, [n_logit_rows, vocabulary]. For tests.

@@ -25,11 +25,15 @@ class PlanMaker {
   // `plain`: the model's own rotation, of which the plan is made.
   PlanMaker(const ModelRotation& rotation, const RotaryPlan& plain, int64_t trained_length, int64_t length,
             bool beyond_reach)
-      : rotation_(rotation), plan_(plain), trained_(trained_length), length_(length), beyond_reach_(beyond_reach) {
-    plan_.reach = trained_;
-  }
+      : rotation_(rotation),
+        plan_(plain),
+        trained_(trained_length),
+        length_(length),
+        beyond_reach_(beyond_reach),
+        reach_(trained_length) {}
 
   RotaryPlan TakePlan() { return std::move(plan_); }
+  std::optional<int64_t> reach() const { return reach_; }
   bool fitted() const { return fitted_; }
   bool past_recommended() const { return past_recommended_; }
 
@@ -114,7 +118,7 @@ class PlanMaker {
     LH_RETURN_IF_ERROR(CheckRange("per_pair.query_scale", mode.query_scale, kMinScale, kMaxScale));
     Divide([&](int64_t pair) { return mode.factors[static_cast<size_t>(pair)]; });
     plan_.query_scale *= mode.query_scale;
-    plan_.reach = ReachOfFactor(*std::max_element(mode.factors.begin(), mode.factors.end()), trained_);
+    reach_ = ReachOfFactor(*std::max_element(mode.factors.begin(), mode.factors.end()), trained_);
     return absl::OkStatus();
   }
 
@@ -122,7 +126,7 @@ class PlanMaker {
     LH_RETURN_IF_ERROR(Window("rerope.window", mode.window));
     plan_.far = FarRegime{*mode.window, 0, false, static_cast<double>(*mode.window)};
     // A window beyond L lets distances through that were never trained; else nothing bounds the text.
-    if (*mode.window <= trained_) plan_.reach = std::nullopt;
+    if (*mode.window <= trained_) reach_ = std::nullopt;
     return absl::OkStatus();
   }
 
@@ -188,7 +192,7 @@ class PlanMaker {
     if (!(factor >= 1) || !std::isfinite(factor)) {
       return Refusal(field, factor, "a finite number, at least 1, or 0 to be fitted");
     }
-    plan_.reach = ReachOfFactor(factor, trained_);
+    reach_ = ReachOfFactor(factor, trained_);
     return absl::OkStatus();
   }
 
@@ -201,7 +205,7 @@ class PlanMaker {
 
   // A far regime of quotients by `divisor`, which meets the near one at the window. By 1 it would be the near one.
   void Far(int64_t window, int64_t divisor, bool floor) {
-    plan_.reach = ReachOfStep(window, divisor, trained_);
+    reach_ = ReachOfStep(window, divisor, trained_);
     if (divisor == 1) return;
     const double offset = static_cast<double>(window) - static_cast<double>(window) / static_cast<double>(divisor);
     plan_.far = FarRegime{window, divisor, floor, offset};
@@ -211,6 +215,7 @@ class PlanMaker {
   RotaryPlan plan_;
   const int64_t trained_, length_;
   const bool beyond_reach_;
+  std::optional<int64_t> reach_;
   bool fitted_ = false, past_recommended_ = false;
 };
 
@@ -224,6 +229,7 @@ absl::StatusOr<ResolvedPosition> MakePlan(const ModelRotation& rotation, const R
   ResolvedPosition resolved;
   resolved.mode = std::move(mode);
   resolved.plan = maker.TakePlan();
+  resolved.reach = maker.reach();
   SetFingerprint(resolved.plan);
   resolved.past_recommended = maker.past_recommended();
   resolved.refit = maker.fitted() && resolved.plan.fingerprint != plain.fingerprint;

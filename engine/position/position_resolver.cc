@@ -23,7 +23,6 @@ absl::StatusOr<PositionResolver> PositionResolver::Create(const ModelRotation& r
         absl::StrCat("trained length ", trained_length, " is not allowed; it must be at least 2, or 0 for the file's"));
   }
   if (trained_length == 0) trained_length = rotation.trained_length;
-  plain.reach = trained_length;
   if (std::holds_alternative<position::Auto>(default_mode.kind)) {
     return absl::InvalidArgumentError("the default position mode cannot be auto: it is what auto becomes");
   }

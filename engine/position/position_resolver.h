@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "engine/position/position_mode.h"
@@ -10,8 +11,9 @@ namespace longhaul {
 
 // A mode that has become a plan.
 struct ResolvedPosition {
-  PositionMode mode;              // concrete: never Auto; every parameter, L included, filled in
-  RotaryPlan plan;                // its reach included
+  PositionMode mode;  // concrete: never Auto; every parameter, L included, filled in
+  RotaryPlan plan;
+  std::optional<int64_t> reach;   // tokens that the plan holds; none = no bound
   bool past_recommended = false;  // the length is where the mode is known to get worse, though within its reach
   bool refit = false;             // Auto or a fit chose another plan than the plain one
 };

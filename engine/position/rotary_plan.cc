@@ -78,7 +78,6 @@ absl::StatusOr<RotaryPlan> PlainPlan(const ModelRotation& rotation) {
     const double temperature = YarnTemperature(rotation.factor) * rotation.attention_factor;
     plan.query_scale = temperature * temperature;
   }
-  plan.reach = rotation.trained_length;
   SetFingerprint(plan);
   return plan;
 }

@@ -26,15 +26,14 @@ struct LogN {
   double trained_length = 0;  // above 1
 };
 
-// How positions turn queries and keys: all that a kernel knows of a position mode. The cache holds
-// each key in its far rotation (without a far regime: turned by its own position).
+// How positions turn queries and keys: the numbers that a kernel reads, and all that it knows of a position mode. The
+// cache holds each key in its far rotation (without a far regime: turned by its own position).
 struct RotaryPlan {
   std::vector<double> inv_freq;  // [rotary_dims / 2] radians per position
   std::optional<FarRegime> far;
   double query_scale = 1;  // multiplies the rotated query; YaRN's temperature squared
   std::optional<LogN> log_n;
-  std::optional<int64_t> reach;  // tokens that this plan holds; none = no bound
-  Fingerprint fingerprint{};     // of all the numbers above but the reach
+  Fingerprint fingerprint{};  // of all the numbers above
 };
 
 // A model's own rotation as its file declares it.
@@ -52,7 +51,7 @@ struct ModelRotation {
   int64_t trained_length = 0;       // L: what the file declares as its context length
 };
 
-// The plan without any extension: the model's own frequencies, its declared scaling included, reach L.
+// The plan without any extension: the model's own frequencies, its declared scaling included.
 // INVALID_ARGUMENT when a number of `rotation` makes no sense.
 absl::StatusOr<RotaryPlan> PlainPlan(const ModelRotation& rotation);
 

@@ -22,22 +22,22 @@ uint64_t DrawSeed() {
 }
 
 // Blocks that rows take when each has grown by `n` tokens, near rings included.
-int64_t BlocksWhenGrown(const PromptRows& rows, int64_t n) {
+int64_t BlocksWhenGrown(const CacheGeometry& geometry, const PromptRows& rows, int64_t n) {
   int64_t blocks = 0;
   for (const PromptRows::Row& row : rows.rows) {
     const int64_t length = std::ssize(row.tokens) + n;
-    blocks += BlocksFor(length) + RingBlocks(rows.plans[row.plan], length);
+    blocks += geometry.BlocksFor(length) + geometry.RingBlocks(*row.plan, length);
   }
   return blocks;
 }
 
-// By how many tokens each row can grow, at most `most`, until they take more than `n_blocks` together; -1: they do so
-// already.
-int64_t GrowthWithin(int64_t n_blocks, const PromptRows& rows, int64_t most) {
+// By how many tokens each row can grow, at most `most`, until they take more than the whole cache together; -1: they do
+// so already.
+int64_t GrowthWithin(const CacheGeometry& geometry, const PromptRows& rows, int64_t most) {
   int64_t fits = -1, too_much = most + 1;
   while (too_much - fits > 1) {
     const int64_t growth = (fits + too_much) / 2;
-    (BlocksWhenGrown(rows, growth) <= n_blocks ? fits : too_much) = growth;
+    (BlocksWhenGrown(geometry, rows, growth) <= geometry.n_blocks ? fits : too_much) = growth;
   }
   return fits;
 }
@@ -58,7 +58,7 @@ int64_t CountDocuments(const std::optional<Contexts>& contexts) {
 
 void DescribePosition(const ResolvedPosition& position, Started& started) {
   started.position = position.mode;
-  started.reach = position.plan.reach.value_or(0);
+  started.reach = position.reach.value_or(0);
   started.past_recommended = position.past_recommended;
   started.refit = position.refit;
 }
@@ -78,7 +78,7 @@ absl::Status RequestPreparer::TooLong(const Room& room, const std::string& messa
 }
 
 absl::Status RequestPreparer::CheckWanted(const Request& request, const EventStream& stream) const {
-  if (request.deadline.has_value() && *request.deadline <= Clock::now()) {
+  if (request.deadline.has_value() && *request.deadline <= time_.Now()) {
     return DeadlineError(request);
   }
   if (stream.cancelled()) return absl::CancelledError("the request was cancelled");
@@ -171,12 +171,7 @@ absl::StatusOr<RequestPreparer::Planned> RequestPreparer::Plan(Texts texts, cons
   for (std::vector<TokenId>& tokens : texts.rows) {
     const int64_t length = std::ssize(tokens);
     LH_ASSIGN_OR_RETURN(ResolvedPosition position, positions_.Resolve(mode, length + new_tokens));
-    std::vector<RotaryPlan>& plans = planned.rows.plans;
-    const auto same = std::find_if(plans.begin(), plans.end(), [&](const RotaryPlan& plan) {
-      return plan.fingerprint == position.plan.fingerprint && plan.reach == position.plan.reach;
-    });
-    planned.rows.rows.push_back({std::move(tokens), static_cast<size_t>(same - plans.begin())});
-    if (same == plans.end()) plans.push_back(position.plan);
+    planned.rows.rows.push_back({std::move(tokens), plans_.Intern(position.plan), position.reach});
     if (planned.rows.rows.size() > 1 && length <= std::ssize(planned.rows.rows[longest].tokens)) continue;
     longest = planned.rows.rows.size() - 1;
     planned.longest = std::move(position);
@@ -189,7 +184,7 @@ RequestPreparer::Growth RequestPreparer::MaxGrowth(const Planned& planned) const
   const PositionMode& mode = planned.longest.mode;
   Growth growth{INT64_MAX / 2, 0, {INT64_MAX, "", Rejection::kTooLong}};
   for (size_t r = 0; r < rows.size(); ++r) {
-    const std::optional<int64_t>& reach = planned.rows.plans[rows[r].plan].reach;
+    const std::optional<int64_t>& reach = rows[r].reach;
     if (mode.allow_beyond_reach || !reach.has_value()) continue;
     const int64_t left = *reach - std::ssize(rows[r].tokens);
     if (left >= growth.tokens) continue;
@@ -201,7 +196,7 @@ RequestPreparer::Growth RequestPreparer::MaxGrowth(const Planned& planned) const
                Rejection::kTooLong}};
   }
   const int64_t n_rows = std::ssize(rows), tokens = planned.rows.n_tokens();
-  const int64_t cached = GrowthWithin(pool_.total(), planned.rows, std::min(growth.tokens, cache_tokens()));
+  const int64_t cached = GrowthWithin(pool_.geometry(), planned.rows, std::min(growth.tokens, cache_tokens()));
   if (cached < growth.tokens) {
     growth = {cached,
               std::nullopt,

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/stop_condition.h"
 #include "engine/cache/block_pool.h"
+#include "engine/position/plan_interner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/prepare/document_encoder.h"
 #include "engine/prepare/prompt_encoder.h"
@@ -33,12 +34,13 @@ class RequestPreparer {
   // None is owned; all outlive it and what it makes. `pool`: rows will take their blocks from it. `telemetry` counts
   // what was too long.
   RequestPreparer(const PromptEncoder& encoder, const PositionResolver& positions, BlockPool& pool,
-                  Telemetry& telemetry, Limits limits)
+                  Telemetry& telemetry, const TimeSource& time, Limits limits)
       : encoder_(encoder),
         documents_(encoder, positions.trained_length(), limits.max_rows),
         positions_(positions),
         pool_(pool),
         telemetry_(telemetry),
+        time_(time),
         limits_(std::move(limits)) {}
 
   // INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when nobody waits any more, UNAVAILABLE after
@@ -105,14 +107,16 @@ class RequestPreparer {
   std::string TooLongMessage(const Planned& planned, const Growth& growth, const char* field, int64_t new_tokens) const;
   // Before the mode is resolved: a bound for every one.
   Room MaxTokensInAnyMode() const;
-  int64_t cache_tokens() const { return pool_.total() * kBlockTokens; }
+  int64_t cache_tokens() const { return pool_.geometry().tokens(); }
 
   const PromptEncoder& encoder_;
   const DocumentEncoder documents_;
   const PositionResolver& positions_;
   BlockPool& pool_;
   Telemetry& telemetry_;
+  const TimeSource& time_;
   const Limits limits_;
+  mutable PlanInterner plans_;
   std::atomic<bool> gives_up_{false};
 };
 

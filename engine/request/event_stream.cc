@@ -1,5 +1,6 @@
 #include "engine/request/event_stream.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <numeric>
 #include <utility>
@@ -22,8 +23,8 @@ int64_t MemoryOf(const Event& event) {
   return static_cast<int64_t>(bytes);
 }
 
-EventStream::EventStream(size_t capacity, OnReady on_ready)
-    : capacity_(capacity < kEventsPerStep ? kEventsPerStep : capacity), on_ready_(std::move(on_ready)) {
+EventStream::EventStream(size_t capacity, OnReady on_ready, const TimeSource& time)
+    : capacity_(std::max(capacity, kEventsPerStep)), time_(time), on_ready_(std::move(on_ready)) {
   events_.reserve(kEventsPerStep);
 }
 
@@ -37,9 +38,10 @@ std::optional<Event> EventStream::TryNext() {
     n_taken_ = 0;
   }
   size_.store(size - 1, std::memory_order_release);
-  full_since_ = Clock::now();
+  full_since_ = time_.Now();
   // Under the lock, so that nobody is called after SetOnRoom took the function away.
-  if (size - 1 + kEventsPerStep == capacity_ && on_room_) on_room_();
+  const size_t room = capacity_ - std::min(capacity_, size - 1);
+  if ((room == kEventsPerStep || room == 2 * kEventsPerStep) && on_room_) on_room_();
   return event;
 }
 
@@ -77,7 +79,7 @@ bool EventStream::PushQuietly(Event&& event) {
   const bool finishes = std::holds_alternative<Finished>(event);
   if (!finishes && events_.size() + 1 >= events_.capacity()) events_.reserve(2 * events_.capacity());
   finished_ = finished_ || finishes;
-  if (size + kEventsPerStep == capacity_) full_since_ = Clock::now();
+  if (size + kEventsPerStep == capacity_) full_since_ = time_.Now();
   events_.push_back(std::move(event));
   size_.store(size + 1, std::memory_order_release);
   if (n_waiting_ > 0) pushed_.NotifyOne();

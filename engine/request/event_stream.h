@@ -10,6 +10,7 @@
 
 #include "engine/base/mutex.h"
 #include "engine/base/prefetch.h"
+#include "engine/base/time_source.h"
 #include "engine/request/request.h"
 
 namespace longhaul {
@@ -27,7 +28,8 @@ class EventStream {
 
   // `on_ready` is called, on the thread that pushes, whenever events appear in an empty queue, and when Finished comes
   // behind others: it must be short and must not call back into the stream; it may be empty.
-  explicit EventStream(size_t capacity, OnReady on_ready);
+  // `time` is not owned and outlives it.
+  EventStream(size_t capacity, OnReady on_ready, const TimeSource& time = SteadyTime());
 
   // --- The reader's side ---
 
@@ -50,8 +52,10 @@ class EventStream {
 
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
 
-  // Whether as many more events as one step can make have room. Takes no lock.
-  bool HasRoom() const { return size_.load(std::memory_order_acquire) + kEventsPerStep <= capacity_; }
+  // Whether as many more events as so many steps can make have room. Takes no lock.
+  bool HasRoom(size_t steps = 1) const {
+    return size_.load(std::memory_order_acquire) + steps * kEventsPerStep <= capacity_;
+  }
 
   // Since when it has had no room and nothing has been taken; none while it has room.
   std::optional<Clock::time_point> FullSince() const;
@@ -74,8 +78,8 @@ class EventStream {
     Prefetch(events_.data());  // only pushing moves the queue elsewhere
   }
 
-  // Called, under the stream's lock, when the reader makes room in a queue that had none, so that the engine looks
-  // again. Once another (or none) is set, the former one is never called again.
+  // Called, under the stream's lock, when the reader makes room for one or two steps that there was none for, so that
+  // the engine looks again. Once another (or none) is set, the former one is never called again.
   void SetOnRoom(std::function<void()> on_room);
 
  private:
@@ -84,6 +88,7 @@ class EventStream {
 
   // What each token touches comes first and lies together.
   const size_t capacity_;
+  const TimeSource& time_;
   std::atomic<size_t> size_{0};  // of the queue; written under the lock
   std::atomic<bool> cancelled_{false};
   mutable Mutex mutex_;

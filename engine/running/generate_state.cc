@@ -17,33 +17,27 @@ GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> strea
       min_tokens_(params().stopping.min_tokens),
       n_samples_(params().samples),
       tells_tokens_(params().output.token_ids || params().output.logprobs.has_value()) {
-  sampler_.params = params().sampling;
-  sampler_.params.seed = started.seed;
-  sampler_.top_logprobs = params().output.logprobs.value_or(-1);
-  counts_tokens_ = sampler_.params.repetition_penalty != 1 || sampler_.params.presence_penalty != 0 ||
-                   sampler_.params.frequency_penalty != 0;
+  auto spec = std::make_shared<SamplerSpec>();
+  spec->params = params().sampling;
+  spec->params.seed = started.seed;
+  spec->top_logprobs = params().output.logprobs.value_or(-1);
+  spec->end_tokens = tokenizer_.end_tokens();
+  spec->stop_tokens = params().stopping.stop_token_ids;
   Group& group = groups_.front();
   // With contexts the penalties count the answer alone.
-  if (counts_tokens_ && !has_contexts()) {
-    auto counts = std::make_shared<TokenCounts>();
-    for (TokenId id : group.rows.front().tokens) ++(*counts)[id];
-    sampler_.prompt_counts = std::move(counts);
+  if (spec->counts_tokens() && !has_contexts()) {
+    for (TokenId id : group.rows.front().tokens) ++spec->prompt_counts[id];
   }
+  spec_ = std::move(spec);
   if (has_contexts()) documents_.resize(group.rows.size() - 1);
   AddAnswer(group);
 }
 
 void GenerateState::AddAnswer(Group& group) {
   Answer& answer = answers_.emplace_back(tokenizer_, params().stopping.stop);
-  answer.sampler = sampler_;
-  answer.sampler.sample = params().first_sample + group.sample;
   answer.pending.sample = group.sample;
   group.max_new_tokens = max_tokens_;
-  if (max_tokens_ == 0) return;
-  group.sampler = &answer.sampler;
-  if (!has_contexts()) return;
-  answer.nbce.params = params().contexts->nbce;
-  group.nbce = &answer.nbce;
+  if (max_tokens_ > 0) group.draws = this;
 }
 
 std::vector<Group*> GenerateState::MakeFurtherGroups() {
@@ -60,55 +54,62 @@ std::vector<Group*> GenerateState::MakeFurtherGroups() {
   return further;
 }
 
-void GenerateState::PrepareSampler(Group& group) {
-  Answer& answer = answers_[group.sample];
-  const StoppingParams& stopping = params().stopping;
-  answer.sampler.index = static_cast<uint64_t>(answer.n_tokens);
-  answer.sampler.forbidden.clear();
-  const bool too_early = answer.n_tokens < stopping.min_tokens;
-  if (too_early || stopping.ignore_eos) answer.sampler.forbidden = tokenizer_.end_tokens();
-  if (too_early) {
-    answer.sampler.forbidden.insert(answer.sampler.forbidden.end(), stopping.stop_token_ids.begin(),
-                                    stopping.stop_token_ids.end());
+BatchDraw GenerateState::NextDraw(const Group& group, int64_t n_ahead, Batch& batch) const {
+  const Answer& answer = answers_[group.sample];
+  const int64_t index = answer.n_tokens + n_ahead;
+  BatchDraw draw;
+  draw.spec = spec_;
+  draw.sample = params().first_sample + group.sample;
+  draw.index = static_cast<uint64_t>(index);
+  draw.forbidden = index < min_tokens_            ? ForbiddenTokens::kEndsAndStops
+                   : params().stopping.ignore_eos ? ForbiddenTokens::kEnds
+                                                  : ForbiddenTokens::kNone;
+  draw.first_count = static_cast<int64_t>(batch.counts.size());
+  draw.n_counts = static_cast<int64_t>(answer.counts.size());
+  for (const auto& [id, count] : answer.counts) batch.counts.push_back({id, count});
+  if (has_contexts()) {
+    draw.merge = MergePolicy{.params = params().contexts->nbce};
+    draw.previous = answer.previous_row;
   }
+  return draw;
 }
 
-void GenerateState::PrefetchSampled(const Group& group, const SamplerResult& sampled) const {
+void GenerateState::PrefetchDrawn(const Group& group, const SamplerResult& drawn) const {
   Prefetch(&answers_, &n_ended_);
   const Answer& answer = answers_[group.sample];
-  Prefetch(&answer, &answer.sampler);
-  if (sampled.id >= 0) tokenizer_.PrefetchToken(sampled.id);
+  Prefetch(&answer, &answer.counts);
+  if (drawn.id >= 0) tokenizer_.PrefetchToken(drawn.id);
 }
 
-bool GenerateState::OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
-                              Clock::time_point now) {
+bool GenerateState::OnDrawn(Group& group, const GroupResult& result, Clock::time_point now) {
+  const SamplerResult& drawn = result.drawn;
   Answer& answer = answers_[group.sample];
-  if (sampled.id < 0) {
+  if (drawn.id < 0) {
     Finish(FinishReason::kError, NothingToDraw(), now);
     return true;
   }
-  if (std::find(stop_ids_.begin(), stop_ids_.end(), sampled.id) != stop_ids_.end()) {
+  if (std::find(stop_ids_.begin(), stop_ids_.end(), drawn.id) != stop_ids_.end()) {
     End(answer, FinishReason::kStop, now);
     return true;
   }
-  if (tokenizer_.IsEnd(sampled.id)) {
+  if (tokenizer_.IsEnd(drawn.id)) {
     End(answer, FinishReason::kEos, now);
     return true;
   }
   CountToken(answer.n_tokens > 0 ? std::optional(now - answer.last_token) : std::nullopt, now);
-  if (has_contexts()) Cite(answer, choice);
+  if (has_contexts()) Cite(answer, result.choice);
   ++answer.n_tokens;
   answer.last_token = now;
-  for (Sequence& row : group.rows) row.tokens.push_back(sampled.id);
-  if (counts_tokens_) ++answer.sampler.answer_counts[sampled.id];
+  for (Sequence& row : group.rows) row.tokens.push_back(drawn.id);
+  if (spec_->counts_tokens()) ++answer.counts[drawn.id];
   if (tells_tokens_) {
     ChunkToken token;
-    token.id = sampled.id;
-    if (answer.sampler.top_logprobs >= 0) token.logprob = sampled.logprob;
-    token.top = sampled.top;
+    token.id = drawn.id;
+    if (spec_->top_logprobs >= 0) token.logprob = drawn.logprob;
+    token.top = drawn.top;
     answer.pending.tokens.push_back(std::move(token));
   }
-  AppendText(answer, answer.detokenizer.Append(sampled.id));
+  AppendText(answer, answer.detokenizer.Append(drawn.id));
   if (answer.stop_matcher.stopped()) {
     End(answer, FinishReason::kStop, now);
   } else if (answer.n_tokens == max_tokens_) {
@@ -119,9 +120,9 @@ bool GenerateState::OnSampled(Group& group, const SamplerResult& sampled, const 
   return answer.ended;
 }
 
-void GenerateState::Cite(Answer& answer, const NbceChoice& choice) {
-  CountChoice(choice, answer.nbce.previous);
-  answer.nbce.previous = choice.row;
+void GenerateState::Cite(Answer& answer, const MergeChoice& choice) {
+  CountChoice(choice, answer.previous_row);
+  answer.previous_row = choice.row;
   const size_t document = static_cast<size_t>(choice.row) - 1;
   for (size_t i = 0; i < documents_.size(); ++i) {
     documents_[i].mean_entropy += static_cast<double>(choice.entropies[i + 1]);

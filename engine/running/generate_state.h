@@ -14,8 +14,8 @@
 
 namespace longhaul {
 
-// Decodes its answers token by token.
-class GenerateState : public RequestState {
+// Makes its answers token by token.
+class GenerateState final : public RequestState, private DrawSource {
  public:
   // `tokenizer` is not owned and outlives it. REQUIRES: the request holds GenerateParams.
   GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
@@ -37,13 +37,13 @@ class GenerateState : public RequestState {
     StopMatcher stop_matcher;
     Chunk pending;
     std::optional<Citation> cited;  // of its last token
-    SamplerInput sampler;
-    NbceInput nbce;
+    TokenCounts counts;             // of its tokens, where a penalty is on
+    int32_t previous_row = -1;      // the one that its last token is cited from
   };
 
-  void PrepareSampler(Group& group) override;
-  void PrefetchSampled(const Group& group, const SamplerResult& sampled) const override;
-  bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice, Clock::time_point now) override;
+  BatchDraw NextDraw(const Group& group, int64_t n_ahead, Batch& batch) const override;
+  void PrefetchDrawn(const Group& group, const SamplerResult& drawn) const override;
+  bool OnDrawn(Group& group, const GroupResult& result, Clock::time_point now) override;
   void OnScores(std::span<TokenScore>, Clock::time_point) override {}
   void OnFinish(Finished& finished) override;
   int64_t n_samples() const override { return n_samples_; }
@@ -52,7 +52,7 @@ class GenerateState : public RequestState {
   // What becomes of the tokens of `group`.
   void AddAnswer(Group& group);
   // The token that joins comes from the chosen document: what came from another one is emitted before.
-  void Cite(Answer& answer, const NbceChoice& choice);
+  void Cite(Answer& answer, const MergeChoice& choice);
   // With its last answer the request finishes.
   void End(Answer& answer, FinishReason reason, Clock::time_point now);
   // Adds text to the pending chunk, through the stop strings once min_tokens have been made.
@@ -67,11 +67,10 @@ class GenerateState : public RequestState {
   const std::span<const TokenId> stop_ids_;
   const int64_t max_tokens_, min_tokens_, n_samples_;
   const bool tells_tokens_;  // chunks carry more than text
-  bool counts_tokens_;       // a penalty is on
   int64_t n_ended_ = 0;
   FinishReason first_reason_ = FinishReason::kError;  // of answer 0
   std::vector<DocumentUse> documents_;                // their mean entropies are sums until the end
-  SamplerInput sampler_;                              // as each answer begins
+  std::shared_ptr<const SamplerSpec> spec_;           // of all answers
 };
 
 }  // namespace longhaul

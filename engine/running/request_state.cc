@@ -29,11 +29,10 @@ RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream,
       last_progress_(submitted),
       pool_(pool),
       started_(std::move(started)),
-      plans_(std::move(rows.plans)),
       document_ids_(std::move(rows.document_ids)),
       request_(std::move(request)) {
   Group& group = AddGroup();
-  for (PromptRows::Row& row : rows.rows) group.rows.emplace_back(std::move(row.tokens), plans_[row.plan], pool_);
+  for (PromptRows::Row& row : rows.rows) group.rows.emplace_back(std::move(row.tokens), std::move(row.plan), pool_);
 }
 
 Group& RequestState::AddGroup() {
@@ -43,7 +42,7 @@ Group& RequestState::AddGroup() {
   group.sample = groups_.size() - 1;
   if (group.sample == 0) return group;
   for (const Sequence& row : groups_.front().rows) {
-    group.rows.emplace_back(std::vector(row.tokens.begin(), row.tokens.begin() + row.prompt_tokens), *row.plan, pool_);
+    group.rows.emplace_back(std::vector(row.tokens.begin(), row.tokens.begin() + row.prompt_tokens), row.plan, pool_);
   }
   return group;
 }
@@ -73,13 +72,11 @@ void RequestState::set_telemetry(Telemetry& telemetry) {
   if (has_contexts()) telemetry.contexts.Observe(static_cast<int64_t>(n_rows_) - 1);
 }
 
-void RequestState::BeforeStep(Group& group, Clock::time_point now) {
-  if (!was_scheduled_) {
-    was_scheduled_ = true;
-    first_step_ = last_progress_ = now;
-    if (record_ != nullptr) record_->LeaveQueue();
-  }
-  PrepareSampler(group);
+void RequestState::BeforeStep(Clock::time_point now) {
+  if (was_scheduled_) return;
+  was_scheduled_ = true;
+  first_step_ = last_progress_ = now;
+  if (record_ != nullptr) record_->LeaveQueue();
 }
 
 void RequestState::PrefetchSelf(const Group& group) const {
@@ -87,27 +84,26 @@ void RequestState::PrefetchSelf(const Group& group) const {
   Prefetch(&group, &group.priority);
 }
 
-void RequestState::PrefetchReached(const Group& group, const SamplerResult* sampled) const {
+void RequestState::PrefetchReached(const Group& group, bool drew, const GroupResult& result) const {
   for (const Sequence& row : group.rows) {
     Prefetch(&row, &row.blocks);
     Prefetch(row.tokens.data() + row.tokens.size());
   }
   stream_->PrefetchPush();
-  if (sampled != nullptr) PrefetchSampled(group, *sampled);
+  if (drew) PrefetchDrawn(group, result.drawn);
 }
 
-bool RequestState::AfterStep(Group& group, const SamplerResult* sampled, const NbceChoice& choice,
-                             std::span<TokenScore> scores, Clock::time_point now) {
-  const int64_t remaining = group.Remaining();
+bool RequestState::AfterStep(Group& group, bool drew, GroupResult& result, Clock::time_point now) {
+  const int64_t remaining = group.Uncomputed();
   if (remaining == 0) {
     group.prompt_read = true;
     if (!is_prompt_read_) prompt_read_ = now;
     is_prompt_read_ = true;
   }
-  if (!scores.empty()) OnScores(scores, now);
-  for (size_t row = 0; row < choice.entropies.size(); ++row) {
+  if (!result.scores.empty()) OnScores(result.scores, now);
+  for (size_t row = 0; row < result.choice.entropies.size(); ++row) {
     // The others could answer, but what they say would not be what was asked for.
-    if (std::isnan(choice.entropies[row])) {
+    if (std::isnan(result.choice.entropies[row])) {
       const std::string which = row == 0 ? "the row without a document" : absl::StrCat("the row of document ", row - 1);
       Finish(FinishReason::kError, NotNumbers(absl::StrCat(which, " cannot be combined")), now);
       break;
@@ -115,8 +111,8 @@ bool RequestState::AfterStep(Group& group, const SamplerResult* sampled, const N
   }
   if (finished_) return true;
   bool ended = false;
-  if (sampled != nullptr) {
-    ended = OnSampled(group, *sampled, choice, now);
+  if (drew) {
+    ended = OnDrawn(group, result, now);
   } else if (remaining == 0) {
     // The prompt has been read to its end and no token is wanted.
     ended = true;
@@ -142,7 +138,7 @@ void RequestState::CountToken(std::optional<Clock::duration> gap, Clock::time_po
   if (gap.has_value()) of_mode_->inter_token_latency.Observe(*gap);
 }
 
-void RequestState::CountChoice(const NbceChoice& choice, int32_t previous) {
+void RequestState::CountChoice(const MergeChoice& choice, int32_t previous) {
   if (telemetry_ == nullptr) return;
   if (previous > 0 && choice.row != previous) telemetry_->context_switches.Add();
   if (choice.fell_back) telemetry_->nbce_fallbacks.Add();

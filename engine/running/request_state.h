@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -21,9 +22,9 @@ namespace longhaul {
 struct PromptRows {
   struct Row {
     std::vector<TokenId> tokens;
-    size_t plan = 0;  // index into plans
+    std::shared_ptr<const RotaryPlan> plan;
+    std::optional<int64_t> reach;  // tokens that the plan holds; none = no bound
   };
-  std::vector<RotaryPlan> plans;
   std::vector<Row> rows;                  // with contexts: the one without a document, then the documents in order
   std::vector<std::string> document_ids;  // of these; empty for windows
 
@@ -72,20 +73,18 @@ class RequestState {
   // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
   void EmitStarted(int64_t cached_tokens);
 
-  // Before a step that the group takes part in: brings its sampler up to date.
-  void BeforeStep(Group& group, Clock::time_point now);
+  // Before a step that one of its groups takes part in. Throws nothing.
+  void BeforeStep(Clock::time_point now);
 
-  // After a step: `sampled` is null when the group was not due, `choice` says how its rows became one, `scores` holds
-  // its scored positions in order. Emits events; returns whether the group has ended. With the last group the request
-  // has finished.
-  bool AfterStep(Group& group, const SamplerResult* sampled, const NbceChoice& choice, std::span<TokenScore> scores,
-                 Clock::time_point now);
+  // After a step that the group took part in, and in which it drew or did not. Emits events; returns whether the group
+  // has ended. With the last group the request has finished.
+  bool AfterStep(Group& group, bool drew, GroupResult& result, Clock::time_point now);
 
-  // Ask for the memory that AfterStep of the group will touch, with the same `sampled`: a step has driven it out of the
-  // caches. For all groups of a step before AfterStep of the first, so that they wait for it side by side: first
-  // PrefetchSelf for all, then PrefetchReached, which reads some of that to find the rest.
+  // Ask for the memory that AfterStep of the group will touch: a step has driven it out of the caches. For all groups
+  // of a step before AfterStep of the first, so that they wait for it side by side: first PrefetchSelf for all, then
+  // PrefetchReached, which reads some of that to find the rest.
   void PrefetchSelf(const Group& group) const;
-  void PrefetchReached(const Group& group, const SamplerResult* sampled) const;
+  void PrefetchReached(const Group& group, bool drew, const GroupResult& result) const;
 
   // Ends all groups and emits Finished. `status` may be OK. Throws nothing: where there is no memory for the last words
   // the request ends as by Fail.
@@ -93,6 +92,12 @@ class RequestState {
   // Ends it with ERROR and no last words, because what was done of a step may be half done. Throws nothing.
   void Fail(absl::Status status, Clock::time_point now);
   bool finished() const { return finished_; }
+
+  // Whether a step that has not been collected holds one of its groups: until then they, and so this, must live.
+  bool in_flight() const {
+    return std::ranges::any_of(groups_, [](const Group& group) { return group.n_in_flight > 0; });
+  }
+  std::unique_ptr<RequestState> next_leaving;  // for a list of those that wait for that
 
   bool was_scheduled() const { return was_scheduled_; }
 
@@ -103,12 +108,10 @@ class RequestState {
   void PublishProgress() const;
 
  protected:
-  virtual void PrepareSampler(Group&) {}
-  // What PrefetchReached asks for on behalf of OnSampled.
-  virtual void PrefetchSampled(const Group&, const SamplerResult&) const {}
-  // Each returns whether the group has ended.
-  virtual bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
-                         Clock::time_point now) = 0;
+  // What PrefetchReached asks for on behalf of OnDrawn.
+  virtual void PrefetchDrawn(const Group&, const SamplerResult&) const {}
+  // Returns whether the group has ended.
+  virtual bool OnDrawn(Group& group, const GroupResult& result, Clock::time_point now) = 0;
   virtual void OnScores(std::span<TokenScore> scores, Clock::time_point now) = 0;
   // The last words before Finished, and what it adds to that.
   virtual void OnFinish(Finished&) {}
@@ -120,7 +123,7 @@ class RequestState {
   // A token joins an answer, `gap` after the one before it. The first token of an answer has none.
   void CountToken(std::optional<Clock::duration> gap, Clock::time_point now);
   // Counts a step of NBCE; `previous`: the row that was chosen before.
-  void CountChoice(const NbceChoice& choice, int32_t previous);
+  void CountChoice(const MergeChoice& choice, int32_t previous);
   // A group that reads the prompt in its rows.
   Group& AddGroup();
   // Whether it reads documents.
@@ -146,7 +149,6 @@ class RequestState {
   Started started_;
 
  protected:
-  const std::vector<RotaryPlan> plans_;
   const std::vector<std::string> document_ids_;
   std::deque<Group> groups_;
   Request request_;

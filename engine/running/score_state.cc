@@ -42,31 +42,37 @@ ContextScoreState::ContextScoreState(Request request, std::shared_ptr<EventStrea
       answer_(std::move(answer)),
       first_token_(static_cast<size_t>(first_token)) {
   const auto& params = std::get<ScoreParams>(request_.params);
-  sampler_.top_logprobs = params.top_logprobs;
-  nbce_.params = params.contexts->nbce;
+  auto spec = std::make_shared<SamplerSpec>();
+  spec->top_logprobs = params.top_logprobs;
+  spec_ = std::move(spec);
+  merge_.params = params.contexts->nbce;
   Group& group = groups_.front();
   group.max_new_tokens = std::ssize(answer_);
-  group.sampler = &sampler_;
-  group.nbce = &nbce_;
+  group.draws = this;
 }
 
-void ContextScoreState::PrepareSampler(Group&) {
-  sampler_.forced = answer_[next_token_];
+BatchDraw ContextScoreState::NextDraw(const Group&, int64_t n_ahead, Batch&) const {
+  BatchDraw draw;
+  draw.spec = spec_;
+  draw.forced = answer_[next_token_ + static_cast<size_t>(n_ahead)];
+  draw.merge = merge_;
+  draw.previous = previous_row_;
+  return draw;
 }
 
-bool ContextScoreState::OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice,
-                                  Clock::time_point now) {
-  if (sampled.id < 0) {
+bool ContextScoreState::OnDrawn(Group& group, const GroupResult& result, Clock::time_point now) {
+  const SamplerResult& drawn = result.drawn;
+  if (drawn.id < 0) {
     Finish(FinishReason::kError, NothingToDraw(), now);
     return true;
   }
-  CountChoice(choice, nbce_.previous);
-  nbce_.previous = choice.row;
-  for (Sequence& row : group.rows) row.tokens.push_back(sampled.id);
+  CountChoice(result.choice, previous_row_);
+  previous_row_ = result.choice.row;
+  for (Sequence& row : group.rows) row.tokens.push_back(drawn.id);
   const size_t token = next_token_++;
   if (token >= first_token_) {
-    if (std::isinf(sampled.logprob)) ++truncated_;
-    Emit(ScoreChunk{static_cast<int64_t>(token), {{sampled.logprob, sampled.top}}});
+    if (std::isinf(drawn.logprob)) ++truncated_;
+    Emit(ScoreChunk{static_cast<int64_t>(token), {{drawn.logprob, drawn.top}}});
   }
   if (next_token_ < answer_.size()) return false;
   Finish(FinishReason::kLength, absl::OkStatus(), now);

@@ -11,31 +11,31 @@
 namespace longhaul {
 
 // Scores a given text.
-class ScoreState : public RequestState {
+class ScoreState final : public RequestState {
  public:
   // REQUIRES: the request holds ScoreParams without contexts, `rows` one row; 1 <= first_token < its tokens.
   ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
              PromptRows rows, int64_t first_token, BlockPool& pool);
 
  private:
-  bool OnSampled(Group&, const SamplerResult&, const NbceChoice&, Clock::time_point) override { return false; }
+  bool OnDrawn(Group&, const GroupResult&, Clock::time_point) override { return false; }
   void OnScores(std::span<TokenScore> scores, Clock::time_point now) override;
 
   const int top_logprobs_;
   int64_t next_token_;  // the first that has not been reported
 };
 
-// Scores a given answer to a question about documents: decodes as if each of its tokens were drawn, because what a step
+// Scores a given answer to a question about documents: goes on as if each of its tokens were drawn, because what a step
 // makes of the rows depends on the choice of the step before.
-class ContextScoreState : public RequestState {
+class ContextScoreState final : public RequestState, private DrawSource {
  public:
   // REQUIRES: the request holds ScoreParams with contexts; 0 <= first_token < answer.size().
   ContextScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
                     PromptRows rows, std::vector<TokenId> answer, int64_t first_token, BlockPool& pool);
 
  private:
-  void PrepareSampler(Group&) override;
-  bool OnSampled(Group& group, const SamplerResult& sampled, const NbceChoice& choice, Clock::time_point now) override;
+  BatchDraw NextDraw(const Group& group, int64_t n_ahead, Batch& batch) const override;
+  bool OnDrawn(Group& group, const GroupResult& result, Clock::time_point now) override;
   void OnScores(std::span<TokenScore>, Clock::time_point) override {}
   void OnFinish(Finished& finished) override { finished.truncated_tokens = truncated_; }
 
@@ -43,8 +43,9 @@ class ContextScoreState : public RequestState {
   const size_t first_token_;
   size_t next_token_ = 0;
   int64_t truncated_ = 0;
-  SamplerInput sampler_;
-  NbceInput nbce_;
+  std::shared_ptr<const SamplerSpec> spec_;
+  MergePolicy merge_;
+  int32_t previous_row_ = -1;  // the one that was chosen for the last token
 };
 
 }  // namespace longhaul

@@ -7,23 +7,33 @@
 #include <vector>
 
 #include "engine/backend/batch.h"
-#include "engine/decoding/sampler.h"
 #include "engine/scheduling/sequence.h"
 
 namespace longhaul {
+
+struct Group;
+
+// Says what a group draws. Implemented by whoever makes answers of the tokens; engine thread.
+class DrawSource {
+ public:
+  virtual ~DrawSource() = default;
+
+  // What the group draws next, once `n_ahead` tokens have been drawn that have not been told yet (0 or 1). Appends to
+  // batch.counts what the result names there.
+  virtual BatchDraw NextDraw(const Group& group, int64_t n_ahead, Batch& batch) const = 0;
+};
 
 // Rows that are admitted, decoded, preempted and freed as one and share their next token: one of a request's answers. A
 // plain request is a group of one row.
 struct Group {
   std::vector<Sequence> rows;
-  int64_t max_new_tokens = 0;       // that each row may come to hold beside its prompt
-  SamplerInput* sampler = nullptr;  // what to make of the logits of the last tokens; null: nothing. Not owned
-  NbceInput* nbce = nullptr;        // how the logits of several rows become one. Not owned
-  int64_t score_from = 0;           // above 0: tokens score_from.. of each row are scored instead of sampled
-  int top_scores = 0;               // how many top tokens are reported with each score
-  bool paused = false;              // its reader has no room: not scheduled until it has
-  bool prompt_read = false;         // what it computes from now on is its answer, or is computed again
-  size_t sample = 0;                // which of its request's answers it makes
+  int64_t max_new_tokens = 0;         // that each row may come to hold beside its prompt
+  const DrawSource* draws = nullptr;  // what to draw from the logits of the last tokens; null: nothing. Not owned
+  int64_t score_from = 0;             // above 0: tokens score_from.. of each row are scored, and none is drawn
+  int32_t top_scores = 0;             // how many top tokens are reported with each score
+  bool paused = false;                // its reader has no room: not scheduled until it has
+  bool prompt_read = false;           // what it computes from now on is its answer, or is computed again
+  size_t sample = 0;                  // which of its request's answers it makes
 
   std::string client;    // who shares fairly with others
   int32_t priority = 0;  // larger first
@@ -35,17 +45,37 @@ struct Group {
   std::optional<double> not_fitting_since;  // first of the queue and without room
   std::optional<int64_t> cached_tokens;     // of all rows, that came out of the prefix cache at its first admission
   int64_t preemptions = 0;
+  int64_t n_in_flight = 0;  // steps that hold it and have not been collected; while there are any it keeps its blocks
+  int64_t n_drawn = 0;      // tokens that those draw
+  int32_t drawn_by = -1;    // its place among the groups of the last step that drew for it
+  uint64_t generation = 0;  // changes when it is removed: what steps of an older one made is void
 
-  // Tokens of a row that are still to be computed. A text that is scored needs no logits of its last token.
+  // Tokens of a row that are still to be computed, drawn ones that are not known yet included. A text that is scored
+  // needs no logits of its last token.
   int64_t Remaining(const Sequence& row) const {
-    return static_cast<int64_t>(row.tokens.size()) - (score_from > 0 ? 1 : 0) - row.n_computed;
+    return static_cast<int64_t>(row.tokens.size()) + n_drawn - (score_from > 0 ? 1 : 0) - row.n_submitted;
   }
   int64_t Remaining() const {
     int64_t n = 0;
     for (const Sequence& row : rows) n += Remaining(row);
     return n;
   }
+  // Tokens of all rows that are known and not computed yet.
+  int64_t Uncomputed() const {
+    int64_t n = 0;
+    for (const Sequence& row : rows) {
+      n += static_cast<int64_t>(row.tokens.size()) - (score_from > 0 ? 1 : 0) - row.n_computed;
+    }
+    return n;
+  }
   bool Decodes() const { return Remaining() == static_cast<int64_t>(rows.size()); }
+
+  // Whether what steps in flight draw is all that it may come to hold.
+  bool AwaitsItsEnd() const {
+    if (n_drawn == 0) return false;
+    const Sequence& row = rows.front();
+    return static_cast<int64_t>(row.tokens.size()) - row.prompt_tokens + n_drawn >= max_new_tokens;
+  }
 
   // Tokens that a row may come to hold.
   int64_t Capacity(const Sequence& row) const { return row.prompt_tokens + max_new_tokens; }

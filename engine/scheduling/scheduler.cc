@@ -43,6 +43,7 @@ void Scheduler::Add(Group& group, double now) {
 }
 
 void Scheduler::Remove(Group& group) {
+  ++group.generation;
   StopRunning(group);
   waiting_.Remove(group);
   waiting_.Depart(group);
@@ -51,6 +52,7 @@ void Scheduler::Remove(Group& group) {
 void Scheduler::StopRunning(Group& group) {
   if (std::erase(running_, &group) > 0) running_rows_ -= static_cast<int64_t>(group.rows.size());
   free_at_refusal_ = -1;
+  if (group.n_in_flight > 0) return;  // the last of the steps frees them
   for (Sequence& row : group.rows) row.Free();
 }
 
@@ -60,7 +62,7 @@ void Scheduler::StopRunning(Group& group) {
 int64_t Scheduler::MaxCachedBlocks(const Group& group, const Sequence& row) const {
   if (!limits_.prefix_cache) return 0;
   const int64_t last = group.score_from > 0 ? group.score_from - 1 : static_cast<int64_t>(row.tokens.size()) - 1;
-  return last / kBlockTokens;
+  return last / pool_.geometry().block_tokens;
 }
 
 int64_t Scheduler::CachedTokens(const Group& group) const {
@@ -69,7 +71,7 @@ int64_t Scheduler::CachedTokens(const Group& group) const {
     blocks +=
         cache_.Peek(row.tokens, MaxCachedBlocks(group, row), PrefixCache::Empty(group.scope, row.plan->fingerprint));
   }
-  return blocks * kBlockTokens;
+  return blocks * pool_.geometry().block_tokens;
 }
 
 void Scheduler::TakeCached(Group& group) {
@@ -79,8 +81,8 @@ void Scheduler::TakeCached(Group& group) {
     const int64_t most = MaxCachedBlocks(group, row);
     row.blocks.MakeRoom(std::max<int64_t>(most, 0));
     for (BlockId block : cache_.Take(row.tokens, most, row.prefix)) row.blocks.Append(block);
-    row.n_published = static_cast<int64_t>(row.blocks.blocks().size());
-    row.n_computed = row.n_published * kBlockTokens;
+    row.n_published = row.blocks.size();
+    row.n_submitted = row.n_computed = row.n_published * pool_.geometry().block_tokens;
   }
 }
 
@@ -140,17 +142,19 @@ bool Scheduler::TryAdmit(Group& group, double now) {
 
 // --- Preemption ---
 
-void Scheduler::Grow() {
+bool Scheduler::Grow() {
   for (size_t i = 0; i < running_.size(); ++i) {
     Group& group = *running_[i];
-    if (!group.Decodes()) continue;
+    if (!group.Decodes() || group.AwaitsItsEnd()) continue;
     at_hand_ = &group;
+    const auto length = [&](const Sequence& row) { return static_cast<int64_t>(row.tokens.size()) + group.n_drawn; };
     int64_t missing = 0;
     for (const Sequence& row : group.rows) {
-      missing += BlocksFor(static_cast<int64_t>(row.tokens.size())) - static_cast<int64_t>(row.blocks.blocks().size());
+      missing += std::max<int64_t>(0, pool_.geometry().BlocksFor(length(row)) - row.blocks.size());
     }
     bool is_victim = false;
     while (missing > pool_.free() && !is_victim) {
+      if (n_in_flight_ > 0) return false;
       Group* const victim = Victim(i, missing - pool_.free());
       is_victim = victim == &group;
       Preempt(*victim);
@@ -159,8 +163,9 @@ void Scheduler::Grow() {
       --i;
       continue;
     }
-    for (Sequence& row : group.rows) row.Reserve(static_cast<int64_t>(row.tokens.size()), group.Capacity(row));
+    for (Sequence& row : group.rows) row.Reserve(length(row), group.Capacity(row));
   }
+  return true;
 }
 
 // Groups before `first` have their place in this step already; the last one is the youngest of the lowest priority. One
@@ -180,39 +185,36 @@ void Scheduler::Preempt(Group& group) {
   ++stats_.preemptions;
 }
 
-// --- The batch ---
+// --- The step ---
 
-const Batch& Scheduler::NextBatch(double now) {
+std::optional<Step> Scheduler::NextStep(double now) {
   at_hand_ = nullptr;
+  if (n_to_collect_ > 0) return std::nullopt;
   Admit(now);
-  Grow();
+  if (!Grow()) return std::nullopt;
   at_hand_ = nullptr;
-  batch_ = Batch();
-  scheduled_.clear();
-  batch_rows_.clear();
-  logit_rows_ = 0;
-  work_ = StepWork();
+  StepBuilder builder(limits_.max_tokens, limits_.max_logit_rows, last_sizes_);
   for (Group* group : running_) {
-    if (!group->paused && group->Decodes()) Schedule(*group, TokensLeft());
+    if (group->paused || !group->Decodes() || group->AwaitsItsEnd()) continue;
+    at_hand_ = group;
+    builder.Add(*group, builder.tokens_left());
   }
-  ReadPrompts();
-  if (std::all_of(batch_.targets.begin(), batch_.targets.end(), [](TokenId id) { return id < 0; })) {
-    batch_.targets.clear();
-  }
-  return batch_;
+  ReadPrompts(builder);
+  last_sizes_ = builder.sizes();
+  return builder.Take();
 }
 
 // The first of the prompts has what is left, but for what shorter ones of its priority need, up to half of it: so the
 // shortest do not wait for the whole of a long prompt, and that comes to its end whoever else comes. A group of many
 // rows counts as one row here, as deep as its first.
-void Scheduler::ReadPrompts() {
+void Scheduler::ReadPrompts(StepBuilder& builder) {
   std::vector<Group*>& prompts = prompts_;
   prompts.clear();
   for (Group* group : running_) {
     if (!group->paused && !group->Decodes()) prompts.push_back(group);
   }
   if (prompts.empty()) return;
-  const StepWork decoding = work_;
+  const StepWork decoding = builder.work();
   double target = limits_.step_target > 0 ? limits_.step_target : std::max(kMinStepTarget, 2 * cost_.Predict(decoding));
   const bool alone = decoding.tokens == 0;
   // Not so short that fetching the weights takes most of it.
@@ -226,100 +228,74 @@ void Scheduler::ReadPrompts() {
   for (const Group* group : prompts) {
     if (group->priority < prompts.front()->priority || group->Remaining() >= prompts.front()->Remaining()) continue;
     kept_tokens += group->Remaining();
-    with_shorter = with_shorter.With(group->Remaining(), group->rows.front().n_computed);
+    with_shorter = with_shorter.With(group->Remaining(), group->rows.front().n_submitted);
   }
-  kept_tokens = std::min(kept_tokens, TokensLeft() / 2);
+  kept_tokens = std::min(kept_tokens, builder.tokens_left() / 2);
   const double before = cost_.Predict(decoding);
   const double kept_time = std::clamp(cost_.Predict(with_shorter) - before, 0.0, std::max(0.0, (target - before) / 2));
   for (Group* group : prompts) {
     const bool first = group == prompts.front();
-    const int64_t most = TokensLeft() - (first ? kept_tokens : 0);
-    if (most == 0 || (!first && cost_.Predict(work_) >= target)) return;
+    const int64_t most = builder.tokens_left() - (first ? kept_tokens : 0);
+    if (most == 0 || (!first && cost_.Predict(builder.work()) >= target)) return;
     const double end = target - (first ? kept_time : 0);
     const int64_t least = alone && first ? std::min(kMinTokensAlone, most) : 1;
-    Schedule(*group, std::max(least, cost_.TokensWithin(end, work_, group->rows.front().n_computed, most)));
+    at_hand_ = group;
+    builder.Add(*group,
+                std::max(least, cost_.TokensWithin(end, builder.work(), group->rows.front().n_submitted, most)));
   }
 }
 
-void Scheduler::Schedule(Group& group, int64_t max_tokens) {
-  at_hand_ = &group;
-  const int64_t n_rows = static_cast<int64_t>(group.rows.size());
-  // The last tokens of all rows belong into one step, because the group's next token is made of all their logits.
-  const bool completes = group.Remaining() <= max_tokens && logit_rows_ + n_rows <= limits_.max_logit_rows;
-  const int first_row = static_cast<int>(batch_.rows.size());
-  const int64_t end = batch_.n_tokens() + (completes ? group.Remaining() : max_tokens);
-  for (Sequence& row : group.rows) {
-    const bool keeps_last = !completes && group.score_from == 0;
-    int64_t n_new = std::min(group.Remaining(row) - (keeps_last ? 1 : 0), end - batch_.n_tokens());
-    if (group.score_from > 0) n_new = std::min(n_new, limits_.max_logit_rows - logit_rows_);
-    if (n_new > 0) AppendRow(group, row, n_new);
+void Scheduler::OnSubmitted(const Step& step) {
+  ++n_in_flight_;
+  bool completes_prompt = false;
+  for (size_t g = 0; g < step.groups.size(); ++g) {
+    const Step::GroupPart& part = step.groups[g];
+    ++part.group->n_in_flight;
+    completes_prompt = completes_prompt || part.completes_prompt;
+    if (!part.draws) continue;
+    ++part.group->n_drawn;
+    part.group->drawn_by = static_cast<int32_t>(g);
   }
-  const int scheduled_rows = static_cast<int>(batch_.rows.size()) - first_row;
-  if (scheduled_rows == 0) return;
-  const bool due = completes && group.score_from == 0;
-  batch_.groups.push_back({first_row, scheduled_rows, due ? group.sampler : nullptr, due ? group.nbce : nullptr});
-  if (group.score_from > 0) batch_.top_scores = std::max(batch_.top_scores, group.top_scores);
-  scheduled_.push_back(&group);
+  for (const Step::Row& row : step.rows) {
+    row.sequence->n_submitted += row.n_new;
+    row.sequence->ring_ready = true;
+  }
+  if (completes_prompt) ++n_to_collect_;
 }
 
-void Scheduler::AppendRow(const Group& group, Sequence& row, int64_t n_new) {
-  BatchRow entry;
-  entry.block_table = row.blocks.blocks();
-  entry.ring_table = row.ring.blocks();
-  entry.ring_ready = row.ring_ready;
-  entry.length = row.n_computed;
-  entry.n_new = n_new;
-  entry.first_token = batch_.n_tokens();
-  entry.plan = PlanIndex(row.plan);
-  const int32_t row_index = static_cast<int32_t>(batch_.rows.size());
-  for (int64_t position = row.n_computed; position < row.n_computed + n_new; ++position) {
-    batch_.tokens.push_back(row.tokens[static_cast<size_t>(position)]);
-    batch_.positions.push_back(position);
-    batch_.row_of.push_back(row_index);
+void Scheduler::StepFailed(const Step& step) {
+  --n_in_flight_;
+  if (std::ranges::any_of(step.groups, &Step::GroupPart::completes_prompt)) --n_to_collect_;
+  for (const Step::GroupPart& part : step.groups) {
+    Group& group = *part.group;
+    --group.n_in_flight;
+    if (part.draws) --group.n_drawn;
+    if (!IsVoid(part) || group.n_in_flight > 0) continue;
+    for (Sequence& row : group.rows) row.Free();
+    free_at_refusal_ = -1;
   }
-  if (group.score_from > 0) {
-    // The logits of position p score token p + 1.
-    entry.first_logit = std::clamp(group.score_from - 1 - row.n_computed, int64_t{0}, n_new);
-    for (int64_t i = entry.first_logit; i < n_new; ++i) {
-      batch_.targets.push_back(row.tokens[static_cast<size_t>(row.n_computed + i + 1)]);
-    }
-  } else {
-    const bool samples = group.sampler != nullptr && n_new == group.Remaining(row);
-    entry.first_logit = samples ? n_new - 1 : n_new;
-    if (samples) batch_.targets.push_back(-1);
-  }
-  logit_rows_ += n_new - entry.first_logit;
-  work_ = work_.With(n_new, row.n_computed);
-  batch_.rows.push_back(entry);
-  batch_rows_.push_back(&row);
 }
 
-int Scheduler::PlanIndex(const RotaryPlan* plan) {
-  const auto found = std::find(batch_.plans.begin(), batch_.plans.end(), plan);
-  const auto index = found - batch_.plans.begin();
-  if (found == batch_.plans.end()) batch_.plans.push_back(plan);
-  return static_cast<int>(index);
-}
-
-void Scheduler::StepDone(double seconds) {
-  cost_.Observe(work_, seconds);
-  for (size_t g = 0; g < scheduled_.size(); ++g) {
-    const BatchGroup& group = batch_.groups[g];
+void Scheduler::StepDone(const Step& step, double seconds) {
+  StepFailed(step);  // what both have in common: it is no longer in flight
+  cost_.Observe(step.work, seconds);
+  for (const Step::GroupPart& part : step.groups) {
+    if (IsVoid(part)) continue;
     int64_t tokens = 0;
-    for (int r = group.first_row; r < group.first_row + group.n_rows; ++r) {
-      Sequence& row = *batch_rows_[static_cast<size_t>(r)];
-      row.n_computed += batch_.rows[static_cast<size_t>(r)].n_new;
-      row.ring_ready = true;
-      tokens += batch_.rows[static_cast<size_t>(r)].n_new;
-      if (limits_.prefix_cache) Publish(row);
+    for (int32_t r = part.first_row; r < part.first_row + part.n_rows; ++r) {
+      const Step::Row& row = step.rows[static_cast<size_t>(r)];
+      row.sequence->n_computed += row.n_new;
+      tokens += row.n_new;
+      if (limits_.prefix_cache) Publish(*row.sequence);
     }
-    waiting_.Charge(scheduled_[g]->client, tokens);
+    waiting_.Charge(part.group->client, tokens);
   }
 }
 
 void Scheduler::Publish(Sequence& row) {
-  for (; (row.n_published + 1) * kBlockTokens <= row.n_computed; ++row.n_published) {
-    const std::span<const TokenId> tokens(row.tokens.data() + row.n_published * kBlockTokens, kBlockTokens);
+  const int64_t size = pool_.geometry().block_tokens;
+  for (; (row.n_published + 1) * size <= row.n_computed; ++row.n_published) {
+    const std::span<const TokenId> tokens(row.tokens.data() + row.n_published * size, static_cast<size_t>(size));
     cache_.Publish(row.blocks.blocks()[static_cast<size_t>(row.n_published)], tokens, row.prefix);
   }
 }

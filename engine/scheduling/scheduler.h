@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
-#include "engine/backend/batch.h"
 #include "engine/cache/block_pool.h"
 #include "engine/cache/prefix_cache.h"
 #include "engine/scheduling/group.h"
+#include "engine/scheduling/step.h"
+#include "engine/scheduling/step_builder.h"
 #include "engine/scheduling/step_cost.h"
 #include "engine/scheduling/waiting_queue.h"
 
@@ -32,6 +34,9 @@ struct SchedulerStats {
 // (what the prefix cache holds of them is not computed again), and takes further ones as it grows; when none is left,
 // the youngest group of the lowest priority is preempted: it gives its blocks back, keeps its tokens, and is read again
 // when there is room. Owns no group and no tensor, and reads no clock. One thread.
+//
+// A step goes NextStep -> OnSubmitted -> StepDone (or StepFailed). The next one may be made and submitted before that:
+// rows then hold a token that has been drawn and is not known. Who needs a result first waits for it: see NextStep.
 class Scheduler {
  public:
   // `pool` is not owned and outlives it.
@@ -40,8 +45,8 @@ class Scheduler {
     prompts_.reserve(static_cast<size_t>(limits.max_rows));
   }
 
-  // What takes memory may throw std::bad_alloc. Add has then done nothing; after NextBatch the group at_hand is to be
-  // removed, and after StepDone all those of the batch; the others are as they were.
+  // What takes memory may throw std::bad_alloc. Add has then done nothing; after NextStep the group at_hand is to be
+  // removed, and after StepDone all those of the step; the others are as they were.
 
   // Whether a group could ever be admitted and grow to its capacity, alone on an empty machine.
   bool CanEverFit(const Group& group) const;
@@ -53,24 +58,30 @@ class Scheduler {
   // is until Remove.
   void Add(Group& group, double now);
 
-  // Takes a group out, wherever it is, and frees its blocks. Throws nothing.
+  // Takes a group out, wherever it is, and frees its blocks; while steps in flight hold it they keep them, and it must
+  // live. Throws nothing.
   void Remove(Group& group);
 
-  // Admits what fits and makes the batch of the next step: first the rows that decode, then, with what is left of the
-  // limits and of the time, prompts, larger priority first: at least half of it for the first that came, the rest for
-  // those that have the fewest tokens left. Empty when nothing can run. Valid until the next call of any method but the
-  // accessors.
-  const Batch& NextBatch(double now);
+  // Admits what fits and makes the next step: first the rows that decode, then, with what is left of the limits and of
+  // the time, prompts, larger priority first: at least half of it for the first that came, the rest for those that have
+  // the fewest tokens left. Empty when nothing can run. None when a step in flight is to be collected first: it
+  // completes a prompt, or blocks run out and somebody would have to be preempted.
+  std::optional<Step> NextStep(double now);
 
-  // The last batch, and its groups in its order.
-  const Batch& batch() const { return batch_; }
-  const std::vector<Group*>& scheduled() const { return scheduled_; }
-
-  // The group that NextBatch was busy with when it threw; null where it was none in particular.
+  // The group that NextStep was busy with when it threw; null where it was none in particular.
   Group* at_hand() const { return at_hand_; }
 
-  // The step of the last batch is done and took so long: its tokens are in the cache.
-  void StepDone(double seconds);
+  // The step was submitted. Throws nothing. REQUIRES: it is what NextStep returned last, and since then no group of it
+  // was removed.
+  void OnSubmitted(const Step& step);
+
+  // The oldest step that was submitted is done and took so long: its tokens are in the cache.
+  void StepDone(const Step& step, double seconds);
+  // It failed: its groups are to be removed. Throws nothing.
+  void StepFailed(const Step& step);
+
+  // Whether the part of a step is of a group that was removed since.
+  static bool IsVoid(const Step::GroupPart& part) { return part.generation != part.group->generation; }
 
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
   int64_t running_rows() const { return running_rows_; }
@@ -83,20 +94,16 @@ class Scheduler {
   bool TryAdmit(Group& group, double now);
   int64_t MaxCachedBlocks(const Group& group, const Sequence& row) const;
   void TakeCached(Group& group);
-  // Gives every decoding group room for its next token; who gets none is preempted.
-  void Grow();
-  // Whom to preempt for `needed` blocks among running_[first..]; null: nobody.
+  // Gives every decoding group room for its next token; who gets none is preempted. False when somebody would have to
+  // be while a step is in flight.
+  bool Grow();
+  // Whom to preempt for `needed` blocks among running_[first..].
   Group* Victim(size_t first, int64_t needed) const;
   void Preempt(Group& group);
   void StopRunning(Group& group);
 
-  void ReadPrompts();
-  // At most so many tokens of the group; its last ones all together or not at all.
-  void Schedule(Group& group, int64_t max_tokens);
-  void AppendRow(const Group& group, Sequence& row, int64_t n_new);
-  int PlanIndex(const RotaryPlan* plan);
+  void ReadPrompts(StepBuilder& builder);
   void Publish(Sequence& row);
-  int64_t TokensLeft() const { return limits_.max_tokens - batch_.n_tokens(); }
 
   SchedulerLimits limits_;
   BlockPool& pool_;
@@ -110,12 +117,10 @@ class Scheduler {
   uint64_t next_order_ = 0;
   Group* at_hand_ = nullptr;
 
+  int64_t n_in_flight_ = 0;   // steps
+  int64_t n_to_collect_ = 0;  // of these, that complete a prompt
+  StepBuilder::Sizes last_sizes_;
   StepCost cost_;
-  StepWork work_;  // of batch_
-  std::vector<Group*> scheduled_;
-  std::vector<Sequence*> batch_rows_;  // of batch_.rows
-  Batch batch_;
-  int64_t logit_rows_ = 0;  // of batch_
   SchedulerStats stats_;
 };
 

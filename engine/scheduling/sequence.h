@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -13,42 +14,43 @@ namespace longhaul {
 
 // One row: tokens that are read from position 0 on, and the blocks that hold their keys and values.
 struct Sequence {
-  Sequence(std::vector<TokenId> prompt, const RotaryPlan& rotary_plan, BlockPool& pool)
+  Sequence(std::vector<TokenId> prompt, std::shared_ptr<const RotaryPlan> rotary_plan, BlockPool& pool)
       : tokens(std::move(prompt)),
         prompt_tokens(static_cast<int64_t>(tokens.size())),
-        plan(&rotary_plan),
+        plan(std::move(rotary_plan)),
         blocks(pool),
         ring(pool) {}
 
   // Blocks that a row of `n_tokens` tokens takes that may grow to `capacity`: its near ring, where the plan has a far
   // regime, is whole from the beginning.
   int64_t BlocksNeeded(int64_t n_tokens, int64_t capacity) const {
-    return BlocksFor(n_tokens) + RingBlocks(*plan, capacity);
+    return blocks.geometry().BlocksFor(n_tokens) + blocks.geometry().RingBlocks(*plan, capacity);
   }
 
   // Takes them. REQUIRES: the pool has what is missing.
   void Reserve(int64_t n_tokens, int64_t capacity) {
     blocks.Reserve(n_tokens);
-    ring.ReserveBlocks(RingBlocks(*plan, capacity));
+    ring.ReserveBlocks(ring.geometry().RingBlocks(*plan, capacity));
   }
-  int64_t blocks_held() const { return static_cast<int64_t>(blocks.blocks().size() + ring.blocks().size()); }
+  int64_t blocks_held() const { return blocks.size() + ring.size(); }
 
   // Gives all blocks back; nothing is computed any more.
   void Free() {
     blocks.Clear();
     ring.Clear();
     ring_ready = false;
-    n_computed = n_published = 0;
+    n_submitted = n_computed = n_published = 0;
   }
 
-  // What each token touches comes first and lies together.
-  std::vector<TokenId> tokens;  // prompt and answer so far
-  int64_t prompt_tokens;        // of these
-  const RotaryPlan* plan;       // fixed while the row lives; not owned
-  int64_t n_computed = 0;       // tokens whose keys and values are in the cache
+  // Hot fields first: touched once per token.
+  std::vector<TokenId> tokens;             // prompt and answer so far
+  int64_t prompt_tokens;                   // of these
+  std::shared_ptr<const RotaryPlan> plan;  // fixed while the row lives
+  int64_t n_submitted = 0;  // tokens whose keys and values are in the cache, or will be after the steps in flight
+  int64_t n_computed = 0;   // those that are there
   // Of its leading blocks so many came out of the prefix cache or were offered to it; `prefix` is their hash.
   int64_t n_published = 0;
-  bool ring_ready = false;  // see BatchRow
+  bool ring_ready = false;  // see BatchRow; after the steps in flight
   BlockTable blocks;
   BlockTable ring;  // of near keys, where the plan has a far regime
   PrefixHash prefix;

@@ -17,25 +17,10 @@ void StepCounter::CountScheduling(const Scheduler& scheduler) {
   counted_evictions_ = scheduler.cache().evictions();
 }
 
-void StepCounter::CountStep(const Scheduler& scheduler) {
-  const Batch& batch = scheduler.batch();
-  int64_t decode_rows = 0, prefill_rows = 0, prefill_tokens = 0, prompt_tokens = 0;
-  for (size_t g = 0; g < batch.groups.size(); ++g) {
-    const bool reads_prompt = !scheduler.scheduled()[g]->prompt_read;
-    for (int r = batch.groups[g].first_row; r < batch.groups[g].first_row + batch.groups[g].n_rows; ++r) {
-      const int64_t n_new = batch.rows[static_cast<size_t>(r)].n_new;
-      if (reads_prompt) prompt_tokens += n_new;
-      if (!reads_prompt && n_new == 1) {
-        ++decode_rows;
-      } else {
-        ++prefill_rows;
-        prefill_tokens += n_new;
-      }
-    }
-  }
-  telemetry_.prompt_tokens[TokenSource::kComputed].Add(prompt_tokens);
-  for (const auto& [kind, rows, tokens] : {std::tuple(StepKind::kDecode, decode_rows, decode_rows),
-                                           std::tuple(StepKind::kPrefill, prefill_rows, prefill_tokens)}) {
+void StepCounter::CountStep(const StepTally& tally) {
+  telemetry_.prompt_tokens[TokenSource::kComputed].Add(tally.prompt_tokens);
+  for (const auto& [kind, rows, tokens] : {std::tuple(StepKind::kDecode, tally.decode_rows, tally.decode_rows),
+                                           std::tuple(StepKind::kPrefill, tally.prefill_rows, tally.prefill_tokens)}) {
     if (rows == 0) continue;
     telemetry_.step_rows[kind].Observe(rows);
     telemetry_.step_tokens[kind].Observe(tokens);

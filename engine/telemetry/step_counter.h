@@ -16,9 +16,8 @@ class StepCounter {
   // What the scheduler has counted since the last call.
   void CountScheduling(const Scheduler& scheduler);
 
-  // The scheduler's last batch, which was computed, before its results are distributed. What a row reads again after
-  // its prompt was read is prefill, but no prompt.
-  void CountStep(const Scheduler& scheduler);
+  // A step that was run.
+  void CountStep(const StepTally& tally);
 
  private:
   Telemetry& telemetry_;

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/backend/batch.h"
 #include "engine/base/status_macros.h"
 #include "server/grpc/position_conversion.h"
 
@@ -313,7 +312,7 @@ v1::GetModelResponse ToWire(const ModelInfo& model, const EngineStats& stats) {
   out.set_instruction_set(model.instruction_set);
   out.set_threads(static_cast<uint32_t>(model.threads));
   out.set_cache_tokens(static_cast<uint64_t>(model.cache_tokens));
-  out.set_cache_tokens_used(static_cast<uint64_t>(stats.blocks_used * kBlockTokens));
+  out.set_cache_tokens_used(static_cast<uint64_t>(stats.blocks_used * model.block_tokens));
   out.set_running(static_cast<uint32_t>(stats.running));
   out.set_waiting(static_cast<uint32_t>(stats.waiting));
   out.set_version(model.version);

@@ -221,7 +221,7 @@ v1::ResolvedPlan ToWire(const ResolvedPosition& resolved) {
   }
   out.set_query_scale(plan.query_scale);
   if (plan.log_n.has_value()) out.set_log_n_trained_length(plan.log_n->trained_length);
-  out.set_reach(Unsigned(plan.reach.value_or(0)));
+  out.set_reach(Unsigned(resolved.reach.value_or(0)));
   out.set_past_recommended(resolved.past_recommended);
   out.set_refit(resolved.refit);
   return out;

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "engine/backend/batch.h"
 #include "engine/base/log.h"
 #include "server/metrics/engine_metrics.h"
 #include "server/metrics/front_metrics.h"
@@ -66,8 +65,8 @@ void Metrics::CollectServer(const Engine* engine, double load_seconds, MetricFam
         {"quantization", loaded.file_type},
         {"trained_length", std::to_string(loaded.trained_length)}});
   info("longhaul_cache_config_info", "The KV cache's shape, by the names that endpoint pickers read.",
-       {{"block_size", std::to_string(kBlockTokens)},
-        {"num_gpu_blocks", std::to_string(loaded.cache_tokens / kBlockTokens)}});
+       {{"block_size", std::to_string(loaded.block_tokens)},
+        {"num_gpu_blocks", std::to_string(loaded.cache_tokens / loaded.block_tokens)}});
 }
 
 }  // namespace longhaul

@@ -15,6 +15,7 @@
 #include "engine/backend/cpu/attention/kv_cache.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/position/rotary_plan.h"
+#include "tests/support/hand_batch.h"
 
 namespace longhaul::cpu {
 namespace {
@@ -28,15 +29,12 @@ void Attend(benchmark::State& state) {
   // Enough layers that a step does not find the last one's keys in the near caches.
   const int64_t n_layers = std::clamp<int64_t>(30 * 1024 / (depth + n_new), 1, 30);
   const int64_t n_blocks = (depth + n_new + kBlockTokens - 1) / kBlockTokens;
-  const CacheShape shape{.n_layers = n_layers,
-                         .n_heads = kHeads,
-                         .n_kv_heads = kKvHeads,
-                         .head_dim = kHeadDim,
-                         .n_blocks = n_blocks,
-                         .max_positions = n_blocks * kBlockTokens};
-  auto cache = KvCache::Create(shape, type).value();
+  const CacheShape shape{.n_layers = n_layers, .n_heads = kHeads, .n_kv_heads = kKvHeads, .head_dim = kHeadDim};
+  CacheGeometry geometry = *PlanCache(shape, type, INT64_MAX);
+  geometry.n_blocks = n_blocks;
+  auto cache = KvCache::Create(shape, geometry, type).value();
   // A small number in every type.
-  std::memset(cache->Page(0, 0), 0x3c, static_cast<size_t>(CacheBlockBytes(shape, type) * n_blocks));
+  std::memset(cache->Page(0, 0), 0x3c, static_cast<size_t>(geometry.block_bytes * n_blocks));
   WorkerPool pool(static_cast<int>(state.range(3)));
   Attention attention(*cache, pool);
 
@@ -48,9 +46,8 @@ void Attend(benchmark::State& state) {
   std::mt19937 random(1);
   std::shuffle(blocks.begin(), blocks.end(), random);
   Batch batch;
-  batch.tokens.resize(static_cast<size_t>(n_new));
-  batch.plans = {&plan};
-  batch.rows = {{.block_table = blocks, .length = depth, .n_new = n_new, .first_logit = n_new}};
+  const std::vector<TokenId> tokens(static_cast<size_t>(n_new));
+  AddGroup(batch, {{.tokens = tokens, .length = depth, .blocks = blocks, .plan = std::make_shared<RotaryPlan>(plan)}});
   std::normal_distribution<float> normal(0, 1);
   std::vector<float> qkv(static_cast<size_t>(n_new * kQkvWidth)), out(qkv.size());
   for (float& x : qkv) x = normal(random);
@@ -68,7 +65,7 @@ void Attend(benchmark::State& state) {
   const double steps = static_cast<double>(state.iterations());
   state.counters["FLOP/s"] = benchmark::Counter(4 * pairs * kHeads * kHeadDim * steps, benchmark::Counter::kIsRate);
   state.counters["B/s"] =
-      benchmark::Counter(static_cast<double>(depth + n_new) * static_cast<double>(CacheBlockBytes(shape, type)) /
+      benchmark::Counter(static_cast<double>(depth + n_new) * static_cast<double>(geometry.block_bytes) /
                              static_cast<double>(kBlockTokens * n_layers) * steps,
                          benchmark::Counter::kIsRate);
 }

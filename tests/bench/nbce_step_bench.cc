@@ -14,9 +14,10 @@
 
 #include "engine/cache/block_pool.h"
 #include "engine/model/model_file.h"
-#include "engine/model/model_runner.h"
+#include "engine/model/single_runner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/scheduling/sequence.h"
+#include "tests/support/hand_batch.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
@@ -31,7 +32,8 @@ struct StepTime {
 // Rows that grow by the same tokens, as one group or each for itself.
 class Rows {
  public:
-  Rows(ModelRunner& runner, BlockPool& pool, const RotaryPlan& plan, int64_t length, int64_t capacity, bool as_one)
+  Rows(SingleRunner& runner, BlockPool& pool, const std::shared_ptr<const RotaryPlan>& plan, int64_t length,
+       int64_t capacity, bool as_one)
       : runner_(runner), as_one_(as_one) {
     for (size_t r = 0; r < kRows; ++r) {
       std::vector<TokenId> tokens;
@@ -52,40 +54,36 @@ class Rows {
  private:
   StepTime Run(size_t begin, size_t end, int64_t n_new) {
     Batch batch;
-    batch.plans = {rows_.front().plan};
+    std::vector<HandRow> parts;
     for (size_t r = begin; r < end; ++r) {
       const Sequence& row = rows_[r];
-      BatchRow entry;
-      entry.block_table = row.blocks.blocks();
-      entry.length = row.n_computed;
-      entry.n_new = n_new;
-      entry.first_token = batch.n_tokens();
-      entry.first_logit = n_new - 1;
-      for (int64_t i = row.n_computed; i < row.n_computed + n_new; ++i) {
-        batch.tokens.push_back(row.tokens[static_cast<size_t>(i)]);
-        batch.positions.push_back(i);
-        batch.row_of.push_back(static_cast<int32_t>(r - begin));
-      }
-      batch.rows.push_back(entry);
-      if (!as_one_ || n_new > 1) batch.groups.push_back({static_cast<int>(r - begin), 1, &greedy_});
+      const auto tokens =
+          std::span(row.tokens).subspan(static_cast<size_t>(row.n_computed), static_cast<size_t>(n_new));
+      parts.push_back({.tokens = tokens, .length = row.n_computed, .blocks = row.blocks.blocks(), .plan = row.plan});
     }
-    if (as_one_ && n_new == 1) batch.groups = {{0, static_cast<int>(kRows), &greedy_, &nbce_}};
+    if (as_one_ && n_new == 1) {
+      BatchDraw draw = Greedy();
+      draw.merge = MergePolicy();
+      draw.previous = previous_;
+      AddGroup(batch, parts, draw);
+    } else {
+      for (const HandRow& part : parts) AddGroup(batch, {part}, Greedy());
+    }
     const auto started = std::chrono::steady_clock::now();
-    const auto ticket = runner_.Step(batch);
+    const auto ticket = runner_.Submit(std::move(batch));
     if (!ticket.ok()) std::abort();
     const auto result = runner_.Collect(*ticket);
     if (!result.ok()) std::abort();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     for (size_t r = begin; r < end; ++r) rows_[r].n_computed += n_new;
-    if (as_one_ && n_new == 1) nbce_.previous = result->choices[0].row;
+    if (as_one_ && n_new == 1) previous_ = result->groups[0].choice.row;
     return {seconds, std::chrono::duration<double>(result->sampling).count()};
   }
 
-  ModelRunner& runner_;
+  SingleRunner& runner_;
   const bool as_one_;
   std::deque<Sequence> rows_;
-  SamplerInput greedy_;
-  NbceInput nbce_;
+  int32_t previous_ = -1;
 };
 
 double Median(std::vector<double> values) {
@@ -98,16 +96,17 @@ int Main(int argc, char** argv) {
   const int64_t length = argc > 2 ? std::atoll(argv[2]) : 300;
   const auto model = LoadModelFile(TestModelPath());
   if (!model.ok() || steps < 1 || length < 2) return 1;
-  ModelRunnerOptions options;
-  options.compute_type = argc > 3 ? *ParseComputeType(argv[3]) : ComputeType::kInt8;
-  options.cache_type = argc > 4 ? *ParseCacheType(argv[4]) : CacheType::kBf16;
+  SingleRunnerOptions options;
+  options.backend.compute_type = argc > 3 ? *ParseComputeType(argv[3]) : ComputeType::kInt8;
+  options.backend.cache_type = argc > 4 ? *ParseCacheType(argv[4]) : CacheType::kBf16;
   options.kv_cache_bytes = int64_t{2} << 30;
   options.limits.max_tokens = std::max<int64_t>(length, 512);
-  const auto runner = *ModelRunner::Create(*model, options);
+  const auto runner = *SingleRunner::Create(*model, options);
   const auto resolver = *PositionResolver::Create(model->config.rotation, DefaultLongMode(), 0);
-  BlockPool pool(runner->n_blocks());
-  Rows one_group(*runner, pool, resolver.plain_plan(), length, length + steps, true);
-  Rows plain(*runner, pool, resolver.plain_plan(), length, length + steps, false);
+  BlockPool pool(runner->info().geometry);
+  const auto plan = std::make_shared<const RotaryPlan>(resolver.plain_plan());
+  Rows one_group(*runner, pool, plan, length, length + steps, true);
+  Rows plain(*runner, pool, plan, length, length + steps, false);
   std::vector<double> ratios, shares, group_steps;
   for (int i = 0; i < steps; ++i) {
     const TokenId token = 1000 + i;
@@ -120,8 +119,9 @@ int Main(int argc, char** argv) {
     group_steps.push_back(group.step);
   }
   std::printf("%s products, %s cache, %s; %zu rows of %ld tokens, %d pairs of steps\n",
-              std::string(Name(options.compute_type)).c_str(), std::string(Name(options.cache_type)).c_str(),
-              runner->info().instruction_set.c_str(), kRows, static_cast<long>(length), steps);
+              std::string(Name(options.backend.compute_type)).c_str(),
+              std::string(Name(options.backend.cache_type)).c_str(), runner->info().backend.instruction_set.c_str(),
+              kRows, static_cast<long>(length), steps);
   std::printf(
       "a group's step %.2f ms; / that of plain requests %.3f (at most 1.05: %s); combine and sample %.2f %% of it "
       "(at most 5: %s)\n",

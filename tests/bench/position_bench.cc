@@ -14,9 +14,10 @@
 
 #include "engine/cache/block_pool.h"
 #include "engine/model/model_file.h"
-#include "engine/model/model_runner.h"
+#include "engine/model/single_runner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/scheduling/sequence.h"
+#include "tests/support/hand_batch.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
@@ -31,31 +32,24 @@ struct Seconds {
 // A row that is read token by token; tokens do not matter.
 class Row {
  public:
-  Row(ModelRunner& runner, BlockPool& pool, const RotaryPlan& plan, int64_t capacity)
-      : runner_(runner), sequence_({}, plan, pool) {
+  Row(SingleRunner& runner, BlockPool& pool, const RotaryPlan& plan, int64_t capacity)
+      : runner_(runner), sequence_({}, std::make_shared<const RotaryPlan>(plan), pool) {
     sequence_.Reserve(capacity, capacity);
   }
 
   // Appends `n` tokens; the seconds that the step took.
   double Step(int64_t n) {
-    Batch batch;
-    BatchRow row;
-    row.block_table = sequence_.blocks.blocks();
-    row.ring_table = sequence_.ring.blocks();
-    row.ring_ready = sequence_.ring_ready;
-    row.length = sequence_.n_computed;
-    row.n_new = n;
-    row.first_logit = n - 1;
+    std::vector<TokenId> tokens;
     for (int64_t i = 0; i < n; ++i) {
-      batch.tokens.push_back(static_cast<TokenId>(1000 + (row.length + i) * 37 % 20000));
-      batch.positions.push_back(row.length + i);
-      batch.row_of.push_back(0);
+      tokens.push_back(static_cast<TokenId>(1000 + (sequence_.n_computed + i) * 37 % 20000));
     }
-    batch.rows = {row};
-    batch.groups = {{.n_rows = 1, .sampler = &greedy_}};
-    batch.plans = {sequence_.plan};
+    Batch batch;
+    AddGroup(batch,
+             {{tokens, sequence_.n_computed, sequence_.blocks.blocks(), sequence_.ring.blocks(), sequence_.ring_ready,
+               sequence_.plan}},
+             Greedy());
     const auto begin = std::chrono::steady_clock::now();
-    const auto ticket = runner_.Step(batch);
+    const auto ticket = runner_.Submit(std::move(batch));
     if (!ticket.ok() || !runner_.Collect(*ticket).ok()) std::abort();
     sequence_.n_computed += n;
     sequence_.ring_ready = true;
@@ -63,14 +57,13 @@ class Row {
   }
 
  private:
-  ModelRunner& runner_;
+  SingleRunner& runner_;
   Sequence sequence_;
-  SamplerInput greedy_;
 };
 
-std::pair<Seconds, Seconds> Round(ModelRunner& runner, const RotaryPlan& plain, const RotaryPlan& mode, int64_t length,
+std::pair<Seconds, Seconds> Round(SingleRunner& runner, const RotaryPlan& plain, const RotaryPlan& mode, int64_t length,
                                   bool mode_first) {
-  BlockPool pool(runner.n_blocks());
+  BlockPool pool(runner.info().geometry);
   Row rows[2] = {{runner, pool, plain, length + kDecoded}, {runner, pool, mode, length + kDecoded}};
   Seconds seconds[2];
   const auto both = [&](int64_t n, double Seconds::*part) {
@@ -94,11 +87,11 @@ int Main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 10;
   const auto model = LoadModelFile(TestModelPath());
   if (!model.ok()) return 1;
-  ModelRunnerOptions options;
-  options.compute_type = argc > 2 ? *ParseComputeType(argv[2]) : ComputeType::kInt8;
-  options.cache_type = argc > 3 ? *ParseCacheType(argv[3]) : CacheType::kBf16;
+  SingleRunnerOptions options;
+  options.backend.compute_type = argc > 2 ? *ParseComputeType(argv[2]) : ComputeType::kInt8;
+  options.backend.cache_type = argc > 3 ? *ParseCacheType(argv[3]) : CacheType::kBf16;
   options.kv_cache_bytes = int64_t{4} << 30;
-  const auto runner = *ModelRunner::Create(*model, options);
+  const auto runner = *SingleRunner::Create(*model, options);
   const auto resolver = *PositionResolver::Create(model->config.rotation, DefaultLongMode(), 0);
   std::vector<int64_t> lengths;
   std::vector<std::string> wanted;
@@ -117,8 +110,9 @@ int Main(int argc, char** argv) {
                                 {.kind = position::Yarn{4}},
                                 {.kind = position::NtkFixed{4}}};
   std::printf("%s products, %s cache, %s; %d rounds; seconds of the mode / of none, median (least to most)\n",
-              std::string(Name(options.compute_type)).c_str(), std::string(Name(options.cache_type)).c_str(),
-              runner->info().instruction_set.c_str(), rounds);
+              std::string(Name(options.backend.compute_type)).c_str(),
+              std::string(Name(options.backend.cache_type)).c_str(), runner->info().backend.instruction_set.c_str(),
+              rounds);
   for (int64_t length : lengths) {
     for (const PositionMode& mode : modes) {
       if (!wanted.empty() && std::find(wanted.begin(), wanted.end(), Name(mode)) == wanted.end()) continue;

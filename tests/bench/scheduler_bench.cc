@@ -1,4 +1,4 @@
-// What scheduling costs by itself: CPU time of the scheduler's two calls of a step, NextBatch and StepDone, with the
+// What scheduling costs by itself: CPU time of the scheduler's calls of a step, NextStep to StepDone, with the
 // prefix cache on and a backend that computes nothing. The bound is 50 microseconds with 128 rows that decode.
 //   scheduler_bench [MODEL]
 // Then the prefix cache alone where nothing is ever found in it: what it takes of a step that reads 512 tokens of a
@@ -19,9 +19,10 @@
 #include "engine/cache/block_pool.h"
 #include "engine/cache/prefix_cache.h"
 #include "engine/model/model_file.h"
-#include "engine/model/model_runner.h"
+#include "engine/model/single_runner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/scheduling/scheduler.h"
+#include "tests/engine/scheduling/fixed_draw.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
@@ -44,7 +45,7 @@ double At(std::vector<double> values, double part) {
 // Groups of one row, as the engine would hold them.
 class Load {
  public:
-  explicit Load(const RotaryPlan& plan, int64_t n_blocks = 1 << 15) : plan_(plan), pool_(n_blocks) {}
+  explicit Load(int64_t n_blocks = 1 << 15) : pool_(GeometryOf(n_blocks)) {}
 
   // A prompt whose first `shared` tokens are those of all others.
   void Add(int64_t prompt, int64_t answer, int64_t shared = 0) {
@@ -54,7 +55,7 @@ class Load {
     std::fill(text.begin(), text.begin() + shared, 1);
     group->rows.emplace_back(std::move(text), plan_, pool_);
     group->max_new_tokens = answer;
-    group->sampler = &sampler_;
+    group->draws = &draws_;
     group->client = "client " + std::to_string(groups_.size() % 8);
     scheduler_.Add(*group, now_);
     groups_.push_back(std::move(group));
@@ -63,20 +64,21 @@ class Load {
   // One step as the engine runs it; CPU microseconds of the scheduler.
   double Step() {
     const double begin = CpuMicroseconds();
-    const Batch& batch = scheduler_.NextBatch(now_);
+    const longhaul::Step step = scheduler_.NextStep(now_).value();
+    scheduler_.OnSubmitted(step);
     const double made = CpuMicroseconds();
     // What would be computed here ends up in other caches of the machine than these lists do.
     Disturb();
     const double computed = CpuMicroseconds();
-    scheduler_.StepDone(kStepSeconds);
+    scheduler_.StepDone(step, kStepSeconds);
     const double done = CpuMicroseconds();
     now_ += kStepSeconds;
     prompt_tokens_ = decode_rows_ = 0;
-    for (size_t g = 0; g < batch.groups.size(); ++g) {
-      Group& group = *scheduler_.scheduled()[g];
-      const BatchRow& row = batch.rows[static_cast<size_t>(batch.groups[g].first_row)];
-      (row.n_new > 1 ? prompt_tokens_ : decode_rows_) += row.n_new;
-      if (batch.groups[g].sampler == nullptr) continue;
+    for (const longhaul::Step::GroupPart& part : step.groups) {
+      Group& group = *part.group;
+      const int64_t n_new = step.rows[static_cast<size_t>(part.first_row)].n_new;
+      (n_new > 1 ? prompt_tokens_ : decode_rows_) += n_new;
+      if (!part.draws) continue;
       Sequence& sequence = group.rows.front();
       sequence.tokens.push_back(static_cast<TokenId>(random_() % 49152));
       if (std::ssize(sequence.tokens) < group.Capacity(sequence)) continue;
@@ -99,8 +101,8 @@ class Load {
     for (size_t i = 0; i < memory_.size(); i += 16) memory_[i] += static_cast<int>(i);
   }
 
-  const RotaryPlan& plan_;
-  SamplerInput sampler_;
+  const std::shared_ptr<const RotaryPlan> plan_ = std::make_shared<const RotaryPlan>();
+  const FixedDraw draws_;
   BlockPool pool_;
   Scheduler scheduler_{{}, pool_};
   std::vector<std::unique_ptr<Group>> groups_;
@@ -120,8 +122,7 @@ void Print(const char* what, const std::vector<double>& times, double decoding, 
 // `waiting`: so many prompts are read or wait beside the rows that decode, always.
 void MeasureSteps(const char* what, int64_t rows, int64_t waiting) {
   constexpr int kSteps = 2000;
-  const RotaryPlan plan;
-  Load load(plan);
+  Load load;
   for (int64_t i = 0; i < rows; ++i) load.Add(100 + i % 16, 4096);
   while (load.decode_rows() < rows) load.Step();
   std::vector<double> times;
@@ -139,13 +140,13 @@ void MeasureSteps(const char* what, int64_t rows, int64_t waiting) {
 // Nobody who waits fits, but what is free changes with every step; all begin with a text that the cache knows.
 void MeasureCrowd(const char* what, int64_t rows, int64_t waiting, int64_t shared) {
   constexpr int kSteps = 400;
-  const RotaryPlan plan;
-  Load load(plan, BlocksFor(shared) + rows * BlocksFor(300 + kSteps));
+  Load load(GeometryOf(1).BlocksFor(shared) + rows * GeometryOf(1).BlocksFor(300 + kSteps));
   for (int64_t i = 0; i < rows; ++i) {
     load.Add(shared + 100 + i % 16, 4096, shared);
     while (load.decode_rows() <= i) load.Step();
   }
-  for (int64_t i = 0; i < waiting; ++i) load.Add(shared + 16 * rows * BlocksFor(300 + kSteps) - 16, 1, shared);
+  for (int64_t i = 0; i < waiting; ++i)
+    load.Add(shared + 16 * rows * GeometryOf(1).BlocksFor(300 + kSteps) - 16, 1, shared);
   std::vector<double> times;
   for (int i = 0; i < kSteps; ++i) times.push_back(load.Step());
   Print(what, times, static_cast<double>(load.decode_rows()), static_cast<double>(load.prompt_tokens()));
@@ -156,13 +157,13 @@ double CacheTime(PrefixCache& cache, BlockPool& pool, std::mt19937_64& random) {
   std::vector<TokenId> text(kChunk);
   for (TokenId& token : text) token = static_cast<TokenId>(random() % 49152);
   std::vector<BlockId> blocks;
-  for (int64_t i = 0; i < BlocksFor(kChunk); ++i) blocks.push_back(pool.Allocate());
+  for (int64_t i = 0; i < GeometryOf(1).BlocksFor(kChunk); ++i) blocks.push_back(pool.Allocate());
   PrefixHash hash = PrefixCache::Empty(0, {1, 2});
   const double begin = CpuMicroseconds();
-  cache.Peek(text, BlocksFor(kChunk), hash);
-  if (!cache.Take(text, BlocksFor(kChunk), hash).empty()) std::abort();
+  cache.Peek(text, GeometryOf(1).BlocksFor(kChunk), hash);
+  if (!cache.Take(text, GeometryOf(1).BlocksFor(kChunk), hash).empty()) std::abort();
   for (size_t i = 0; i < blocks.size(); ++i) {
-    cache.Publish(blocks[i], std::span(text).subspan(i * kBlockTokens, kBlockTokens), hash);
+    cache.Publish(blocks[i], std::span(text).subspan(i * kBlock, kBlock), hash);
   }
   const double microseconds = CpuMicroseconds() - begin;
   for (BlockId block : blocks) pool.Release(block);
@@ -170,16 +171,16 @@ double CacheTime(PrefixCache& cache, BlockPool& pool, std::mt19937_64& random) {
 }
 
 // Seconds of a step that reads kChunk tokens from position 0.
-double StepTime(ModelRunner& runner, const RotaryPlan& plan) {
-  BlockPool pool(runner.n_blocks());
+double StepTime(SingleRunner& runner, const RotaryPlan& plan) {
+  BlockPool pool(runner.info().geometry);
   Scheduler scheduler({.step_target = 1e6}, pool);
   Group group;
-  group.rows.emplace_back(std::vector<TokenId>(kChunk + 1, 1000), plan, pool);
+  group.rows.emplace_back(std::vector<TokenId>(kChunk + 1, 1000), std::make_shared<const RotaryPlan>(plan), pool);
   group.max_new_tokens = 1;
   scheduler.Add(group, 0);
-  const Batch& batch = scheduler.NextBatch(0);
+  Batch batch = scheduler.NextStep(0)->batch;
   const auto begin = std::chrono::steady_clock::now();
-  const auto ticket = runner.Step(batch);
+  const auto ticket = runner.Submit(std::move(batch));
   if (!ticket.ok() || !runner.Collect(*ticket).ok()) std::abort();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   scheduler.Remove(group);
@@ -195,11 +196,11 @@ int Main(int argc, char** argv) {
 
   const auto model = LoadModelFile(argc > 1 ? argv[1] : TestModelPath());
   if (!model.ok()) return 1;
-  ModelRunnerOptions options;
+  SingleRunnerOptions options;
   options.kv_cache_bytes = int64_t{1} << 30;
-  const auto runner = *ModelRunner::Create(*model, options);
+  const auto runner = *SingleRunner::Create(*model, options);
   const auto positions = *PositionResolver::Create(model->config.rotation, DefaultLongMode(), 0);
-  BlockPool pool(runner->n_blocks());
+  BlockPool pool(runner->info().geometry);
   PrefixCache cache(pool);
   std::mt19937_64 random(1);
   std::vector<double> cache_times, step_times;

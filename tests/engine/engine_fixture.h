@@ -15,6 +15,8 @@
 
 namespace longhaul {
 
+inline constexpr int64_t kBlock = 16;  // tokens of a block of the CPU's cache
+
 // All that a request came to; of several answers one after the other, whatever order their chunks came in.
 struct Outcome {
   Started started;

@@ -198,7 +198,7 @@ TEST_F(NbceEngineTest, ADocumentIsReadOnceWhateverIsAskedAndWhoeverStandsBesideI
   const int64_t question = 13;
   const Usage usage = AskDocuments(*engine, AskIds(documents, SomeIds(question, 77), 2)).outcome.finished.usage;
   const int64_t rows = std::ssize(documents);  // the new one is read, as is the row without a document
-  EXPECT_LE(usage.prompt_tokens - usage.cached_tokens, rows * (question + kBlockTokens - 1) + 70 + question);
+  EXPECT_LE(usage.prompt_tokens - usage.cached_tokens, rows * (question + kBlock - 1) + 70 + question);
 }
 
 TEST_F(NbceEngineTest, ALongDocumentLeavesTheShortOnesAsTheyAre) {
@@ -211,7 +211,7 @@ TEST_F(NbceEngineTest, ALongDocumentLeavesTheShortOnesAsTheyAre) {
   EXPECT_EQ(first.cached_tokens, 0);
   documents.push_back(SomeIds(192, 3000));
   const Cited longer = AskDocuments(*engine, AskIds(documents, SomeIds(10, 1), 2));
-  EXPECT_EQ(longer.outcome.finished.usage.cached_tokens, 31 * (70 / kBlockTokens * kBlockTokens));
+  EXPECT_EQ(longer.outcome.finished.usage.cached_tokens, 31 * (70 / kBlock * kBlock));
   EXPECT_TRUE(longer.outcome.started.refit) << "the mode of the longest row is told";
   EXPECT_FALSE(std::holds_alternative<position::None>(longer.outcome.started.position.kind));
 }

@@ -6,14 +6,16 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/cache/block_pool.h"
 #include "engine/model/model_file.h"
-#include "engine/model/model_runner.h"
+#include "engine/model/single_runner.h"
 #include "engine/position/position_resolver.h"
 #include "engine/scheduling/sequence.h"
+#include "tests/support/hand_batch.h"
 #include "tests/support/small_model.h"
 #include "tests/support/test_model.h"
 
@@ -46,14 +48,14 @@ std::vector<TokenId> Text(int64_t n) {
   return ids;
 }
 
-std::unique_ptr<ModelRunner> MakeRunner(const ModelFile& model, ComputeType compute, CacheType cache) {
-  ModelRunnerOptions options;
-  options.compute_type = compute;
-  options.cache_type = cache;
+std::unique_ptr<SingleRunner> MakeRunner(const ModelFile& model, ComputeType compute, CacheType cache) {
+  SingleRunnerOptions options;
+  options.backend.compute_type = compute;
+  options.backend.cache_type = cache;
   options.kv_cache_bytes = int64_t{1} << 30;
   options.limits.max_tokens = 1024;
   options.limits.max_logit_rows = 1024;
-  return ModelRunner::Create(model, options).value();
+  return SingleRunner::Create(model, options).value();
 }
 
 RotaryPlan PlanOf(const ModelFile& model, PositionMode mode, int64_t length) {
@@ -68,46 +70,35 @@ RotaryPlan PlanOf(const ModelFile& model, PositionMode mode, int64_t length) {
 
 // Reads `ids` once for each plan, all rows side by side, `chunk` tokens of each in a step; the log-probabilities of the
 // last kScored tokens, a vector a plan.
-std::vector<std::vector<float>> Read(ModelRunner& runner, const std::vector<TokenId>& ids,
+std::vector<std::vector<float>> Read(SingleRunner& runner, const std::vector<TokenId>& ids,
                                      const std::vector<RotaryPlan>& plans, int64_t chunk) {
   const auto n = static_cast<int64_t>(ids.size());
-  BlockPool pool(runner.n_blocks());
+  BlockPool pool(runner.info().geometry);
   std::vector<Sequence> rows;
-  for (const RotaryPlan& plan : plans) rows.emplace_back(ids, plan, pool).Reserve(n, n);
+  for (const RotaryPlan& plan : plans) {
+    rows.emplace_back(ids, std::make_shared<const RotaryPlan>(plan), pool).Reserve(n, n);
+  }
   std::vector<std::vector<float>> scores(plans.size());
   for (int64_t begin = 0; begin < n - 1; begin += chunk) {
-    const int64_t n_new = std::min(chunk, n - 1 - begin);
+    const int64_t n_new = std::min(chunk, n - 1 - begin), first = std::max(n - 1 - kScored, begin);
     Batch batch;
-    for (size_t r = 0; r < rows.size(); ++r) {
-      BatchRow row;
-      row.block_table = rows[r].blocks.blocks();
-      row.ring_table = rows[r].ring.blocks();
-      row.ring_ready = begin > 0;
-      row.length = begin;
-      row.n_new = n_new;
-      row.first_token = batch.n_tokens();
-      row.plan = static_cast<int>(r);
-      row.first_logit = std::clamp(n - 1 - kScored - begin, int64_t{0}, n_new);
-      for (int64_t i = begin; i < begin + n_new; ++i) {
-        batch.tokens.push_back(ids[static_cast<size_t>(i)]);
-        batch.positions.push_back(i);
-        batch.row_of.push_back(static_cast<int32_t>(r));
-        if (i - begin >= row.first_logit) batch.targets.push_back(ids[static_cast<size_t>(i + 1)]);
-      }
-      batch.rows.push_back(row);
-      batch.groups.push_back({.first_row = static_cast<int>(r)});
-      batch.plans.push_back(&plans[r]);
+    for (const Sequence& row : rows) {
+      const auto part = [&](int64_t from, int64_t to) {
+        return std::span(ids).subspan(static_cast<size_t>(from), static_cast<size_t>(std::max<int64_t>(0, to - from)));
+      };
+      AddGroup(batch,
+               {{part(begin, begin + n_new), begin, row.blocks.blocks(), row.ring.blocks(), begin > 0, row.plan}}, {},
+               part(first + 1, begin + n_new + 1));
     }
-    const StepResult result = runner.Collect(runner.Step(batch).value()).value();
-    auto score = result.scores.begin();
+    const StepResult result = runner.Collect(runner.Submit(std::move(batch)).value()).value();
     for (size_t r = 0; r < rows.size(); ++r) {
-      for (int64_t i = batch.rows[r].first_logit; i < n_new; ++i) scores[r].push_back((score++)->logprob);
+      for (const TokenScore& score : result.groups[r].scores) scores[r].push_back(score.logprob);
     }
   }
   return scores;
 }
 
-std::vector<float> ReadAlone(ModelRunner& runner, const std::vector<TokenId>& ids, const RotaryPlan& plan) {
+std::vector<float> ReadAlone(SingleRunner& runner, const std::vector<TokenId>& ids, const RotaryPlan& plan) {
   return Read(runner, ids, {plan}, static_cast<int64_t>(ids.size()))[0];
 }
 
@@ -181,7 +172,7 @@ class IdentitiesTest : public ::testing::Test {
   }
 
   const std::vector<TokenId> ids_ = Text(kLength);
-  const std::unique_ptr<ModelRunner> runner_ = MakeRunner(DefaultModel(), ComputeType::kF32, CacheType::kF32);
+  const std::unique_ptr<SingleRunner> runner_ = MakeRunner(DefaultModel(), ComputeType::kF32, CacheType::kF32);
 };
 
 TEST_F(IdentitiesTest, FactorOneOfAnythingIsThePlainPlan) {

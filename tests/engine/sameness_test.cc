@@ -149,7 +149,7 @@ TEST_P(SamenessTest, WhatComesFromTheCacheChangesNoBit) {
     EXPECT_EQ(first.finished.usage.cached_tokens, 0);
     const Outcome second = AnswerTo(*cached, params);
     EXPECT_EQ(second.started.cached_tokens, second.finished.usage.cached_tokens);
-    EXPECT_GE(second.finished.usage.cached_tokens, second.finished.usage.prompt_tokens - kBlockTokens);
+    EXPECT_GE(second.finished.usage.cached_tokens, second.finished.usage.prompt_tokens - kBlock);
     EXPECT_LT(second.finished.usage.cached_tokens, second.finished.usage.prompt_tokens);
     for (const Outcome* outcome : {&first, &second}) {
       EXPECT_EQ(outcome->ids, expected.ids);
@@ -161,7 +161,7 @@ TEST_P(SamenessTest, WhatComesFromTheCacheChangesNoBit) {
     ids.insert(ids.end(), expected.ids.begin(), expected.ids.end());
     params.prompt = TokenPrompt{ids};
     const Outcome turn = AnswerTo(*cached, params);
-    EXPECT_GE(turn.finished.usage.cached_tokens, static_cast<int64_t>(ids.size()) - kBlockTokens);
+    EXPECT_GE(turn.finished.usage.cached_tokens, static_cast<int64_t>(ids.size()) - kBlock);
     EXPECT_EQ(turn.logprobs, AnswerTo(*plain, params).logprobs);
     EXPECT_TRUE(AllBlocksComeBack(*cached));
   }
@@ -237,7 +237,7 @@ TEST(PrefixSharing, PromptsOfDifferentLengthsOnOneRungShareTheirBeginning) {
   };
   EXPECT_EQ(ask(281).finished.usage.cached_tokens, 0);
   const Outcome longer = ask(344);
-  EXPECT_EQ(longer.finished.usage.cached_tokens, 280 / kBlockTokens * kBlockTokens);
+  EXPECT_EQ(longer.finished.usage.cached_tokens, 280 / kBlock * kBlock);
   EXPECT_TRUE(longer.started.refit);
   EXPECT_EQ(ask(398).finished.usage.cached_tokens, 0) << "the next rung";
 }

@@ -114,7 +114,7 @@ TEST(Samples, ThePromptIsReadOnceAndItsBlocksAreShared) {
   EXPECT_EQ(together.finished.usage.cached_tokens, 0);
   // Four prompts would need twice the cache; and of each further answer less than a block is computed.
   EXPECT_EQ(engine->telemetry().preemptions.value(), 0);
-  EXPECT_LT(engine->Stats().prefill_tokens + engine->Stats().decode_tokens, prompt + 3 * kBlockTokens + 4 * 8);
+  EXPECT_LT(engine->Stats().prefill_tokens + engine->Stats().decode_tokens, prompt + 3 * kBlock + 4 * 8);
   ExpectEachAsAlone(*engine, params, together);
 }
 

@@ -9,10 +9,11 @@
 #include "absl/status/status.h"
 #include "engine/model/gguf/gguf.h"
 #include "engine/model/model_file.h"
-#include "engine/model/model_runner.h"
+#include "engine/model/single_runner.h"
 #include "engine/model/vocabulary_reader.h"
 #include "engine/position/rotary_plan.h"
 #include "engine/text/tokenizer.h"
+#include "tests/support/hand_batch.h"
 
 namespace longhaul {
 namespace {
@@ -29,21 +30,17 @@ std::string Refusal(const absl::Status& status) {
   return std::string(status.message());
 }
 
-absl::StatusOr<TokenId> OneToken(ModelRunner& runner, const RotaryPlan& plan) {
+absl::StatusOr<TokenId> OneToken(Runner& runner, const RotaryPlan& plan) {
   const BlockId block = 0;
-  const SamplerInput sampler;
+  const TokenId token = 0;
   Batch batch;
-  batch.tokens = {0};
-  batch.positions = {0};
-  batch.row_of = {0};
-  batch.rows.push_back({.block_table = {&block, 1}, .n_new = 1});
-  batch.groups.push_back({.first_row = 0, .n_rows = 1, .sampler = &sampler});
-  batch.plans = {&plan};
-  const auto ticket = runner.Step(batch);
+  AddGroup(batch, {{.tokens = {&token, 1}, .blocks = {&block, 1}, .plan = std::make_shared<const RotaryPlan>(plan)}},
+           Greedy());
+  const auto ticket = runner.Submit(std::move(batch));
   if (!ticket.ok()) return ticket.status();
   const auto result = runner.Collect(*ticket);
   if (!result.ok()) return result.status();
-  return result->groups.at(0).id;
+  return result->groups.at(0).drawn.id;
 }
 
 }  // namespace
@@ -69,12 +66,12 @@ ModelBytesResult TryModelBytes(std::span<const std::byte> bytes, std::optional<C
   (*tokenizer)->Decode(*ids, true);
   if (!type) return {Reached::kTokenizer, "", {}};
 
-  ModelRunnerOptions options;
-  options.compute_type = *type;
-  options.threads = 1;
+  SingleRunnerOptions options;
+  options.backend.compute_type = *type;
+  options.backend.threads = 1;
   options.kv_cache_bytes = 1 << 20;
   options.limits = {.max_tokens = 1, .max_logit_rows = 1};
-  const auto runner = ModelRunner::Create(*model, options);
+  const auto runner = SingleRunner::Create(*model, options);
   if (!runner.ok()) return {Reached::kTokenizer, std::string(runner.status().message()), {}};
   const auto token = OneToken(**runner, *plan);
   if (!token.ok()) return {Reached::kRunner, std::string(token.status().message()), {}};

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "engine/prepare/document_encoder.h"
 #include "engine/scheduling/sequence.h"
 #include "tests/oracle/oracle_support.h"
+#include "tests/support/hand_batch.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
@@ -31,13 +34,14 @@ NbceParams ParamsOf(const nlohmann::json& golden) {
 // Rows that read different prompts and then the same tokens.
 class Rows {
  public:
-  Rows(ModelRunner& runner, const std::vector<std::vector<TokenId>>& prompts)
-      : runner_(runner), plan_(*PlainPlan(TestModel().config.rotation)), pool_(runner.n_blocks()) {
+  Rows(SingleRunner& runner, const std::vector<std::vector<TokenId>>& prompts)
+      : runner_(runner),
+        plan_(std::make_shared<const RotaryPlan>(*PlainPlan(TestModel().config.rotation))),
+        pool_(runner.info().geometry) {
     for (const std::vector<TokenId>& prompt : prompts) {
       rows_.push_back(std::make_unique<Sequence>(prompt, plan_, pool_));
-      Sequence& row = *rows_.back();
       // The last token waits for the first step of all rows together.
-      Run({&row}, /*unread=*/1, {});
+      Run({rows_.back().get()}, /*unread=*/1, {});
     }
   }
 
@@ -46,45 +50,37 @@ class Rows {
   }
 
   // The last token of every row, and what follows. The logits stay with the runner until the next step.
-  StepResult Step(const SamplerInput& sampler, const NbceInput& nbce) {
+  GroupResult Step(const BatchDraw& draw) {
     std::vector<Sequence*> all;
     for (const auto& row : rows_) all.push_back(row.get());
-    const BatchGroup group{.n_rows = static_cast<int>(all.size()), .sampler = &sampler, .nbce = &nbce};
-    return Run(all, /*unread=*/0, group);
+    return Run(all, /*unread=*/0, draw);
   }
 
  private:
-  // Reads what is left of each row, but for the last `unread` tokens. A group without sampler wants no logits.
-  StepResult Run(const std::vector<Sequence*>& rows, int64_t unread, const BatchGroup& group) {
-    Batch batch;
+  // Reads what is left of each row, but for the last `unread` tokens.
+  GroupResult Run(const std::vector<Sequence*>& rows, int64_t unread, const std::optional<BatchDraw>& draw) {
+    std::vector<HandRow> parts;
     for (Sequence* row : rows) {
       const int64_t from = row->n_computed, to = std::ssize(row->tokens) - unread;
       row->Reserve(to, to);
-      BatchRow part;
-      part.block_table = row->blocks.blocks();
-      part.length = from;
-      part.n_new = to - from;
-      part.first_token = std::ssize(batch.tokens);
-      part.first_logit = group.sampler != nullptr ? part.n_new - 1 : part.n_new;
-      for (int64_t i = from; i < to; ++i) {
-        batch.tokens.push_back(row->tokens[static_cast<size_t>(i)]);
-        batch.positions.push_back(i);
-        batch.row_of.push_back(static_cast<int32_t>(batch.rows.size()));
-      }
-      batch.rows.push_back(part);
+      parts.push_back(
+          {.tokens = std::span(row->tokens).subspan(static_cast<size_t>(from), static_cast<size_t>(to - from)),
+           .length = from,
+           .blocks = row->blocks.blocks(),
+           .plan = plan_});
       row->n_computed = to;
     }
-    batch.groups = {group};
-    batch.plans = {&plan_};
-    auto ticket = runner_.Step(batch);
+    Batch batch;
+    AddGroup(batch, parts, draw);
+    auto ticket = runner_.Submit(std::move(batch));
     EXPECT_TRUE(ticket.ok()) << ticket.status();
     auto result = ticket.ok() ? runner_.Collect(*ticket) : ticket.status();
     EXPECT_TRUE(result.ok()) << result.status();
-    return result.ok() ? *std::move(result) : StepResult();
+    return result.ok() ? std::move(result->groups.at(0)) : GroupResult();
   }
 
-  ModelRunner& runner_;
-  RotaryPlan plan_;
+  SingleRunner& runner_;
+  const std::shared_ptr<const RotaryPlan> plan_;
   BlockPool pool_;
   std::vector<std::unique_ptr<Sequence>> rows_;
 };
@@ -113,24 +109,23 @@ TEST(NbceOracleTest, EntropiesChoicesAndTokensAreThoseOfTheOracle) {
   const auto tokens = golden["token"].get<std::vector<TokenId>>();
   const auto chosen = golden["chosen"].get<std::vector<int32_t>>();
   const auto vocabulary = static_cast<size_t>(TestModel().config.vocabulary_size);
-  const SamplerInput greedy;
-  NbceInput nbce{.params = ParamsOf(golden)};
+  BatchDraw draw = Greedy();
+  draw.merge = MergePolicy{.params = ParamsOf(golden)};
   Rows rows(*runner, prompts);
   Differences entropies;
   size_t n_choices = 0, n_tokens = 0;
   for (size_t i = 0; i < tokens.size(); ++i) {
-    const StepResult step = rows.Step(greedy, nbce);
-    ASSERT_EQ(step.choices.size(), 1u);
-    const NbceChoice& choice = step.choices[0];
+    const GroupResult step = rows.Step(draw);
+    const MergeChoice& choice = step.choice;
 
     // What the backend spreads over its threads is what one thread makes of the same logits.
     const std::vector<float> logits = runner->transformer().ReadLogits();
     ASSERT_EQ(logits.size(), prompts.size() * vocabulary);
     const NbceResult alone =
-        CombineNbce({logits.data(), prompts.size(), vocabulary, vocabulary}, nbce.params, nbce.previous);
+        CombineNbce({logits.data(), prompts.size(), vocabulary, vocabulary}, draw.merge->params, draw.previous);
     EXPECT_EQ(choice.row, alone.chosen) << "step " << i;
     EXPECT_EQ(choice.entropies, alone.entropies) << "step " << i;
-    EXPECT_EQ(step.groups[0].id, Sample(alone.logits, greedy).id) << "step " << i;
+    EXPECT_EQ(step.drawn.id, SampleToken(alone.logits, {.spec = draw.spec.get()}).id) << "step " << i;
 
     ASSERT_EQ(choice.entropies.size(), prompts.size());
     for (size_t row = 0; row < prompts.size(); ++row) {
@@ -141,11 +136,11 @@ TEST(NbceOracleTest, EntropiesChoicesAndTokensAreThoseOfTheOracle) {
       ++n_choices;
     }
     if (choice.row == chosen[i] && golden["token_margin"][i] > kBound) {
-      EXPECT_EQ(step.groups[0].id, tokens[i]) << "step " << i;
+      EXPECT_EQ(step.drawn.id, tokens[i]) << "step " << i;
       ++n_tokens;
     }
     // Each step stands for itself: it follows what the oracle said.
-    nbce.previous = chosen[i];
+    draw.previous = chosen[i];
     rows.Append(tokens[i]);
   }
   std::printf("entropies mean %.1e max %.1e | %zu choices, %zu tokens of %zu steps\n", entropies.mean(),

@@ -9,12 +9,13 @@
 #include <fstream>
 #include <utility>
 
+#include "tests/support/hand_batch.h"
 #include "tests/support/test_model.h"
 
 namespace longhaul {
 namespace {
 
-StepResult Failed(const absl::Status& status) {
+GroupResult Failed(const absl::Status& status) {
   ADD_FAILURE() << status;
   return {};
 }
@@ -58,15 +59,15 @@ ModelFile FirstLayers(int64_t n_layers) {
   return model;
 }
 
-std::unique_ptr<ModelRunner> MakeRunner(ComputeType compute, CacheType cache, int64_t kv_cache_bytes,
-                                        const ModelFile& model) {
-  ModelRunnerOptions options;
-  options.compute_type = compute;
-  options.cache_type = cache;
+std::unique_ptr<SingleRunner> MakeRunner(ComputeType compute, CacheType cache, int64_t kv_cache_bytes,
+                                         const ModelFile& model) {
+  SingleRunnerOptions options;
+  options.backend.compute_type = compute;
+  options.backend.cache_type = cache;
   options.kv_cache_bytes = kv_cache_bytes;
   options.limits.max_tokens = kChunk;
   options.limits.max_logit_rows = kChunk;
-  auto runner = ModelRunner::Create(model, options);
+  auto runner = SingleRunner::Create(model, options);
   EXPECT_TRUE(runner.ok()) << runner.status();
   return runner.ok() ? *std::move(runner) : nullptr;
 }
@@ -79,38 +80,29 @@ void Differences::Add(double value, double golden) {
   ++n_;
 }
 
-Row::Row(ModelRunner& runner, RotaryPlan plan)
-    : runner_(runner), pool_(runner.n_blocks()), blocks_(pool_), ring_(pool_), plan_(std::move(plan)) {
-  ring_.ReserveBlocks(RingBlocks(plan_, runner.n_blocks() * kBlockTokens));
+Row::Row(SingleRunner& runner, RotaryPlan plan)
+    : runner_(runner),
+      pool_(runner.info().geometry),
+      blocks_(pool_),
+      ring_(pool_),
+      plan_(std::make_shared<const RotaryPlan>(std::move(plan))) {
+  ring_.ReserveBlocks(pool_.geometry().RingBlocks(*plan_, pool_.geometry().tokens()));
 }
 
-StepResult Row::Step(const std::vector<TokenId>& tokens, const std::vector<TokenId>& targets,
-                     const SamplerInput* sampler) {
+GroupResult Row::Step(const std::vector<TokenId>& tokens, const std::vector<TokenId>& targets,
+                      std::optional<BatchDraw> draw) {
   const auto n = static_cast<int64_t>(tokens.size());
   blocks_.Reserve(length_ + n);
   Batch batch;
-  batch.tokens = tokens;
-  for (int64_t i = 0; i < n; ++i) batch.positions.push_back(length_ + i);
-  batch.row_of.assign(tokens.size(), 0);
-  BatchRow row;
-  row.block_table = blocks_.blocks();
-  row.ring_table = ring_.blocks();
-  row.ring_ready = length_ > 0;
-  row.length = length_;
-  row.n_new = n;
-  row.first_logit = !targets.empty() ? 0 : sampler != nullptr ? n - 1 : n;
-  batch.rows = {row};
-  batch.groups = {BatchGroup{.first_row = 0, .n_rows = 1, .sampler = sampler}};
-  batch.plans = {&plan_};
-  batch.targets = targets;
+  AddGroup(batch, {{tokens, length_, blocks_.blocks(), ring_.blocks(), length_ > 0, plan_}}, std::move(draw), targets);
   length_ += n;
-  auto ticket = runner_.Step(batch);
+  auto ticket = runner_.Submit(std::move(batch));
   if (!ticket.ok()) return Failed(ticket.status());
   auto result = runner_.Collect(*ticket);
-  return result.ok() ? *std::move(result) : Failed(result.status());
+  return result.ok() ? std::move(result->groups.at(0)) : Failed(result.status());
 }
 
-Comparison Compare(ModelRunner& runner, const RotaryPlan& plan, const std::vector<TokenId>& ids,
+Comparison Compare(SingleRunner& runner, const RotaryPlan& plan, const std::vector<TokenId>& ids,
                    const nlohmann::json& golden, int64_t one_by_one) {
   Comparison comparison;
   Row row(runner, plan);
@@ -125,7 +117,7 @@ Comparison Compare(ModelRunner& runner, const RotaryPlan& plan, const std::vecto
       targets.assign(ids.begin() + begin + 1, ids.begin() + std::min(n, end + 1));
       if (end == n) targets.push_back(0);  // nothing follows the last token: any id, its score is left out
     }
-    const StepResult result = row.Step({ids.begin() + begin, ids.begin() + end}, targets, nullptr);
+    const GroupResult result = row.Step({ids.begin() + begin, ids.begin() + end}, targets);
     if (result.scores.size() != targets.size()) {
       ADD_FAILURE() << result.scores.size() << " scores of " << targets.size() << " targets";
       return comparison;

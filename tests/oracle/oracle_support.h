@@ -3,13 +3,14 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/cache/block_pool.h"
 #include "engine/cache/block_table.h"
 #include "engine/model/model_file.h"
-#include "engine/model/model_runner.h"
+#include "engine/model/single_runner.h"
 
 // What the tests against the oracle share: goldens, the default model, a request on a runner, differences.
 namespace longhaul {
@@ -26,8 +27,8 @@ const ModelFile& TestModel();
 ModelFile FirstLayers(int64_t n_layers);
 
 // A runner of steps of kChunk tokens; null, and a test failure, when there can be none. `model` outlives it.
-std::unique_ptr<ModelRunner> MakeRunner(ComputeType compute, CacheType cache, int64_t kv_cache_bytes,
-                                        const ModelFile& model = TestModel());
+std::unique_ptr<SingleRunner> MakeRunner(ComputeType compute, CacheType cache, int64_t kv_cache_bytes,
+                                         const ModelFile& model = TestModel());
 
 // Absolute differences from golden values.
 class Differences {
@@ -51,17 +52,18 @@ struct Bound {
 class Row {
  public:
   // `runner` outlives it.
-  Row(ModelRunner& runner, RotaryPlan plan);
+  Row(SingleRunner& runner, RotaryPlan plan);
 
-  // Appends `tokens` (at most kChunk). `targets`: what to score after each of them. Empty: `sampler` draws after the
-  // last, or there are no logits where it is null. A step that fails is a test failure and returns nothing.
-  StepResult Step(const std::vector<TokenId>& tokens, const std::vector<TokenId>& targets, const SamplerInput* sampler);
+  // Appends `tokens` (at most kChunk). `targets`: what to score after each of them. Else `draw`, if given, draws after
+  // the last. A step that fails is a test failure and returns nothing.
+  GroupResult Step(const std::vector<TokenId>& tokens, const std::vector<TokenId>& targets,
+                   std::optional<BatchDraw> draw = {});
 
  private:
-  ModelRunner& runner_;
+  SingleRunner& runner_;
   BlockPool pool_;
   BlockTable blocks_, ring_;
-  RotaryPlan plan_;
+  const std::shared_ptr<const RotaryPlan> plan_;
   int64_t length_ = 0;
 };
 
@@ -72,7 +74,7 @@ struct Comparison {
 
 // Reads `ids` in steps of kChunk, the last `one_by_one` tokens in steps of their own. The golden's `nll` is of the
 // tokens from `first_scored` (1 if not there) to the last.
-Comparison Compare(ModelRunner& runner, const RotaryPlan& plan, const std::vector<TokenId>& ids,
+Comparison Compare(SingleRunner& runner, const RotaryPlan& plan, const std::vector<TokenId>& ids,
                    const nlohmann::json& golden, int64_t one_by_one = 0);
 
 // Prints the differences and holds the largest ones against the bound.

@@ -9,6 +9,7 @@
 
 #include "engine/base/instruction_set.h"
 #include "tests/oracle/oracle_support.h"
+#include "tests/support/hand_batch.h"
 
 namespace longhaul {
 namespace {
@@ -91,13 +92,10 @@ TEST(GreedyTest, ContinuationsAreThoseOfTheOracleUpToTheFirstSmallMargin) {
     size_t agreed = 0;
     while (agreed < expected.size() && continuation["margins"][agreed] >= golden["small_margin"]) ++agreed;
     ASSERT_GE(agreed, 32u) << continuation["text"];
-    SamplerInput greedy;
-    for (greedy.index = 0; greedy.index < agreed; ++greedy.index) {
-      const StepResult result = row.Step(next, {}, &greedy);
-      ASSERT_EQ(result.groups.size(), 1u);
-      tokens.push_back(result.groups[0].id);
+    for (size_t index = 0; index < agreed; ++index) {
+      tokens.push_back(row.Step(next, {}, Greedy(index)).drawn.id);
       next = {tokens.back()};
-      ASSERT_EQ(tokens.back(), expected[greedy.index]) << "token " << greedy.index << " after " << continuation["text"];
+      ASSERT_EQ(tokens.back(), expected[index]) << "token " << index << " after " << continuation["text"];
     }
   }
 }

@@ -74,8 +74,8 @@ TEST_P(PositionOracleTest, LikelihoodsAndLogitsAreThoseOfTheOracle) {
   const auto resolved = resolver->Resolve(ModeOf(golden["mode"]), golden["n_tokens"]);
   ASSERT_TRUE(resolved.ok()) << golden["text"] << ": " << resolved.status();
   EXPECT_FALSE(resolved->refit) << golden["text"];
-  if (resolved->plan.reach.has_value() && !resolved->mode.allow_beyond_reach) {
-    EXPECT_GE(*resolved->plan.reach, static_cast<int64_t>(ids.size())) << golden["text"];
+  if (resolved->reach.has_value() && !resolved->mode.allow_beyond_reach) {
+    EXPECT_GE(*resolved->reach, static_cast<int64_t>(ids.size())) << golden["text"];
   }
 
   const Comparison comparison = Compare(*runner, resolved->plan, ids, golden, kOneByOne);

@@ -7,15 +7,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/backend/batch_check.h"
 #include "engine/backend/cpu/aligned_floats.h"
 #include "engine/backend/cpu/attention/attention.h"
 #include "engine/backend/cpu/attention/kv_cache.h"
-#include "engine/backend/cpu/logit_decoder.h"
 #include "engine/backend/cpu/matmul/dequantize.h"
 #include "engine/backend/cpu/matmul/packed_matrix.h"
 #include "engine/backend/cpu/matmul/weight_memory.h"
 #include "engine/backend/cpu/row_ops.h"
+#include "engine/backend/cpu/token_chooser.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/base/instruction_set.h"
 #include "engine/base/status_macros.h"
@@ -46,25 +45,6 @@ struct Weight {
   HostTensor table;
 };
 
-// Of a step that has ended.
-struct Outcome {
-  absl::Status status;
-  StepResult result;
-};
-
-absl::Status CheckTensor(const HostTensor& tensor) {
-  const int64_t block = Info(tensor.type).block_elements;
-  if (tensor.data == nullptr || tensor.rows < 1 || tensor.columns < 1 || tensor.columns % block != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "' of ", tensor.rows, " rows and ",
-                                                   tensor.columns, " columns: the columns come in blocks of ", block));
-  }
-  if (tensor.row_order.empty()) return absl::OkStatus();
-  bool fits = static_cast<int64_t>(tensor.row_order.size()) == tensor.rows;
-  for (int32_t row : tensor.row_order) fits = fits && row >= 0 && row < tensor.rows;
-  if (fits) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("tensor '", tensor.name, "': the order of its rows does not fit"));
-}
-
 const std::byte* RowData(const HostTensor& tensor, int64_t row) {
   const int64_t file_row = tensor.row_order.empty() ? row : tensor.row_order[static_cast<size_t>(row)];
   return tensor.data + file_row * RowBytes(tensor.type, tensor.columns);
@@ -72,9 +52,12 @@ const std::byte* RowData(const HostTensor& tensor, int64_t row) {
 
 class CpuBackend final : public Backend {
  public:
-  explicit CpuBackend(const CpuBackendOptions& options, int threads) : pool_(threads) {
+  explicit CpuBackend(const CpuBackendOptions& options) : pool_(options.threads) {
     info_.name = "cpu";
     info_.instruction_set = std::string(InstructionSetName(ActiveInstructionSet()));
+    if (ActiveHasVnni()) info_.instruction_set += "+vnni";
+    if (ActiveHasBf16()) info_.instruction_set += "+bf16";
+    info_.threads = options.threads;
     info_.compute_type = options.compute_type;
     info_.cache_type = options.cache_type;
   }
@@ -88,29 +71,24 @@ class CpuBackend final : public Backend {
   }
 
   absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) override {
-    LH_RETURN_IF_ERROR(CheckTensor(table));
-    // A token is checked once, against what every table has.
-    vocabulary_size_ = std::min(vocabulary_size_, table.rows);
     Weight weight;
     weight.table = table;
     return Add(std::move(weight));
   }
 
   absl::StatusOr<WeightId> PackVector(const HostTensor& vector) override {
-    LH_RETURN_IF_ERROR(CheckTensor(vector));
-    if (vector.rows != 1) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor '", vector.name, "' has ", vector.rows, " rows: a vector has one"));
-    }
     Weight weight;
     weight.vector.resize(static_cast<size_t>(vector.columns));
     cpu::DequantizeRow(vector.type, RowData(vector, 0), vector.columns, weight.vector.data());
     return Add(std::move(weight));
   }
 
-  absl::Status AllocateCache(const CacheShape& shape) override {
-    if (cache_ != nullptr) return absl::FailedPreconditionError("the KV cache is there already");
-    LH_ASSIGN_OR_RETURN(cache_, cpu::KvCache::Create(shape, info_.cache_type));
+  absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, int64_t bytes) const override {
+    return cpu::PlanCache(shape, info_.cache_type, bytes);
+  }
+
+  absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry) override {
+    LH_ASSIGN_OR_RETURN(cache_, cpu::KvCache::Create(shape, geometry, info_.cache_type));
     attention_ = std::make_unique<cpu::Attention>(*cache_, pool_);
     return absl::OkStatus();
   }
@@ -120,9 +98,6 @@ class CpuBackend final : public Backend {
     activation.max_rows = max_rows;
     activation.width = width;
     int64_t size = 0;
-    if (max_rows < 0 || width < 1) {
-      return absl::InvalidArgumentError(absl::StrCat("an activation of ", max_rows, " x ", width));
-    }
     if (!__builtin_mul_overflow(max_rows, width, &size)) activation.data = cpu::AllocateFloats(size);
     if (activation.data == nullptr) {
       return absl::ResourceExhaustedError(absl::StrCat("no memory for an activation of ", max_rows, " x ", width));
@@ -132,96 +107,71 @@ class CpuBackend final : public Backend {
   }
 
   absl::Status BeginStep(const Batch& batch) override {
-    if (attention_ == nullptr) return absl::FailedPreconditionError("no KV cache was allocated");
-    LH_RETURN_IF_ERROR(CheckBatch(batch, cache_->shape(), vocabulary_size_));
     batch_ = &batch;
-    status_ = absl::OkStatus();
     result_ = StepResult();
     result_.groups.resize(batch.groups.size());
-    result_.choices.resize(batch.groups.size());
+    // A CPU's step is done when it ends, so what the step before drew is known.
+    tokens_.assign(batch.tokens.begin(), batch.tokens.end());
+    for (TokenId& token : tokens_) {
+      if (!IsDrawn(token)) continue;
+      // Where nothing could be drawn the answer has ended with an error, and what becomes of its rows tells nobody.
+      token = std::max(drawn_[static_cast<size_t>(DrawingGroup(token))].drawn.id, 0);
+    }
     attention_->BeginStep(batch);
     return absl::OkStatus();
   }
 
   void Embed(WeightId table_id, ActivationId out_id) override {
     const HostTensor& table = At(table_id).table;
-    Activation& out = At(out_id);
-    if (!Holds(out, batch_->n_tokens(), table.columns, "Embed")) return;
+    Activation& out = Resize(out_id, batch_->n_tokens());
     ForRows(out.rows, [&](int64_t row) {
-      const TokenId token = batch_->tokens[static_cast<size_t>(row)];
-      cpu::DequantizeRow(table.type, RowData(table, token), table.columns, out.Row(row));
+      cpu::DequantizeRow(table.type, RowData(table, tokens_[static_cast<size_t>(row)]), table.columns, out.Row(row));
     });
   }
 
   void RmsNorm(ActivationId in_id, WeightId weight_id, float epsilon, ActivationId out_id) override {
     const std::vector<float>& weight = At(weight_id).vector;
-    Activation &in = At(in_id), &out = At(out_id);
-    if (!Is(static_cast<int64_t>(weight.size()) == in.width, "RmsNorm: width") ||
-        !Holds(out, in.rows, in.width, "RmsNorm")) {
-      return;
-    }
+    Activation &in = At(in_id), &out = Resize(out_id, in.rows);
     ForRows(in.rows,
             [&](int64_t row) { cpu::RmsNormRow(in.Row(row), weight.data(), epsilon, in.width, out.Row(row)); });
   }
 
   void Linear(ActivationId in_id, WeightId matrix_id, Epilogue epilogue, ActivationId out_id) override {
-    const cpu::PackedMatrix* matrix = At(matrix_id).matrix.get();
-    Activation &in = At(in_id), &out = At(out_id);
-    if (!Is(matrix != nullptr && cpu::Columns(*matrix) == in.width, "Linear: columns") ||
-        !Is(epilogue == Epilogue::kStore || out.rows == in.rows, "Linear: rows to add to") ||
-        !Holds(out, in.rows, cpu::Outputs(*matrix), "Linear")) {
-      return;
-    }
-    cpu::Multiply(in.data.get(), in.rows, *matrix, epilogue, out.data.get(), matmul_scratch_, pool_);
+    Activation &in = At(in_id), &out = Resize(out_id, in.rows);
+    cpu::Multiply(in.data.get(), in.rows, *At(matrix_id).matrix, epilogue, out.data.get(), matmul_scratch_, pool_);
   }
 
   void Attention(int64_t layer, ActivationId qkv_id, ActivationId out_id) override {
-    const CacheShape& shape = cache_->shape();
-    Activation &qkv = At(qkv_id), &out = At(out_id);
-    if (!Is(layer >= 0 && layer < shape.n_layers, "Attention: layer") ||
-        !Is(qkv.rows == batch_->n_tokens() && qkv.width == (shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim,
-            "Attention: queries, keys and values") ||
-        !Holds(out, qkv.rows, shape.n_heads * shape.head_dim, "Attention")) {
-      return;
-    }
-    attention_->Run(layer, qkv.data.get(), out.data.get());
+    attention_->Run(layer, At(qkv_id).data.get(), Resize(out_id, batch_->n_tokens()).data.get());
   }
 
   void SwiGlu(ActivationId in_id, ActivationId out_id) override {
-    Activation &in = At(in_id), &out = At(out_id);
-    if (!Is(in.width == 2 * out.width, "SwiGlu: width") || !Holds(out, in.rows, out.width, "SwiGlu")) return;
+    Activation &in = At(in_id), &out = Resize(out_id, in.rows);
     ForRows(in.rows,
             [&](int64_t row) { cpu::SwiGluRow(in.Row(row), in.Row(row) + out.width, out.width, out.Row(row)); });
   }
 
   void GatherLogitRows(ActivationId in_id, ActivationId out_id) override {
-    Activation &in = At(in_id), &out = At(out_id);
-    if (!Is(in.rows == batch_->n_tokens(), "GatherLogitRows: rows") ||
-        !Holds(out, batch_->n_logit_rows(), in.width, "GatherLogitRows")) {
-      return;
-    }
+    Activation &in = At(in_id), &out = Resize(out_id, batch_->n_logit_rows());
     int64_t next = 0;
-    for (const BatchRow& row : batch_->rows) {
-      const int64_t n = row.n_new - row.first_logit;
-      std::copy_n(in.Row(row.first_token + row.first_logit), n * in.width, out.Row(next));
-      next += n;
-    }
+    for (const WantedLogits& wanted : batch_->wanted) std::copy_n(in.Row(wanted.token), in.width, out.Row(next++));
   }
 
-  void Decode(ActivationId logits_id) override {
+  void ChooseTokens(ActivationId logits_id) override {
     const auto begin = std::chrono::steady_clock::now();
     Activation& logits = At(logits_id);
-    if (!Is(logits.rows == batch_->n_logit_rows(), "Decode: rows") ||
-        !Is(logits.width >= vocabulary_size_, "Decode: vocabulary")) {
-      return;
-    }
-    decoder_.Decode(*batch_, logits.data.get(), logits.width, result_);
+    chooser_.Choose(*batch_, logits.data.get(), logits.width, drawn_, result_);
     result_.sampling = std::chrono::steady_clock::now() - begin;
   }
 
   Ticket EndStep() override {
     batch_ = nullptr;
-    outcomes_.push_back({std::move(status_), std::move(result_)});
+    drawn_.resize(result_.groups.size());
+    for (size_t g = 0; g < drawn_.size(); ++g) {
+      drawn_[g].drawn.id = result_.groups[g].drawn.id;
+      drawn_[g].choice.row = result_.groups[g].choice.row;
+    }
+    outcomes_.push_back(std::move(result_));
     return static_cast<Ticket>(next_ticket_++);
   }
 
@@ -230,10 +180,9 @@ class CpuBackend final : public Backend {
     if (outcomes_.empty() || static_cast<int64_t>(ticket) != first) {
       return absl::InternalError(absl::StrCat("ticket ", static_cast<int64_t>(ticket), " is not the next one"));
     }
-    Outcome outcome = std::move(outcomes_.front());
+    StepResult result = std::move(outcomes_.front());
     outcomes_.pop_front();
-    LH_RETURN_IF_ERROR(outcome.status);
-    return std::move(outcome.result);
+    return result;
   }
 
   std::vector<float> Read(ActivationId id) override {
@@ -250,17 +199,10 @@ class CpuBackend final : public Backend {
   Weight& At(WeightId id) { return weights_[static_cast<size_t>(id)]; }
   Activation& At(ActivationId id) { return activations_[static_cast<size_t>(id)]; }
 
-  // Shapes that do not fit are a mistake of the caller: the step goes on without the operation, and Collect says so.
-  bool Is(bool right, const char* what) {
-    if (!right && status_.ok()) status_ = absl::InternalError(absl::StrCat("shapes do not fit: ", what));
-    return right;
-  }
-
-  // Sets the rows of `out`; false when it does not hold [rows, width].
-  bool Holds(Activation& out, int64_t rows, int64_t width, const char* what) {
-    if (!Is(rows <= out.max_rows && width == out.width, what)) return false;
-    out.rows = rows;
-    return true;
+  // Sets its rows. REQUIRES: it holds as many.
+  Activation& Resize(ActivationId id, int64_t rows) {
+    At(id).rows = rows;
+    return At(id);
   }
 
   void ForRows(int64_t rows, absl::FunctionRef<void(int64_t row)> work) {
@@ -274,19 +216,19 @@ class CpuBackend final : public Backend {
   cpu::WorkerPool pool_;
   cpu::WeightMemory memory_;
   cpu::MatmulScratch matmul_scratch_;
-  cpu::LogitDecoder decoder_{pool_};
+  cpu::TokenChooser chooser_{pool_};
   std::unique_ptr<cpu::KvCache> cache_;
   std::unique_ptr<cpu::Attention> attention_;
   std::vector<Weight> weights_;
   std::vector<Activation> activations_;
-  int64_t vocabulary_size_ = INT64_MAX;
 
   // Of the step at hand.
   const Batch* batch_ = nullptr;
-  absl::Status status_;
+  std::vector<TokenId> tokens_;
   StepResult result_;
+  std::vector<GroupResult> drawn_;  // of the step before: ids and choices alone
 
-  std::deque<Outcome> outcomes_;  // not collected yet; the last one is of next_ticket_ - 1
+  std::deque<StepResult> outcomes_;  // not collected yet; the last one is of next_ticket_ - 1
   int64_t next_ticket_ = 0;
 };
 
@@ -294,15 +236,13 @@ class CpuBackend final : public Backend {
 
 absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuBackendOptions& options) {
   constexpr int kMaxThreads = 1024;
-  const int threads =
-      options.threads != 0 ? options.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  if (threads < 1 || threads > kMaxThreads) {
-    return absl::InvalidArgumentError(absl::StrCat("threads ", threads, ": allowed are 1 to ", kMaxThreads));
+  if (options.threads < 1 || options.threads > kMaxThreads) {
+    return absl::InvalidArgumentError(absl::StrCat("threads ", options.threads, ": allowed are 1 to ", kMaxThreads));
   }
   if (options.compute_type == ComputeType::kAuto || options.cache_type == CacheType::kAuto) {
-    return absl::InvalidArgumentError("the types of products and cache are not resolved");
+    return absl::InvalidArgumentError("the types of matrix products and cache are not resolved");
   }
-  return std::make_unique<CpuBackend>(options, threads);
+  return std::make_unique<CpuBackend>(options);
 }
 
 }  // namespace longhaul

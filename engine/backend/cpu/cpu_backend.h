@@ -8,7 +8,7 @@
 namespace longhaul {
 
 struct CpuBackendOptions {
-  int threads = 0;                               // 0: one per core
+  int threads = 1;                               // 1 to 1024
   ComputeType compute_type = ComputeType::kF32;  // not kAuto
   CacheType cache_type = CacheType::kF32;        // not kAuto
 };

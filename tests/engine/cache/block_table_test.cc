@@ -6,11 +6,13 @@
 #include <utility>
 #include <vector>
 
+#include "tests/engine/cache/geometry.h"
+
 namespace longhaul {
 namespace {
 
 TEST(BlockPool, HandsOutEachBlockOnceAndTakesItBack) {
-  BlockPool pool(5);
+  BlockPool pool(GeometryOf(5));
   std::set<BlockId> seen;
   for (int i = 0; i < 5; ++i) seen.insert(pool.Allocate());
   EXPECT_EQ(seen, (std::set<BlockId>{0, 1, 2, 3, 4}));
@@ -22,16 +24,16 @@ TEST(BlockPool, HandsOutEachBlockOnceAndTakesItBack) {
 }
 
 TEST(BlockTable, TakesWholeBlocksAndGivesThemBackOnce) {
-  BlockPool pool(10);
+  BlockPool pool(GeometryOf(10));
   {
     BlockTable table(pool);
     table.Reserve(0);
     EXPECT_TRUE(table.blocks().empty());
     table.Reserve(1);
     EXPECT_EQ(table.blocks().size(), 1u);
-    table.Reserve(kBlockTokens);
+    table.Reserve(kBlock);
     EXPECT_EQ(table.blocks().size(), 1u);
-    table.Reserve(kBlockTokens + 1);
+    table.Reserve(kBlock + 1);
     EXPECT_EQ(table.blocks().size(), 2u);
     BlockTable moved = std::move(table);
     EXPECT_EQ(moved.blocks().size(), 2u);

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "tests/engine/cache/geometry.h"
+
 namespace longhaul {
 namespace {
 
@@ -23,9 +25,9 @@ class PrefixCacheTest : public ::testing::Test {
   std::vector<BlockId> Write(const std::vector<TokenId>& text, uint64_t scope = 0) {
     PrefixHash hash = PrefixCache::Empty(scope, kPlan);
     std::vector<BlockId> blocks;
-    for (size_t at = 0; at + kBlockTokens <= text.size(); at += kBlockTokens) {
+    for (size_t at = 0; at + kBlock <= text.size(); at += kBlock) {
       blocks.push_back(pool_.Allocate());
-      cache_.Publish(blocks.back(), std::span(text).subspan(at, kBlockTokens), hash);
+      cache_.Publish(blocks.back(), std::span(text).subspan(at, kBlock), hash);
     }
     return blocks;
   }
@@ -38,7 +40,7 @@ class PrefixCacheTest : public ::testing::Test {
     for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) pool_.Release(*block);
   }
 
-  BlockPool pool_{8};
+  BlockPool pool_{GeometryOf(8)};
   PrefixCache cache_{pool_};
 };
 

@@ -123,8 +123,9 @@ TEST(Nbce, OneDocumentWithoutContrastIsItsOwnRow) {
   for (size_t id = 0; id < document.size(); ++id) {
     EXPECT_EQ(result.logits[id], LogProbability(document[id], log_sum_exp));
   }
-  SamplerInput greedy;
-  EXPECT_EQ(Sample(result.logits, greedy).id, Sample(document, greedy).id);
+  const SamplerSpec spec;
+  const SamplerInput greedy{.spec = &spec};
+  EXPECT_EQ(SampleToken(result.logits, greedy).id, SampleToken(document, greedy).id);
 }
 
 TEST(Nbce, AtBetaMinusOneOnlyTheChoiceOfTokensIsTheDocuments) {
@@ -392,9 +393,11 @@ INSTANTIATE_TEST_SUITE_P(, NbceOnEachInstructionSet, testing::ValuesIn(Available
 
 TEST(Nbce, WhatIsSampledAndReportedIsOfTheCombinedDistribution) {
   const NbceResult result = Combine(kGolden, {});
-  SamplerInput input;
-  input.top_logprobs = 3;
-  SamplerResult sampled = Sample(result.logits, input);
+  SamplerSpec spec;
+  spec.top_logprobs = 3;
+  spec.end_tokens = {0, 1, 2, 3};
+  SamplerInput input{.spec = &spec};
+  SamplerResult sampled = SampleToken(result.logits, input);
   EXPECT_EQ(sampled.id, 1);
   double sum = 0;
   for (float l : result.logits) sum += std::exp(static_cast<double>(l));
@@ -402,16 +405,16 @@ TEST(Nbce, WhatIsSampledAndReportedIsOfTheCombinedDistribution) {
   ASSERT_EQ(sampled.top.size(), 3u);
   EXPECT_EQ(sampled.top[1].id, 0);
   // A dropped token is never drawn, at whatever temperature.
-  input.params.temperature = 100;
+  spec.params.temperature = 100;
   std::vector<int> counts(6);
   for (input.index = 0; input.index < 2000; ++input.index) {
-    ++counts[static_cast<size_t>(Sample(result.logits, input).id)];
+    ++counts[static_cast<size_t>(SampleToken(result.logits, input).id)];
   }
   EXPECT_EQ(counts[4] + counts[5], 0);
   EXPECT_GT(*std::min_element(counts.begin(), counts.begin() + 4), 300);
   // Where all that is kept is forbidden nothing can be drawn.
-  input.forbidden = {0, 1, 2, 3};
-  EXPECT_EQ(Sample(result.logits, input).id, -1);
+  input.forbidden = ForbiddenTokens::kEnds;
+  EXPECT_EQ(SampleToken(result.logits, input).id, -1);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <utility>
 
 namespace longhaul {
@@ -9,12 +10,12 @@ namespace {
 
 using Entry = ReferenceDistribution::Entry;
 
-// Rounded to float after each change, as Sample does: it decides which tokens are equally probable.
-float AdjustedLogit(float logit, TokenId id, const SamplerInput& input) {
+// Rounded to float after each change, as SampleToken does: it decides which tokens are equally probable.
+float AdjustedLogit(float logit, TokenId id, const SamplerQuestion& input) {
   const SamplingParams& params = input.params;
   const auto count = [id](const auto& counts) { return counts.contains(id) ? counts.at(id) : 0; };
   const int in_answer = count(input.answer_counts);
-  const int in_prompt = input.prompt_counts != nullptr ? count(*input.prompt_counts) : 0;
+  const int in_prompt = count(input.prompt_counts);
   if (in_answer + in_prompt > 0) {
     logit = logit > 0 ? logit / params.repetition_penalty : logit * params.repetition_penalty;
   }
@@ -33,7 +34,31 @@ void Normalise(std::vector<Entry>& kept) {
 
 }  // namespace
 
-ReferenceDistribution ReferenceSample(std::span<const float> logits, const SamplerInput& input) {
+SamplerResult Sample(std::span<const float> logits, const SamplerQuestion& question, TokenId uncounted) {
+  SamplerSpec spec;
+  spec.params = question.params;
+  spec.prompt_counts = question.prompt_counts;
+  // Forbidden as the end of the text is, or as the request's own ends.
+  const auto middle = question.forbidden.begin() + static_cast<std::ptrdiff_t>(question.forbidden.size() / 2);
+  spec.end_tokens.assign(question.forbidden.begin(), middle);
+  spec.stop_tokens.assign(middle, question.forbidden.end());
+  spec.top_logprobs = question.top_logprobs;
+  std::vector<TokenCount> counts;
+  for (const auto& [id, count] : question.answer_counts) {
+    const int32_t told = count - (id == uncounted ? 1 : 0);
+    if (told > 0) counts.push_back({id, told});
+  }
+  return SampleToken(logits,
+                     {.spec = &spec,
+                      .answer_counts = counts,
+                      .uncounted = uncounted,
+                      .forbidden = question.forbidden.empty() ? ForbiddenTokens::kNone : ForbiddenTokens::kEndsAndStops,
+                      .sample = question.sample,
+                      .index = question.index,
+                      .forced = question.forced});
+}
+
+ReferenceDistribution ReferenceSample(std::span<const float> logits, const SamplerQuestion& input) {
   const SamplingParams& params = input.params;
   std::vector<std::pair<float, TokenId>> ranked;
   for (TokenId id = 0; id < static_cast<TokenId>(logits.size()); ++id) {

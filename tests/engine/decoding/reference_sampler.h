@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -7,7 +8,20 @@
 
 namespace longhaul {
 
-// What a draw can be, in double precision and with full sorts: the plain twin of Sample.
+// A SamplerInput that owns what it refers to.
+struct SamplerQuestion {
+  SamplingParams params{};
+  TokenCounts prompt_counts{}, answer_counts{};
+  std::vector<TokenId> forbidden{};
+  uint64_t sample = 0, index = 0;
+  TokenId forced = -1;
+  int top_logprobs = -1;
+};
+
+// SampleToken. `uncounted`: not negative: a token of the answer that is told beside the counts instead of in them.
+SamplerResult Sample(std::span<const float> logits, const SamplerQuestion& question, TokenId uncounted = -1);
+
+// What a draw can be, in double precision and with full sorts: the plain twin of SampleToken.
 struct ReferenceDistribution {
   struct Entry {
     TokenId id;
@@ -19,6 +33,6 @@ struct ReferenceDistribution {
   double margin = 1;
 };
 
-ReferenceDistribution ReferenceSample(std::span<const float> logits, const SamplerInput& input);
+ReferenceDistribution ReferenceSample(std::span<const float> logits, const SamplerQuestion& input);
 
 }  // namespace longhaul

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 #include <random>
 #include <utility>
 #include <vector>
@@ -19,18 +18,18 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-TokenId Draw(const std::vector<float>& logits, const SamplerInput& input) {
+TokenId Draw(const std::vector<float>& logits, const SamplerQuestion& input) {
   return Sample(logits, input).id;
 }
 
-SamplerInput AtTemperature(float temperature) {
-  SamplerInput input;
+SamplerQuestion AtTemperature(float temperature) {
+  SamplerQuestion input;
   input.params.temperature = temperature;
   return input;
 }
 
 // The ids that `draws` draws of different indices give.
-std::vector<TokenId> DrawnIds(const std::vector<float>& logits, SamplerInput input, uint64_t draws = 300) {
+std::vector<TokenId> DrawnIds(const std::vector<float>& logits, SamplerQuestion input, uint64_t draws = 300) {
   std::vector<TokenId> ids;
   for (input.index = 0; input.index < draws; ++input.index) ids.push_back(Draw(logits, input));
   std::sort(ids.begin(), ids.end());
@@ -62,7 +61,7 @@ class RandomCase {
       prompt_counts[AnyId()] += 1;
       input.answer_counts[AnyId()] += 1;
     }
-    input.prompt_counts = std::make_shared<const TokenCounts>(std::move(prompt_counts));
+    input.prompt_counts = std::move(prompt_counts);
     if (Chance(0.3)) {
       params.logit_bias = {{0, 3.5f}, {static_cast<TokenId>(n) + 7, 100.0f}};
       if (n > 2) params.logit_bias.insert(params.logit_bias.begin() + 1, {2, -100.0f});
@@ -73,7 +72,7 @@ class RandomCase {
   }
 
   std::vector<float> logits;
-  SamplerInput input;
+  SamplerQuestion input;
 
  private:
   template <typename T>
@@ -90,10 +89,14 @@ TEST(Sample, DrawsWhatTheDoublePrecisionTwinDraws) {
   int compared = 0, undecided = 0, empty = 0;
   for (uint32_t seed = 0; seed < 3000; ++seed) {
     const RandomCase test(seed);
-    const SamplerInput& input = test.input;
+    const SamplerQuestion& input = test.input;
     const std::vector<float> before = test.logits;
     const TokenId drawn = Sample(test.logits, input).id;
     ASSERT_EQ(test.logits, before);
+    for (const auto& [id, count] : input.answer_counts) {
+      ASSERT_EQ(Sample(test.logits, input, /*uncounted=*/id).id, drawn) << "case " << seed << ", id " << id;
+      break;
+    }
     const ReferenceDistribution expected = ReferenceSample(test.logits, input);
     if (expected.kept.empty()) {
       ASSERT_EQ(drawn, -1) << "case " << seed;
@@ -134,7 +137,7 @@ TEST(Sample, GreedyTakesTheLowestOfEquallyProbableIds) {
 
 TEST(Sample, AtACutTheLowerIdOfEqualOnesStays) {
   const std::vector<float> logits = {1, 2, 2, 2, 2, 0};
-  SamplerInput input = AtTemperature(1);
+  SamplerQuestion input = AtTemperature(1);
   input.params.top_k = 2;
   EXPECT_EQ(DrawnIds(logits, input), (std::vector<TokenId>{1, 2}));
   input.params.top_k = 0;
@@ -146,7 +149,7 @@ TEST(Sample, AtACutTheLowerIdOfEqualOnesStays) {
 
 TEST(Sample, DrawsInProportionToTheProbabilities) {
   const std::vector<float> logits = {std::log(0.5f), std::log(0.1f), std::log(0.4f)};
-  SamplerInput input = AtTemperature(1);
+  SamplerQuestion input = AtTemperature(1);
   std::vector<int> counts(3);
   constexpr int kDraws = 20000;
   for (input.index = 0; input.index < kDraws; ++input.index) ++counts[static_cast<size_t>(Draw(logits, input))];
@@ -157,7 +160,7 @@ TEST(Sample, DrawsInProportionToTheProbabilities) {
 
 TEST(Sample, IsAFunctionOfSeedSampleAndIndexAlone) {
   const std::vector<float> logits(5000, 0);
-  SamplerInput input = AtTemperature(1);
+  SamplerQuestion input = AtTemperature(1);
   input.params.seed = 7;
   const TokenId first = Draw(logits, input);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(Draw(logits, input), first);
@@ -171,7 +174,7 @@ TEST(Sample, IsAFunctionOfSeedSampleAndIndexAlone) {
 
 TEST(Sample, ForbiddenTokensAreNeverDrawn) {
   const std::vector<float> logits = {9, 8, 1, -kInfinity};
-  SamplerInput input;
+  SamplerQuestion input;
   input.forbidden = {0};
   EXPECT_EQ(Draw(logits, input), 1);
   input.params.temperature = 100;
@@ -184,8 +187,8 @@ TEST(Sample, ForbiddenTokensAreNeverDrawn) {
 
 TEST(Sample, RepetitionCountsPromptAndAnswerTheOtherPenaltiesTheAnswer) {
   const std::vector<float> logits = {4, 3.9f, 3};
-  SamplerInput input;
-  input.prompt_counts = std::make_shared<const TokenCounts>(TokenCounts{{0, 1}});
+  SamplerQuestion input;
+  input.prompt_counts = {{0, 1}};
   input.answer_counts = {{1, 2}};
   EXPECT_EQ(Draw(logits, input), 0);
   input.params.repetition_penalty = 1.2f;  // 3.33, 3.25, 3
@@ -205,7 +208,7 @@ TEST(Sample, RepetitionCountsPromptAndAnswerTheOtherPenaltiesTheAnswer) {
 
 TEST(Sample, RefusesLogitsThatAreNotNumbers) {
   for (float temperature : {0.0f, 1.0f}) {
-    SamplerInput input = AtTemperature(temperature);
+    SamplerQuestion input = AtTemperature(temperature);
     input.top_logprobs = 3;
     for (float bad : {kNan, kInfinity}) {
       for (size_t n : {1, 300, 5000}) {
@@ -235,7 +238,7 @@ TEST(Sample, ExtremeParametersDrawAnAllowedToken) {
   for (float temperature : {1e-45f, 1e-30f, 1e30f, 3e38f, kInfinity}) {
     for (float top_p : {1e-45f, 0.5f, 1.0f}) {
       for (float min_p : {0.0f, 1e-45f, 1.0f}) {
-        SamplerInput input = AtTemperature(temperature);
+        SamplerQuestion input = AtTemperature(temperature);
         input.params.top_p = top_p;
         input.params.min_p = min_p;
         input.params.presence_penalty = -3e38f;
@@ -253,7 +256,7 @@ TEST(Sample, ExtremeParametersDrawAnAllowedToken) {
 
 TEST(Sample, ReportsLogProbabilitiesOfTheRawLogits) {
   const std::vector<float> logits = {1, 3, 2, 3, 0};
-  SamplerInput input;
+  SamplerQuestion input;
   input.forbidden = {1};
   input.params.logit_bias = {{4, 50.0f}};
   EXPECT_TRUE(Sample(logits, input).top.empty());

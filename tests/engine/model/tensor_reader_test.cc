@@ -13,7 +13,7 @@
 
 #include "engine/model/gguf/gguf.h"
 #include "engine/model/model_file.h"
-#include "engine/model/model_runner.h"
+#include "engine/model/single_runner.h"
 #include "tests/support/gguf_writer.h"
 
 namespace longhaul {
@@ -64,13 +64,13 @@ std::string DigestOf(const Bytes& bytes) {
   return *TensorReader(*file, 1, kNever).Finish();
 }
 
-absl::StatusOr<std::unique_ptr<ModelRunner>> Load(const ModelFile& model, const StopCondition& stopped = {},
-                                                  int threads = 1) {
-  ModelRunnerOptions options;
-  options.threads = threads;
+absl::StatusOr<std::unique_ptr<SingleRunner>> Load(const ModelFile& model, const StopCondition& stopped = {},
+                                                   int threads = 1) {
+  SingleRunnerOptions options;
+  options.backend.threads = threads;
   options.kv_cache_bytes = 1 << 20;
   options.limits = {.max_tokens = 1, .max_logit_rows = 1};
-  return ModelRunner::Create(model, options, stopped);
+  return SingleRunner::Create(model, options, stopped);
 }
 
 // A model in a file that was written an hour ago.
@@ -197,7 +197,7 @@ TEST(TensorReaderTest, ModelsThatDifferOnlyInWeightsHaveOtherDigests) {
   const Bytes two = TinyModel(options).Build();
   ASSERT_EQ(one.size(), two.size());
   const auto digest = [](const Bytes& bytes, int threads) {
-    return (*Load(*LoadModelFile(Parse(bytes)), {}, threads))->file_digest();
+    return (*Load(*LoadModelFile(Parse(bytes)), {}, threads))->info().file_digest;
   };
   EXPECT_EQ(digest(one, 1), digest(one, 3));
   EXPECT_EQ(digest(one, 1), DigestOf(one));

@@ -108,7 +108,7 @@ std::vector<float> Scores(float weight, bool attention_adds, const std::function
   const std::vector<TokenId> tokens = {3, 1, 4, 1, 5, 9, 2, 6}, targets = {1, 4, 1, 5, 9, 2, 6, 5};
   std::vector<float> scores;
   for (const TokenScore& score :
-       Row(*runner, *PlainPlan(model.config.rotation)).Step(tokens, targets, nullptr).scores) {
+       Row(*runner, *PlainPlan(model.config.rotation)).Step(tokens, targets).scores) {
     scores.push_back(score.logprob);
   }
   EXPECT_EQ(scores.size(), targets.size());

@@ -52,7 +52,7 @@ TEST(Resolve, FactorOneOfAnythingIsThePlainPlan) {
       const ResolvedPosition resolved = Resolved(resolver, mode, 0);
       EXPECT_EQ(resolved.plan.inv_freq, resolver.plain_plan().inv_freq) << Name(mode);
       EXPECT_EQ(resolved.plan.fingerprint, resolver.plain_plan().fingerprint) << Name(mode);
-      EXPECT_EQ(resolved.plan.reach, rotation.trained_length) << Name(mode);
+      EXPECT_EQ(resolved.reach, rotation.trained_length) << Name(mode);
       EXPECT_FALSE(resolved.plan.far.has_value());
       EXPECT_FALSE(resolved.past_recommended);
     }
@@ -60,39 +60,42 @@ TEST(Resolve, FactorOneOfAnythingIsThePlainPlan) {
 }
 
 TEST(Resolve, GivesTheFarRegimesOfTheDesign) {
-  const RotaryPlan rerope = PlanOf(SmolLm2(), position::Rerope{1000});
+  const ResolvedPosition rerope_resolved = Resolved(Resolver(SmolLm2()), Mode(position::Rerope{1000}), 0);
+  const RotaryPlan& rerope = rerope_resolved.plan;
   ASSERT_TRUE(rerope.far.has_value());
   EXPECT_EQ(rerope.far->window, 1000);
   EXPECT_EQ(rerope.far->divisor, 0);
   EXPECT_EQ(rerope.far->query_offset, 1000);
-  EXPECT_EQ(rerope.reach, std::nullopt);
+  EXPECT_EQ(rerope_resolved.reach, std::nullopt);
 
-  const RotaryPlan leaky = PlanOf(SmolLm2(), position::LeakyRerope{1000, 3});
+  const ResolvedPosition leaky_resolved = Resolved(Resolver(SmolLm2()), Mode(position::LeakyRerope{1000, 3}), 0);
+  const RotaryPlan& leaky = leaky_resolved.plan;
   ASSERT_TRUE(leaky.far.has_value());
   EXPECT_EQ(leaky.far->window, 1000);
   EXPECT_EQ(leaky.far->divisor, 3);
   EXPECT_FALSE(leaky.far->floor);
   EXPECT_EQ(leaky.far->query_offset, 1000 - 1000.0 / 3);
-  EXPECT_EQ(leaky.reach, 1000 + 3 * 7192);
+  EXPECT_EQ(leaky_resolved.reach, 1000 + 3 * 7192);
 
-  const RotaryPlan grouped = PlanOf(SmolLm2(), position::SelfExtend{3, 1000});
+  const ResolvedPosition grouped_resolved = Resolved(Resolver(SmolLm2()), Mode(position::SelfExtend{3, 1000}), 0);
+  const RotaryPlan& grouped = grouped_resolved.plan;
   ASSERT_TRUE(grouped.far.has_value());
   EXPECT_EQ(grouped.far->window, 1000);
   EXPECT_EQ(grouped.far->divisor, 3);
   EXPECT_TRUE(grouped.far->floor);
   EXPECT_EQ(grouped.far->query_offset, 1000 - 1000.0 / 3);
-  EXPECT_EQ(grouped.reach, 1000 + 3 * 7192);
+  EXPECT_EQ(grouped_resolved.reach, 1000 + 3 * 7192);
 }
 
 TEST(Resolve, ReachIsFactorTimesTheTrainedLength) {
   for (const PositionMode& mode :
        {Mode(position::Linear{2.5}), Mode(position::Ntk{2.5}), Mode(position::NtkFixed{2.5}),
         Mode(position::BetaMixed{2.5}), Mode(position::Yarn{2.5}), Mode(position::Llama3{2.5})}) {
-    EXPECT_EQ(Resolved(Resolver(Stories15M()), mode, 1).plan.reach, 640) << Name(mode);
+    EXPECT_EQ(Resolved(Resolver(Stories15M()), mode, 1).reach, 640) << Name(mode);
   }
   std::vector<double> factors(24, 1);
   factors[7] = 3.01;
-  EXPECT_EQ(PlanOf(Stories15M(), position::PerPair{factors}).reach, 770);  // floor(770.56)
+  EXPECT_EQ(Resolved(Resolver(Stories15M()), Mode(position::PerPair{factors}), 0).reach, 770);  // floor(770.56)
 }
 
 TEST(Resolve, PerPairDividesByItsTable) {
@@ -177,11 +180,10 @@ TEST(Resolve, AWindowOfAShortModelIsAtLeastOne) {
 
 TEST(Resolve, TheRequestsTrainedLengthGoesBeforeTheServersAndThatBeforeTheFiles) {
   const PositionMode none = Mode(position::None());
-  EXPECT_EQ(Resolved(Resolver(SmolLm2()), none, 0).plan.reach, 8192);
+  EXPECT_EQ(Resolved(Resolver(SmolLm2()), none, 0).reach, 8192);
   const PositionResolver server = Resolver(SmolLm2(), Mode(position::Rerope()), 4096);
   EXPECT_EQ(server.trained_length(), 4096);
-  EXPECT_EQ(server.plain_plan().reach, 4096);
-  EXPECT_EQ(Resolved(server, none, 0).plan.reach, 4096);
+  EXPECT_EQ(Resolved(server, none, 0).reach, 4096);
   PositionMode request = Mode(position::Rerope());
   request.trained_length = 1024;
   EXPECT_EQ(As<position::Rerope>(Resolved(server, request, 0)).window, 256);
@@ -251,11 +253,11 @@ TEST(Auto, IsPlainWhileItFitsAndThenTheDefault) {
   EXPECT_STREQ(Name(shorter.mode), "none");
   EXPECT_EQ(shorter.mode.trained_length, 8192);
   EXPECT_EQ(shorter.plan.fingerprint, resolver.plain_plan().fingerprint);
-  EXPECT_EQ(shorter.plan.reach, 8192);
+  EXPECT_EQ(shorter.reach, 8192);
   const ResolvedPosition longer = Resolved(resolver, PositionMode(), 8193);
   EXPECT_STREQ(Name(longer.mode), "rerope");
   EXPECT_EQ(As<position::Rerope>(longer).window, 2048);
-  EXPECT_EQ(longer.plan.reach, std::nullopt);
+  EXPECT_EQ(longer.reach, std::nullopt);
   EXPECT_STREQ(Name(Resolved(resolver, PositionMode(), 0).mode), "none");
 }
 
@@ -460,12 +462,12 @@ TEST(Refusals, OfTrainedLengths) {
 
 TEST(Resolve, AbsurdNumbersSaturate) {
   const PositionResolver resolver = Resolver(SmolLm2());
-  EXPECT_EQ(Resolved(resolver, Mode(position::Linear{1e300}), 0).plan.reach, kMax);
-  EXPECT_EQ(Resolved(resolver, Mode(position::LeakyRerope{1, kMax}), kMax).plan.reach, kMax);
-  EXPECT_EQ(Resolved(resolver, Mode(position::SelfExtend{kMax, 1}), kMax).plan.reach, kMax);
-  EXPECT_EQ(Resolved(resolver, Mode(position::Yarn()), kMax).plan.reach, kMax);
-  EXPECT_EQ(Resolved(resolver, Mode(position::LeakyRerope()), kMax).plan.reach, kMax);
-  EXPECT_EQ(Resolved(resolver, Mode(position::SelfExtend()), kMax).plan.reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::Linear{1e300}), 0).reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::LeakyRerope{1, kMax}), kMax).reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::SelfExtend{kMax, 1}), kMax).reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::Yarn()), kMax).reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::LeakyRerope()), kMax).reach, kMax);
+  EXPECT_EQ(Resolved(resolver, Mode(position::SelfExtend()), kMax).reach, kMax);
   EXPECT_STREQ(Name(Resolved(resolver, Mode(position::Auto{kMax}), 5).mode), "rerope");
 }
 
@@ -474,7 +476,7 @@ TEST(Resolve, AWindowBeyondTheTrainedLengthReachesTheTrainedLength) {
   for (PositionMode mode :
        {Mode(position::Rerope{9000}), Mode(position::LeakyRerope{9000, 8}), Mode(position::SelfExtend{8, 9000})}) {
     mode.allow_beyond_reach = true;
-    EXPECT_EQ(Resolved(resolver, mode, 0).plan.reach, 8192) << Name(mode);
+    EXPECT_EQ(Resolved(resolver, mode, 0).reach, 8192) << Name(mode);
   }
 }
 

@@ -53,14 +53,12 @@ TEST(PlainPlan, HasTheModelsOwnFrequencies) {
   const RotaryPlan plan = Plan(SmolLm2());
   ExpectFrequencies(plan, {1, 0.697830585, 0.0562341325, 0.00316227766, 0.000749894209, 1.43301257e-05});
   EXPECT_EQ(plan.query_scale, 1);
-  EXPECT_EQ(plan.reach, 8192);
 }
 
 TEST(PlainPlan, HonoursDeclaredLinearScaling) {
   const RotaryPlan plan = Plan(Scaled(Scaling::kLinear, 4));
   ExpectFrequencies(plan, {0.25, 0.174457646, 0.0140585331, 0.000790569415, 0.000187473552, 3.58253143e-06});
   EXPECT_EQ(plan.query_scale, 1);
-  EXPECT_EQ(plan.reach, 32768);
 }
 
 TEST(PlainPlan, HonoursDeclaredYarnWithTheRampOverThePairIndex) {

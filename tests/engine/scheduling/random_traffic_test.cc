@@ -19,7 +19,7 @@ using RandomTrafficTest = SchedulerTest;
 TEST_F(RandomTrafficTest, LosesNoBlockKeepsTheLimitsAndServesEveryone) {
   std::mt19937 random(1);
   const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
-  BlockPool pool(264);
+  BlockPool pool(GeometryOf(264));
   const SchedulerLimits limits{.max_tokens = 300, .max_logit_rows = 280, .max_rows = 257};
   Scheduler scheduler(limits, pool);
   constexpr int kRequests = 100000;
@@ -45,7 +45,7 @@ TEST_F(RandomTrafficTest, LosesNoBlockKeepsTheLimitsAndServesEveryone) {
         group->score_from = pick(1, tokens - 1);
         group->max_new_tokens = 0;
       } else {
-        group->sampler = &sampler_;
+        group->draws = &draws_;
       }
       ++submitted;
       if (!scheduler.CanEverFit(*group)) {
@@ -59,7 +59,8 @@ TEST_F(RandomTrafficTest, LosesNoBlockKeepsTheLimitsAndServesEveryone) {
     if (pick(0, 3) == 0) {
       for (auto& [group, owned] : live) group->paused = pick(0, 9) == 0;
     }
-    const Batch batch = scheduler.NextBatch(now);
+    const Step step = scheduler.NextStep(now).value();
+    const Batch& batch = step.batch;
     ASSERT_LE(batch.n_tokens(), limits.max_tokens);
     ASSERT_LE(batch.n_logit_rows(), limits.max_logit_rows);
     ASSERT_LE(scheduler.running_rows(), limits.max_rows);
@@ -73,9 +74,9 @@ TEST_F(RandomTrafficTest, LosesNoBlockKeepsTheLimitsAndServesEveryone) {
       ASSERT_EQ(static_cast<int64_t>(holders.size()), pool.used()) << "a block is lost";
       std::set<BlockId> written;
       for (const BatchRow& row : batch.rows) {
-        ASSERT_LE(row.length + row.n_new, static_cast<int64_t>(row.block_table.size()) * kBlockTokens);
-        for (int64_t b = row.length / kBlockTokens; b * kBlockTokens < row.length + row.n_new; ++b) {
-          const BlockId block = row.block_table[static_cast<size_t>(b)];
+        ASSERT_LE(row.length + row.n_new, row.n_blocks * kBlock);
+        for (int64_t b = row.length / kBlock; b * kBlock < row.length + row.n_new; ++b) {
+          const BlockId block = batch.Blocks(row)[static_cast<size_t>(b)];
           ASSERT_EQ(holders[block], 1) << "a shared block is written to";
           ASSERT_TRUE(written.insert(block).second);
         }
@@ -83,12 +84,13 @@ TEST_F(RandomTrafficTest, LosesNoBlockKeepsTheLimitsAndServesEveryone) {
     }
     const bool any_paused = std::any_of(live.begin(), live.end(), [](const auto& l) { return l.first->paused; });
     ASSERT_TRUE(!batch.rows.empty() || any_paused) << "nothing runs";
-    scheduler.StepDone(1e-3 * (1 + static_cast<double>(batch.n_tokens()) / 10));
+    scheduler.OnSubmitted(step);
+    scheduler.StepDone(step, 1e-3 * (1 + static_cast<double>(batch.n_tokens()) / 10));
     now += 0.01;
-    for (size_t g = 0; g < batch.groups.size(); ++g) {
-      if (batch.groups[g].sampler == nullptr) continue;
+    for (const Step::GroupPart& part : step.groups) {
+      if (!part.draws) continue;
       const TokenId token = pick(0, 5);
-      for (Sequence& row : scheduler.scheduled()[g]->rows) row.tokens.push_back(token);
+      for (Sequence& row : part.group->rows) row.tokens.push_back(token);
     }
     for (auto at = live.begin(); at != live.end();) {
       Group& group = *at->first;

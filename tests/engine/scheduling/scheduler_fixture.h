@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "engine/scheduling/scheduler.h"
+#include "tests/engine/cache/geometry.h"
+#include "tests/engine/scheduling/fixed_draw.h"
 
 namespace longhaul {
 
@@ -18,7 +20,7 @@ class SchedulerTest : public ::testing::Test {
     auto group = std::make_unique<Group>();
     for (int r = 0; r < n_rows; ++r) group->rows.emplace_back(Text(tokens), plan_, pool_);
     group->max_new_tokens = answer;
-    group->sampler = &sampler_;
+    group->draws = &draws_;
     groups_.push_back(std::move(group));
     return *groups_.back();
   }
@@ -36,7 +38,7 @@ class SchedulerTest : public ::testing::Test {
   }
   Group& Score(int64_t tokens, int64_t from) {
     Group& group = Make(tokens, 0, 1);
-    group.sampler = nullptr;
+    group.draws = nullptr;
     group.score_from = from;
     scheduler_.Add(group, now_);
     return group;
@@ -51,23 +53,26 @@ class SchedulerTest : public ::testing::Test {
   // New tokens of each row of the next step.
   std::vector<int64_t> NextStep() {
     std::vector<int64_t> n_new;
-    for (const BatchRow& row : scheduler_.NextBatch(now_).rows) n_new.push_back(row.n_new);
+    step_ = scheduler_.NextStep(now_).value();
+    for (const BatchRow& row : batch().rows) n_new.push_back(row.n_new);
     return n_new;
   }
+  const Batch& batch() const { return step_.batch; }
   // Ends the step as an engine does: each group that was due gets a token.
   void Finish() {
-    const Batch batch = scheduler_.batch();
-    scheduler_.StepDone(1e-3);
+    scheduler_.OnSubmitted(step_);
+    scheduler_.StepDone(step_, 1e-3);
     now_ += 1e-3;
-    for (size_t g = 0; g < batch.groups.size(); ++g) {
-      if (batch.groups[g].sampler == nullptr) continue;
-      for (Sequence& row : scheduler_.scheduled()[g]->rows) row.tokens.push_back(7);
+    for (const Step::GroupPart& part : step_.groups) {
+      if (!part.draws) continue;
+      for (Sequence& row : part.group->rows) row.tokens.push_back(7);
     }
   }
 
-  RotaryPlan plan_;
-  SamplerInput sampler_;
-  BlockPool pool_{64};
+  const std::shared_ptr<const RotaryPlan> plan_ = std::make_shared<const RotaryPlan>();
+  const FixedDraw draws_;
+  BlockPool pool_{GeometryOf(64)};
+  Step step_;  // of NextStep
   double now_ = 0;
   int n_texts_ = 0;
   std::vector<std::unique_ptr<Group>> groups_;

@@ -16,16 +16,16 @@ using ::testing::ElementsAre;
 TEST_F(SchedulerTest, ReadsALongPromptInChunksAndAsksForLogitsAtItsEndOnly) {
   Prompt(150);
   EXPECT_THAT(NextStep(), ElementsAre(64));
-  EXPECT_EQ(scheduler_.batch().n_logit_rows(), 0);
+  EXPECT_EQ(batch().n_logit_rows(), 0);
   Finish();
   EXPECT_THAT(NextStep(), ElementsAre(64));
-  EXPECT_EQ(scheduler_.batch().groups[0].sampler, nullptr);
+  EXPECT_FALSE(batch().groups[0].draw.has_value());
   Finish();
   EXPECT_THAT(NextStep(), ElementsAre(22));
-  EXPECT_EQ(scheduler_.batch().n_logit_rows(), 1);
-  EXPECT_EQ(scheduler_.batch().rows[0].length, 128);
-  EXPECT_EQ(scheduler_.batch().positions.front(), 128);
-  EXPECT_EQ(scheduler_.batch().groups[0].sampler, &sampler_);
+  EXPECT_EQ(batch().n_logit_rows(), 1);
+  EXPECT_EQ(batch().rows[0].length, 128);
+  EXPECT_EQ(batch().positions.front(), 128);
+  EXPECT_TRUE(batch().groups[0].draw.has_value());
   Finish();
   EXPECT_THAT(NextStep(), ElementsAre(1));
 }
@@ -165,11 +165,11 @@ TEST_F(SchedulerTest, TakesWhatIsCachedAndComputesTheRest) {
   other.rows[0].tokens = first.rows[0].tokens;
   other.scope = 1;
   EXPECT_EQ(scheduler_.CachedTokens(other), 0);
-  RotaryPlan plan = plan_;
+  RotaryPlan plan;
   plan.inv_freq = {1};
   SetFingerprint(plan);
   other.scope = 0;
-  other.rows[0].plan = &plan;
+  other.rows[0].plan = std::make_shared<const RotaryPlan>(plan);
   EXPECT_EQ(scheduler_.CachedTokens(other), 0);
 }
 
@@ -181,7 +181,7 @@ TEST_F(SchedulerTest, APromptWhoseScoresAreWantedIsNotTakenFromTheCache) {
   }
   Group& score = Make(1, 0, 1);
   score.rows[0].tokens = first.rows[0].tokens;
-  score.sampler = nullptr;
+  score.draws = nullptr;
   score.score_from = 40;
   EXPECT_EQ(scheduler_.CachedTokens(score), 32);
   score.score_from = 1;
@@ -202,11 +202,12 @@ TEST_F(SchedulerTest, ATextThatIsPreemptedWhileItIsScoredHasEveryTokenScoredOnce
     if (score.preemptions == 1 && scheduler_.running() > 0 && !senior.rows[0].blocks.blocks().empty()) {
       scheduler_.Remove(senior);
     }
-    const Batch batch = scheduler_.NextBatch(now_);
-    for (size_t g = 0; g < batch.groups.size(); ++g) {
-      if (scheduler_.scheduled()[g] != &score) continue;
-      const BatchRow& row = batch.rows[static_cast<size_t>(batch.groups[g].first_row)];
-      for (int64_t i = row.first_logit; i < row.n_new; ++i) scored.push_back(row.length + i + 1);
+    NextStep();
+    for (size_t g = 0; g < step_.groups.size(); ++g) {
+      if (step_.groups[g].group != &score) continue;
+      for (const WantedLogits& wanted : batch().Scored(batch().groups[g])) {
+        scored.push_back(batch().positions[static_cast<size_t>(wanted.token)] + 1);
+      }
     }
     Finish();
     if (!scored.empty()) score.score_from = scored.back() + 1;
@@ -269,11 +270,11 @@ TEST_F(SchedulerTest, TheLastTokensOfAGroupFallIntoOneStep) {
   Group& group = Prompt(40, 16, 3);
   // 120 tokens do not fit into 64: every row keeps its last token back.
   EXPECT_THAT(NextStep(), ElementsAre(39, 25));
-  EXPECT_EQ(scheduler_.batch().n_logit_rows(), 0);
+  EXPECT_EQ(batch().n_logit_rows(), 0);
   Finish();
   EXPECT_THAT(NextStep(), ElementsAre(1, 15, 40));
-  EXPECT_EQ(scheduler_.batch().n_logit_rows(), 3);
-  EXPECT_EQ(scheduler_.batch().groups[0].n_rows, 3);
+  EXPECT_EQ(batch().n_logit_rows(), 3);
+  EXPECT_EQ(batch().groups[0].n_rows, 3);
   Finish();
   EXPECT_THAT(NextStep(), ElementsAre(1, 1, 1));
   EXPECT_EQ(group.rows[2].n_computed, 40);
@@ -282,12 +283,12 @@ TEST_F(SchedulerTest, TheLastTokensOfAGroupFallIntoOneStep) {
 TEST_F(SchedulerTest, ScoresEveryTokenFromTheAskedOneWithinTheLimitOfLogitRows) {
   Score(60, 11);
   EXPECT_THAT(NextStep(), ElementsAre(32));
-  EXPECT_EQ(scheduler_.batch().rows[0].first_logit, 10);
-  EXPECT_EQ(scheduler_.batch().n_logit_rows(), 22);
-  EXPECT_EQ(scheduler_.batch().targets.front(), 100 + 11);
+  EXPECT_EQ(batch().wanted.front().token, 10);
+  EXPECT_EQ(batch().n_logit_rows(), 22);
+  EXPECT_EQ(batch().wanted.front().target, 100 + 11);
   Finish();
   EXPECT_THAT(NextStep(), ElementsAre(27));  // the last token's logits are wanted by nobody
-  EXPECT_EQ(scheduler_.batch().targets.back(), 100 + 59);
+  EXPECT_EQ(batch().wanted.back().target, 100 + 59);
   Finish();
   EXPECT_THAT(NextStep(), ElementsAre());
 }

@@ -83,7 +83,7 @@ TEST(PositionConversionTest, APlanCarriesAllItsNumbers) {
   resolved.plan.far = FarRegime{.window = 64, .divisor = 4, .floor = true, .query_offset = 48};
   resolved.plan.query_scale = 1.5;
   resolved.plan.log_n = LogN{512};
-  resolved.plan.reach = 1856;
+  resolved.reach = 1856;
   resolved.past_recommended = resolved.refit = true;
   const v1::ResolvedPlan plan = ToWire(resolved);
   EXPECT_EQ(PositionText(plan.position()), "leaky-rerope:window=64,step=4,trained-length=512");
@@ -99,7 +99,7 @@ TEST(PositionConversionTest, APlanCarriesAllItsNumbers) {
 }
 
 TEST(PositionConversionTest, APlanWithoutBoundOrFarRegimeSaysSo) {
-  const v1::ResolvedPlan plan = ToWire(ResolvedPosition{.mode = {.kind = position::None()}, .plan = {}});
+  const v1::ResolvedPlan plan = ToWire(ResolvedPosition{.mode = {.kind = position::None()}, .plan = {}, .reach = {}});
   EXPECT_FALSE(plan.has_far());
   EXPECT_EQ(plan.reach(), 0u);
   EXPECT_EQ(plan.log_n_trained_length(), 0);

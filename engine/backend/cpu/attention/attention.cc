@@ -123,7 +123,7 @@ const PlanAngles& Attention::Impl::AnglesOf(const RotaryPlan& plan) {
   for (const auto& [fingerprint, known] : known_plans) {
     if (fingerprint == plan.fingerprint) return *known;
   }
-  known_plans.emplace_back(plan.fingerprint, std::make_unique<PlanAngles>(plan, cache.shape().max_positions));
+  known_plans.emplace_back(plan.fingerprint, std::make_unique<PlanAngles>(plan, cache.geometry().tokens()));
   return *known_plans.back().second;
 }
 
@@ -132,7 +132,7 @@ void Attention::Impl::FindPlans() {
   if (known_plans.size() > kMaxIdlePlans) known_plans.clear();
   plans.clear();
   any_far = false;
-  for (const RotaryPlan* plan : batch->plans) {
+  for (const auto& plan : batch->plans) {
     plans.push_back(&AnglesOf(*plan));
     any_far = any_far || plan->far.has_value();
   }
@@ -250,7 +250,7 @@ AttentionTile Attention::Impl::TileOf(const TilePiece& piece, int64_t layer, con
   tile.shape = shape;
   tile.pages = cache.Page(layer, 0);
   tile.block_stride = cache.block_bytes();
-  tile.block_table = row.block_table.data();
+  tile.block_table = batch->Blocks(row).data();
   tile.kv_head = piece.kv_head;
   tile.n_tokens = piece.n_tokens;
   tile.n_heads = piece.n_heads;
@@ -273,7 +273,7 @@ void Attention::Impl::Store(const StorePiece& piece, int64_t layer, float* qkv) 
   const PlanAngles& plan = PlanOf(row);
   const bool is_far = plan.window() > 0;
   const int64_t position = row.length + piece.first_token, block = position / kBlockTokens;
-  std::byte* const page = cache.Page(layer, row.block_table[static_cast<size_t>(block)]);
+  std::byte* const page = cache.Page(layer, batch->Blocks(row)[static_cast<size_t>(block)]);
   for (int64_t t = 0; t < piece.n_tokens; ++t) {
     const int64_t token = row.first_token + piece.first_token + t;
     RotateAndStore(shape, TurnsOf(plan, token), qkv + token * QkvWidth(),

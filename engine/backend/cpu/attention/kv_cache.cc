@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -12,6 +13,7 @@ namespace longhaul::cpu {
 namespace {
 
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMaxBlocks = 1 << 30;  // ids are 32 bits wide
 
 // kMax where it does not fit. REQUIRES: both are at least 1.
 int64_t Product(int64_t a, int64_t b) {
@@ -26,11 +28,7 @@ int64_t PageBytes(const CacheShape& shape, CacheType type) {
 
 }  // namespace
 
-int64_t CacheBlockBytes(const CacheShape& shape, CacheType type) {
-  return Product(PageBytes(shape, type), shape.n_layers);
-}
-
-absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const CacheShape& shape, CacheType type) {
+absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, CacheType type, int64_t bytes) {
   if (type == CacheType::kAuto) return absl::InvalidArgumentError("the type of the KV cache is not resolved");
   if (shape.n_layers < 1 || shape.n_kv_heads < 1 || shape.n_heads < shape.n_kv_heads ||
       shape.n_heads % shape.n_kv_heads != 0 || shape.n_heads > std::numeric_limits<int32_t>::max()) {
@@ -42,11 +40,19 @@ absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const CacheShape& shape
     return absl::InvalidArgumentError(
         absl::StrCat("head_dim ", shape.head_dim, ": it must be even and at most ", kMaxHeadDim));
   }
-  if (shape.n_blocks < 1 || shape.n_blocks > std::numeric_limits<BlockId>::max() || shape.max_positions < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a KV cache of ", shape.n_blocks, " blocks for ", shape.max_positions, " positions"));
-  }
-  const int64_t bytes = Product(CacheBlockBytes(shape, type), shape.n_blocks);
+  CacheGeometry geometry;
+  geometry.block_tokens = kBlockTokens;
+  geometry.ring_tokens = 2 * kBlockTokens;
+  geometry.block_bytes = Product(PageBytes(shape, type), shape.n_layers);
+  geometry.n_blocks = std::min(bytes / geometry.block_bytes, kMaxBlocks);
+  if (geometry.n_blocks >= 1) return geometry;
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "--kv-cache-memory: a KV cache of ", bytes, " bytes holds no block: one takes ", geometry.block_bytes, " bytes"));
+}
+
+absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const CacheShape& shape, const CacheGeometry& geometry,
+                                                         CacheType type) {
+  const int64_t bytes = Product(geometry.block_bytes, geometry.n_blocks);
   void* data = MAP_FAILED;
   int error = ENOMEM;
   if (bytes < kMax) {
@@ -56,15 +62,20 @@ absl::StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const CacheShape& shape
   }
   if (data == MAP_FAILED) {
     return absl::ResourceExhaustedError(absl::StrCat("cannot reserve ", bytes, " bytes for a KV cache of ",
-                                                     shape.n_blocks, " blocks: ", std::strerror(error)));
+                                                     geometry.n_blocks, " blocks: ", std::strerror(error)));
   }
   // Blocks lie scattered: fewer misses of the address cache. A wish, not a need.
   madvise(data, static_cast<size_t>(bytes), MADV_HUGEPAGE);
-  return std::unique_ptr<KvCache>(new KvCache(shape, type, static_cast<std::byte*>(data), bytes));
+  return std::unique_ptr<KvCache>(new KvCache(shape, geometry, type, static_cast<std::byte*>(data), bytes));
 }
 
-KvCache::KvCache(const CacheShape& shape, CacheType type, std::byte* data, int64_t bytes)
-    : shape_(shape), type_(type), page_bytes_(PageBytes(shape, type)), data_(data), bytes_(bytes) {}
+KvCache::KvCache(const CacheShape& shape, const CacheGeometry& geometry, CacheType type, std::byte* data, int64_t bytes)
+    : shape_(shape),
+      geometry_(geometry),
+      type_(type),
+      page_bytes_(PageBytes(shape, type)),
+      data_(data),
+      bytes_(bytes) {}
 
 KvCache::~KvCache() {
   munmap(data_, static_cast<size_t>(bytes_));

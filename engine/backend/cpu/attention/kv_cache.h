@@ -11,6 +11,14 @@
 
 namespace longhaul::cpu {
 
+// Tokens of a block: the keys of a block are one vector of 16 floats per dimension.
+inline constexpr int64_t kBlockTokens = 16;
+
+// Blocks of `n` tokens.
+inline constexpr int64_t BlocksFor(int64_t n) {
+  return n / kBlockTokens + (n % kBlockTokens != 0 ? 1 : 0);
+}
+
 // Elements of the cache beside float.
 struct Bf16 {
   uint16_t bits;
@@ -48,12 +56,15 @@ void WithElement(CacheType type, F f) {
 // [kBlockTokens][head_dim].
 class KvCache {
  public:
-  static absl::StatusOr<std::unique_ptr<KvCache>> Create(const CacheShape& shape, CacheType type);
+  // `geometry`: of PlanCache for the same shape and type. RESOURCE_EXHAUSTED when so much cannot be reserved.
+  static absl::StatusOr<std::unique_ptr<KvCache>> Create(const CacheShape& shape, const CacheGeometry& geometry,
+                                                         CacheType type);
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
   const CacheShape& shape() const { return shape_; }
+  const CacheGeometry& geometry() const { return geometry_; }
   CacheType type() const { return type_; }
   HeadShape head_shape() const { return {shape_.n_heads, shape_.n_kv_heads, shape_.head_dim, type_}; }
 
@@ -66,16 +77,17 @@ class KvCache {
   int64_t block_bytes() const { return page_bytes_ * shape_.n_layers; }
 
  private:
-  KvCache(const CacheShape& shape, CacheType type, std::byte* data, int64_t bytes);
+  KvCache(const CacheShape& shape, const CacheGeometry& geometry, CacheType type, std::byte* data, int64_t bytes);
 
   CacheShape shape_;
+  CacheGeometry geometry_;
   CacheType type_;
   int64_t page_bytes_;
   std::byte* data_;  // reserved memory that becomes resident when it is first written
   int64_t bytes_;
 };
 
-// Bytes that one block takes in all layers; the largest int64 where they do not fit into one.
-int64_t CacheBlockBytes(const CacheShape& shape, CacheType type);
+// See Backend::PlanCache. A near ring keeps keys alone, so that a block holds those of two blocks of tokens.
+absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, CacheType type, int64_t bytes);
 
 }  // namespace longhaul::cpu

@@ -31,7 +31,7 @@ void NearKeyRings::PlanRow(int64_t row, const PlanAngles& plan) {
   const int64_t first_near_block = std::max<int64_t>(0, r.length - plan.window() + 1) / kBlockTokens;
   const int64_t first_new_block = r.length / kBlockTokens;
   const int64_t last_block = (r.length + r.n_new - 1) / kBlockTokens;
-  const int64_t halves = 2 * static_cast<int64_t>(r.ring_table.size());
+  const int64_t halves = 2 * r.n_ring_blocks;
   near.first_scratch_block = std::numeric_limits<int64_t>::max();
   if (last_block - first_near_block + 1 > halves) {
     near.first_scratch_block = first_new_block;
@@ -70,7 +70,7 @@ NearKeys NearKeyRings::Of(int64_t row, int64_t layer) const {
   keys.pages = cache_.Page(layer, 0);
   keys.block_stride = cache_.block_bytes();
   keys.half_bytes = half_bytes();
-  keys.ring = batch_->rows[static_cast<size_t>(row)].ring_table;
+  keys.ring = batch_->RingBlocks(batch_->rows[static_cast<size_t>(row)]);
   keys.first_scratch_block = near.first_scratch_block;
   if (near.scratch >= 0) keys.scratch = reinterpret_cast<std::byte*>(scratch_ + near.scratch);
   return keys;
@@ -78,7 +78,7 @@ NearKeys NearKeyRings::Of(int64_t row, int64_t layer) const {
 
 void NearKeyRings::Make(int64_t row, int64_t block, int64_t layer) const {
   const RowNear& near = rows_[static_cast<size_t>(row)];
-  const BlockId id = batch_->rows[static_cast<size_t>(row)].block_table[static_cast<size_t>(block)];
+  const BlockId id = batch_->Blocks(batch_->rows[static_cast<size_t>(row)])[static_cast<size_t>(block)];
   const float* const angles = angles_ + near.angles + (block - near.first_block) * AngleFloats(*near.plan);
   MakeNearKeys(shape_, near.plan->pairs(), angles, cache_.Page(layer, id), Of(row, layer).Block(block));
 }

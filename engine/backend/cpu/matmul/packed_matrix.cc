@@ -57,34 +57,6 @@ PanelFormat FormatFor(TensorType type, ComputeType compute) {
   return PanelFormat::kF32;
 }
 
-absl::Status CheckPart(const HostTensor& part, int64_t columns) {
-  const TensorTypeInfo& info = Info(part.type);
-  if (part.rows < 1 || part.columns < 1 || part.data == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", part.name, "' is empty"));
-  }
-  if (part.columns != columns) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", part.name, "' has ", part.columns,
-                                                   " columns, the others that it is stacked with have ", columns));
-  }
-  if (part.columns % info.block_elements != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor '", part.name, "' has ", part.columns,
-                                                   " columns, which is no multiple of its type's block of ",
-                                                   info.block_elements));
-  }
-  if (part.row_order.empty()) return absl::OkStatus();
-  if (static_cast<int64_t>(part.row_order.size()) != part.rows) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor '", part.name, "' has ", part.rows, " rows, its row order ", part.row_order.size()));
-  }
-  for (int32_t row : part.row_order) {
-    if (row < 0 || row >= part.rows) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor '", part.name, "' has ", part.rows, " rows, its row order names row ", row));
-    }
-  }
-  return absl::OkStatus();
-}
-
 // Where each of the part's rows lies, in the order in which they are used.
 void AppendRows(const HostTensor& part, std::vector<const uint8_t*>& rows) {
   const auto* data = reinterpret_cast<const uint8_t*>(part.data);
@@ -130,10 +102,6 @@ void PackedMatrixDeleter::operator()(PackedMatrix* matrix) const {
 
 absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WeightMemory& memory,
                                      WorkerPool& pool) {
-  if (parts.empty()) return absl::InvalidArgumentError("a matrix of no tensors");
-  if (compute == ComputeType::kAuto) return absl::InvalidArgumentError("the compute type has not been chosen");
-  for (const HostTensor& part : parts) LH_RETURN_IF_ERROR(CheckPart(part, parts.front().columns));
-
   PackedMatrixPtr matrix(new PackedMatrix);
   matrix->compute = compute;
   matrix->columns = parts.front().columns;

@@ -19,8 +19,8 @@ struct PackedMatrixDeleter {
 };
 using PackedMatrixPtr = std::unique_ptr<PackedMatrix, PackedMatrixDeleter>;
 
-// Packs the parts stacked along their outputs, for products of `compute`. INVALID_ARGUMENT, naming the tensor, when
-// columns differ or are no multiple of a type's block, or a row_order does not fit; RESOURCE_EXHAUSTED without memory.
+// Packs the parts stacked along their outputs, for matmuls of `compute`. RESOURCE_EXHAUSTED without memory.
+// REQUIRES: the tensors are right and go together (see CheckedBackend), and `compute` is resolved.
 absl::StatusOr<PackedMatrixPtr> Pack(std::span<const HostTensor> parts, ComputeType compute, WeightMemory& memory,
                                      WorkerPool& pool);
 

@@ -17,6 +17,7 @@
 #include "engine/position/rotary_plan.h"
 #include "gtest/gtest.h"
 #include "tests/engine/backend/cpu/each_instruction_set.h"
+#include "tests/support/hand_batch.h"
 
 // What the tests of attention share: rows that are read in steps of any shape, and a reference in plain code.
 namespace longhaul::cpu {
@@ -53,13 +54,15 @@ class Reader {
   static constexpr int64_t kPositions = 2048, kBlocks = 400;
 
   Reader(const Geometry& geometry, int threads) : geometry_(geometry), pool_(threads) {
-    const CacheShape shape{.n_layers = 2,
-                           .n_heads = geometry.n_heads,
-                           .n_kv_heads = geometry.n_kv_heads,
-                           .head_dim = geometry.head_dim,
-                           .n_blocks = kBlocks,
-                           .max_positions = kPositions};
-    cache_ = std::move(KvCache::Create(shape, geometry.type).value());
+    const CacheShape shape{
+        .n_layers = 2,
+        .n_heads = geometry.n_heads,
+        .n_kv_heads = geometry.n_kv_heads,
+        .head_dim = geometry.head_dim,
+    };
+    CacheGeometry blocks = PlanCache(shape, geometry.type, INT64_MAX).value();
+    blocks.n_blocks = kBlocks;
+    cache_ = std::move(KvCache::Create(shape, blocks, geometry.type).value());
     // What nobody has written is not a number in any type.
     std::memset(cache_->Page(0, 0), 0xff, static_cast<size_t>(cache_->block_bytes() * kBlocks));
     attention_ = std::make_unique<Attention>(*cache_, pool_);
@@ -71,11 +74,12 @@ class Reader {
   // A row whose tokens will be `qkv`; returns its index.
   size_t AddRow(std::vector<float> qkv, const RotaryPlan& plan) {
     Row& row = rows_.emplace_back();
-    row.plan = &plan;
+    row.plan = std::make_shared<const RotaryPlan>(plan);
     row.qkv = std::move(qkv);
     const int64_t n_tokens = static_cast<int64_t>(row.qkv.size()) / geometry_.QkvWidth();
     while (static_cast<int64_t>(row.blocks.size()) < BlocksFor(n_tokens)) row.blocks.push_back(TakeBlock());
-    while (static_cast<int64_t>(row.ring.size()) < RingBlocks(plan, n_tokens)) row.ring.push_back(TakeBlock());
+    while (static_cast<int64_t>(row.ring.size()) < cache_->geometry().RingBlocks(plan, n_tokens))
+      row.ring.push_back(TakeBlock());
     return rows_.size() - 1;
   }
 
@@ -97,16 +101,8 @@ class Reader {
     std::vector<float> qkv;
     for (const auto& [index, n_new] : work) {
       Row& row = rows_[index];
-      batch.plans.push_back(row.plan);
-      batch.rows.push_back({.block_table = row.blocks,
-                            .ring_table = row.ring,
-                            .ring_ready = row.ring_ready,
-                            .length = row.length,
-                            .n_new = n_new,
-                            .first_token = batch.n_tokens(),
-                            .plan = static_cast<int>(batch.plans.size()) - 1,
-                            .first_logit = n_new});
-      batch.tokens.resize(batch.tokens.size() + static_cast<size_t>(n_new));
+      const std::vector<TokenId> tokens(static_cast<size_t>(n_new));
+      AddGroup(batch, {{tokens, row.length, row.blocks, row.ring, row.ring_ready, row.plan}});
       const auto begin = row.qkv.begin() + row.length * geometry_.QkvWidth();
       qkv.insert(qkv.end(), begin, begin + n_new * geometry_.QkvWidth());
     }
@@ -132,7 +128,7 @@ class Reader {
 
  private:
   struct Row {
-    const RotaryPlan* plan;
+    std::shared_ptr<const RotaryPlan> plan;
     std::vector<float> qkv, out;
     std::vector<BlockId> blocks, ring;
     bool ring_ready = false;

@@ -78,23 +78,31 @@ TEST_P(AttentionTest, IsTheSameToTheBitHoweverARowIsRead) {
   }
 }
 
-TEST(KvCacheTest, RefusesWhatDoesNotFit) {
-  const CacheShape good{
-      .n_layers = 2, .n_heads = 4, .n_kv_heads = 2, .head_dim = 64, .n_blocks = 4, .max_positions = 64};
-  ASSERT_TRUE(KvCache::Create(good, CacheType::kBf16).ok());
-  EXPECT_EQ(CacheBlockBytes(good, CacheType::kBf16), 2 * 2 * 2 * 64 * 16 * 2);
-  EXPECT_EQ(CacheBlockBytes(good, CacheType::kF32), 2 * CacheBlockBytes(good, CacheType::kF16));
-  const auto code = [&](auto change) {
+TEST(KvCacheTest, CutsItsBytesIntoBlocksAndRefusesWhatDoesNotFit) {
+  const CacheShape good{.n_layers = 2, .n_heads = 4, .n_kv_heads = 2, .head_dim = 64};
+  constexpr int64_t kBlock = 2 * 2 * 2 * 64 * 16 * 2;
+  const CacheGeometry geometry = PlanCache(good, CacheType::kBf16, 5 * kBlock - 1).value();
+  EXPECT_EQ(geometry.block_bytes, kBlock);
+  EXPECT_EQ(geometry.n_blocks, 4);
+  EXPECT_EQ(geometry.tokens(), 64);
+  EXPECT_TRUE(KvCache::Create(good, geometry, CacheType::kBf16).ok());
+  EXPECT_EQ(PlanCache(good, CacheType::kF32, INT64_MAX)->block_bytes, 2 * kBlock);
+  EXPECT_EQ(PlanCache(good, CacheType::kF32, INT64_MAX)->n_blocks, 1 << 30) << "ids are 32 bits wide";
+  const auto code = [&](auto change, int64_t bytes = 1 << 20) {
     CacheShape shape = good;
     change(shape);
-    return KvCache::Create(shape, CacheType::kF32).status().code();
+    return PlanCache(shape, CacheType::kF32, bytes).status().code();
   };
   EXPECT_EQ(code([](CacheShape& s) { s.n_layers = INT64_MAX / 2; }), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(code([](CacheShape& s) { s.n_layers = int64_t{1} << 40; }), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(code([](CacheShape& s) { s.n_kv_heads = 3; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code([](CacheShape& s) { s.head_dim = 63; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(code([](CacheShape& s) { s.head_dim = 1 << 20; }), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(code([](CacheShape& s) { s.n_blocks = 0; }), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code([](CacheShape&) {}, 100), absl::StatusCode::kResourceExhausted);
+  // More than there is address space for.
+  CacheGeometry huge = PlanCache(good, CacheType::kF32, 1 << 20).value();
+  huge.block_bytes = int64_t{1} << 50;
+  EXPECT_EQ(KvCache::Create(good, huge, CacheType::kF32).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

@@ -450,35 +450,5 @@ TEST(PackTest, AMatrixPackedUnderOneInstructionSetServesAnother) {
   }
 }
 
-TEST(PackTest, RefusesWhatDoesNotFitAndNamesTheTensor) {
-  WorkerPool pool(1);
-  WeightMemory memory;
-  RandomTensor good(TensorType::kQ4_0, 4, 64, 26), narrow(TensorType::kQ4_0, 4, 32, 27),
-      k(TensorType::kQ4_K, 2, 256, 28);
-  const auto refused = [&](std::vector<HostTensor> parts, const std::string& why) {
-    const absl::StatusOr<PackedMatrixPtr> matrix = Pack(parts, ComputeType::kInt8, memory, pool);
-    EXPECT_EQ(matrix.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_NE(std::string(matrix.status().message()).find(why), std::string::npos) << matrix.status().message();
-  };
-  narrow.tensor().name = "blk.3.attn_k.weight";
-  refused({}, "no tensors");
-  refused({good.tensor(), narrow.tensor()}, "'blk.3.attn_k.weight' has 32 columns");
-  HostTensor cut = k.tensor();
-  cut.columns = 128;
-  refused({cut}, "no multiple");
-  HostTensor order = good.tensor();
-  order.row_order = {0, 1, 2};
-  refused({order}, "row order");
-  order.row_order = {0, 1, 2, 4};
-  refused({order}, "row 4");
-  order.row_order = {0, 1, 2, -1};
-  refused({order}, "row -1");
-  HostTensor empty = good.tensor();
-  empty.rows = 0;
-  refused({empty}, "empty");
-  EXPECT_EQ(Pack({&good.tensor(), 1}, ComputeType::kAuto, memory, pool).status().code(),
-            absl::StatusCode::kInvalidArgument);
-}
-
 }  // namespace
 }  // namespace longhaul::cpu

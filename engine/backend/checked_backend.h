@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/backend/backend.h"
+
+namespace longhaul {
+
+// Any backend, behind the checks that all of them need: tensors before they are packed, and shapes before an operation.
+// A shape that does not fit is a mistake of the caller: the operation is left out, and EndStep and Collect go on, but
+// Collect says so (INTERNAL). Batches are checked by CheckBatch. One thread at a time.
+class CheckedBackend final : public Backend {
+ public:
+  explicit CheckedBackend(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
+  const BackendInfo& info() const override { return backend_->info(); }
+  absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) override;
+  absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) override;
+  absl::StatusOr<WeightId> PackVector(const HostTensor& vector) override;
+  absl::StatusOr<ActivationId> AllocateActivation(int64_t max_rows, int64_t width) override;
+  absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, int64_t bytes) const override {
+    return backend_->PlanCache(shape, bytes);
+  }
+  absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry) override;
+
+  absl::Status BeginStep(const Batch& batch) override;
+  void Embed(WeightId table, ActivationId out) override;
+  void RmsNorm(ActivationId in, WeightId weight, float epsilon, ActivationId out) override;
+  void Linear(ActivationId in, WeightId matrix, Epilogue epilogue, ActivationId out) override;
+  void Attention(int64_t layer, ActivationId qkv, ActivationId out) override;
+  void SwiGlu(ActivationId in, ActivationId out) override;
+  void GatherLogitRows(ActivationId in, ActivationId out) override;
+  void ChooseTokens(ActivationId logits) override;
+  Ticket EndStep() override;
+  absl::StatusOr<StepResult> Collect(Ticket ticket) override;
+  std::vector<float> Read(ActivationId activation) override { return backend_->Read(activation); }
+
+  // Rows of the smallest embedding table: every token below is in all of them.
+  int64_t vocabulary_size() const { return vocabulary_size_; }
+
+ private:
+  enum class WeightKind { kMatrix, kEmbedding, kVector };
+  struct Weight {
+    WeightKind kind = WeightKind::kMatrix;
+    int64_t rows = 0, columns = 0;
+  };
+  struct Activation {
+    int64_t max_rows = 0, width = 0;
+    int64_t rows = 0;  // in this step
+  };
+  struct Step {
+    Ticket ticket;
+    absl::Status status;
+  };
+
+  absl::StatusOr<WeightId> Packed(absl::StatusOr<WeightId> id, WeightKind kind, int64_t rows, int64_t columns);
+  // The weight, with no rows and columns where it is not of the kind: then nothing fits.
+  Weight WeightAt(WeightId id, WeightKind kind) const;
+  const Activation& At(ActivationId id) const;
+  // Notes the mistake; whether all is right.
+  bool Is(bool right, const char* what);
+  // The same for an activation that is to hold [rows, width], which it does from now on.
+  bool Holds(ActivationId id, int64_t rows, int64_t width, const char* what);
+
+  const std::unique_ptr<Backend> backend_;
+  std::vector<Weight> weights_;          // by WeightId
+  std::vector<Activation> activations_;  // by ActivationId
+  CacheShape shape_;
+  bool has_cache_ = false;
+  int64_t vocabulary_size_ = INT64_MAX;
+  int64_t n_tokens_ = 0, n_logit_rows_ = 0;  // of the step at hand
+  absl::Status status_;                      // of the step at hand
+  std::vector<Step> failed_;                 // steps with a mistake that have not been collected
+};
+
+}  // namespace longhaul

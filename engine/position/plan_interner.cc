@@ -1,0 +1,26 @@
+#include "engine/position/plan_interner.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace longhaul {
+
+std::shared_ptr<const RotaryPlan> PlanInterner::Intern(const RotaryPlan& plan) {
+  MutexLock lock(mutex_);
+  std::weak_ptr<const RotaryPlan>& known = plans_[plan.fingerprint];
+  if (std::shared_ptr<const RotaryPlan> shared = known.lock()) return shared;
+  std::shared_ptr<const RotaryPlan> made = std::make_shared<const RotaryPlan>(plan);
+  known = made;
+  if (plans_.size() >= swept_at_) {
+    std::erase_if(plans_, [](const auto& entry) { return entry.second.expired(); });
+    swept_at_ = std::max<size_t>(16, 2 * plans_.size());
+  }
+  return made;
+}
+
+size_t PlanInterner::size() const {
+  MutexLock lock(mutex_);
+  return plans_.size();
+}
+
+}  // namespace longhaul

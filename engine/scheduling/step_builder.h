@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/scheduling/step.h"
+
+namespace longhaul {
+
+// Adds groups to a step, within its limits. One thread.
+class StepBuilder {
+ public:
+  // The lists of a step as long as they were in an earlier one, so that they seldom grow while they are filled.
+  struct Sizes {
+    size_t tokens = 0, rows = 0, groups = 0, blocks = 0, wanted = 0;
+  };
+
+  // `max_tokens`, `max_logit_rows`: of the step.
+  StepBuilder(int64_t max_tokens, int64_t max_logit_rows, const Sizes& expected);
+
+  // At most so many tokens of the group; its last ones all together or not at all. The group stays as it is.
+  void Add(Group& group, int64_t max_tokens);
+
+  const StepWork& work() const { return step_.work; }
+  int64_t tokens_left() const { return max_tokens_ - step_.batch.n_tokens(); }
+  Sizes sizes() const;
+  Step Take() { return std::move(step_); }
+
+ private:
+  void AddRow(const Group& group, Sequence& row, int64_t n_new);
+  void AddScores(const Group& group, const Sequence& row, int64_t n_new, int64_t first_token);
+  int32_t PlanIndex(const std::shared_ptr<const RotaryPlan>& plan);
+
+  const int64_t max_tokens_, max_logit_rows_;
+  Step step_;
+};
+
+}  // namespace longhaul
