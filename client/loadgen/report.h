@@ -35,7 +35,7 @@ bool ObjectivesMet(const RunReport& report);
 std::string ServerText(const v1::GetModelResponse& server);
 std::string ReportText(const RunReport& report);
 
-// {"format": "longhaul-bench-1", ...}: README.md says what is in it. Times are seconds.
+// {"format": "longhaul-bench-1", ...}: client/README.md says what is in it. Times are seconds.
 std::string ReportJson(const std::vector<RunReport>& reports, const v1::GetModelResponse& server,
                        const std::vector<std::string>& command);
 

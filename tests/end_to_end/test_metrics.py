@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 import loopback
-from real_server import BUILD, MODEL
+from real_server import BUILD, MODEL, ROOT
 
 GENERATE = 'grpc_service="longhaul.v1.InferenceService",grpc_method="Generate",grpc_type="server_stream"'
 
@@ -109,6 +109,15 @@ def test_promtool_accepts_what_is_served(monitored):
     text = made.scrape().text
     check = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True)
     assert check.returncode == 0 and not check.stderr, check.stdout + check.stderr
+
+
+def test_the_readme_lists_every_metric(monitored):
+    served = set(re.findall(r"^# TYPE (\w+)", monitored().scrape().text, re.MULTILINE))
+    text = (ROOT / "server" / "README.md").read_text()
+    text = text[text.index("## Metrics"):text.index("## Where memory ends")]
+    listed = {name for cell in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+\*?)`", cell)}
+    assert "process_*" in listed
+    assert listed - {"process_*"} == {name for name in served if not name.startswith("process_")}
 
 
 def test_head_and_health_and_nothing_else(monitored):

@@ -1,4 +1,4 @@
-"""The commands that the README shows are run as they stand there."""
+"""The commands that the READMEs show are run as they stand there, and what the server's lists is all there is."""
 
 import os
 import re
@@ -9,22 +9,32 @@ import pytest
 from real_server import BUILD, ROOT
 
 # Sections whose commands ask a running server; those of the others start servers, containers or long runs.
-SECTIONS = ("Ask", "Questions over many documents", "Texts longer than the model was trained for")
+SECTIONS = {
+    "README.md": ("Serve and ask",),
+    "client/README.md": ("Ask", "Questions over many documents", "Texts longer than the model was trained for"),
+}
+
+
+def section_texts():
+    """The sections above, which must be there."""
+    for file, titles in SECTIONS.items():
+        texts = dict(text.split("\n", 1) for text in re.split(r"^## ", (ROOT / file).read_text(), flags=re.MULTILINE)[1:])
+        yield from (texts[title] for title in titles)
 
 
 def commands():
-    """Every line `longhaul ...` of a block, without its comment."""
-    found = []
-    for section in re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)[1:]:
-        title, _, text = section.partition("\n")
-        if title in SECTIONS:
-            found += [re.sub(r"\s{2,}#.*", "", line) for line in re.findall(r"^    ((?:.* \| )?longhaul .*)$", text, re.MULTILINE)]
-    return found
+    """Every line `longhaul ...` of a block, without its comment; each once."""
+    found = [
+        re.sub(r"\s{2,}#.*", "", line)
+        for text in section_texts()
+        for line in re.findall(r"^    ((?:.* \| )?longhaul .*)$", text, re.MULTILINE)
+    ]
+    return list(dict.fromkeys(found))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The files that the README's commands name."""
+    """The files that the commands name."""
     made = tmp_path_factory.mktemp("readme")
     text = "The bridge over the river was opened in 1931. The town paid for it.\n" * 40
     for name in ("notes.txt", "book.txt", "handbook.txt", "notes/bridge.txt", "notes/river.txt"):
@@ -47,3 +57,12 @@ def test_the_command_works(server, stub, folder, command):
     expected = 7 if "REQUEST_ID" in command else 0
     assert result.returncode == expected, result.stderr
     assert result.stdout or expected != 0
+
+
+def test_every_flag_of_the_server_is_listed():
+    printed = subprocess.run([BUILD / "server" / "longhaul-server", "--help"], capture_output=True, text=True, check=True)
+    flags = set(re.findall(r"^  (?:-\w,)?(--[\w-]+)", printed.stdout, re.MULTILINE))
+    text = (ROOT / "server" / "README.md").read_text()
+    text = text[text.index("## Flags"):text.index("## Starting")]
+    listed = set(re.findall(r"^\| .*?\|", text, re.MULTILINE))
+    assert {flag for row in listed for flag in re.findall(r"--[\w-]+", row)} == flags
