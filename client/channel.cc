@@ -25,7 +25,7 @@ bool IsUnix(std::string_view target) {
   return target.starts_with("unix:") || target.starts_with("unix-abstract:");
 }
 
-// What stands before the address: "dns:///", "ipv4:"; empty for a bare HOST:PORT.
+// The scheme prefix of a target: "dns:///", "ipv4:"; empty for a bare HOST:PORT.
 std::string_view Scheme(std::string_view target) {
   for (const std::string_view scheme : {"dns:///", "dns:", "ipv4:", "ipv6:", "xds:"}) {
     if (target.starts_with(scheme)) return scheme;
@@ -95,7 +95,7 @@ bool IsLoopback(std::string_view target) {
 
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, grpc::ChannelArguments arguments) {
   arguments.SetMaxReceiveMessageSize(-1);
-  // A server that is back after a restart is found soon, however long it was away.
+  // The longest pause between attempts to connect, so that a restarted server is found soon after a long outage.
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   if (IsLoopback(target)) arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
@@ -104,7 +104,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target, grpc::Chan
 std::string ProxyHint(std::string_view target) {
   if (IsLoopback(target)) return "";
   const std::string host(Host(target.substr(Scheme(target).size())));
-  // Names and order as gRPC has them.
+  // gRPC reads these variables, in this order.
   const char* const exceptions = FirstSet({"no_grpc_proxy", "no_proxy"});
   if (exceptions != nullptr) {
     for (const absl::string_view end : absl::StrSplit(std::getenv(exceptions), ',', absl::SkipWhitespace())) {
@@ -113,7 +113,7 @@ std::string ProxyHint(std::string_view target) {
   }
   const char* const variable = FirstSet({"grpc_proxy", "https_proxy", "http_proxy"});
   if (variable == nullptr) return "";
-  // Others it does not use. A name and a password before an @ are nobody's business.
+  // gRPC uses no other scheme. A user name and password before an '@' are not shown.
   constexpr std::string_view kScheme = "http://";
   std::string_view proxy = std::getenv(variable);
   if (!proxy.starts_with(kScheme)) return "";

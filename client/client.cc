@@ -18,7 +18,7 @@ namespace {
 
 constexpr double kYear = 365.0 * 24 * 3600;
 
-// gRPC ends the process over a header that cannot be sent.
+// gRPC aborts the process on a metadata value that it cannot send.
 absl::Status CheckOptions(const CallOptions& options) {
   constexpr size_t kMaxBytes = 128;
   if (!(options.timeout_seconds >= 0)) {
@@ -59,7 +59,7 @@ struct Client::Impl {
   }
 
   const absl::StatusOr<std::string> target;
-  std::unique_ptr<v1::InferenceService::Stub> stub;  // null where the target is none
+  std::unique_ptr<v1::InferenceService::Stub> stub;  // null where the target is invalid
   std::unique_ptr<v1::AdminService::Stub> admin;
   std::mutex mutex;
   std::set<grpc::ClientContext*> running;  // guarded by mutex

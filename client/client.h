@@ -17,7 +17,7 @@ class ClientContext;
 
 namespace longhaul {
 
-// How one call is made. INVALID_ARGUMENT from any call whose options are not as here.
+// Options of one call. A call returns INVALID_ARGUMENT where they are out of the ranges given here.
 struct CallOptions {
   double timeout_seconds = 0;  // 0, or more than a year: no deadline
   std::string request_id;      // for the server's log, at most 128 printable characters; empty: the server makes one up
@@ -28,7 +28,7 @@ struct CallOptions {
 class Client {
  public:
   // `target`: "HOST:PORT", "HOST" (port 50051) or "unix:PATH". Connects with the first call, to this machine directly
-  // and to others through the proxy that the environment names. INVALID_ARGUMENT from any call when it is none.
+  // and to others through the proxy that the environment names. Every call returns INVALID_ARGUMENT when it is invalid.
   explicit Client(const std::string& target);
   ~Client();
 
@@ -43,7 +43,7 @@ class Client {
   absl::StatusOr<v1::DetokenizeResponse> Detokenize(const v1::DetokenizeRequest& request, const CallOptions& options);
   absl::StatusOr<v1::GetModelResponse> Model(const CallOptions& options, const v1::GetModelRequest& request = {});
 
-  // What AdminService answers: who asks what at this moment, and how many requests were ended.
+  // AdminService: lists the requests of all clients; cancels those of an id and says how many there were.
   absl::StatusOr<v1::ListRequestsResponse> ListRequests(const CallOptions& options);
   absl::StatusOr<v1::CancelRequestResponse> CancelRequest(const v1::CancelRequestRequest& request,
                                                           const CallOptions& options);

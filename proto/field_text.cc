@@ -38,7 +38,7 @@ absl::Status Refuse(std::string_view value, std::string_view allowed) {
       absl::StrCat(QuotedPiece(value), " is not allowed; it must be ", std::string(allowed)));
 }
 
-// Hands the number that `text` is, all of it, to `store`.
+// Parses all of `text` as a number and passes it to `store`.
 template <typename T, typename Store>
 absl::Status StoreNumber(std::string_view text, Store store) {
   T number{};

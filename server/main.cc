@@ -38,14 +38,14 @@ class Signals {
     sigaddset(&set_, SIGTERM);
     sigaddset(&set_, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    std::signal(SIGPIPE, SIG_IGN);  // an error of the write, and no more
+    std::signal(SIGPIPE, SIG_IGN);  // a failed write reports an error instead
     StartThread("signals", [this] {
       int number = 0;
       sigwait(&set_, &number);
       received_ = true;
       received_.notify_all();
       if (!SecondWhileLoading()) sigwait(&set_, &number);
-      std::_Exit(kExitFailure);  // and nothing before it that could block, not even a line
+      std::_Exit(kExitFailure);  // at once: writing a log line could block
     }).detach();
   }
 
@@ -79,7 +79,7 @@ int Fail(const absl::Status& status) {
   return kExitFailure;
 }
 
-// Whole or not at all: whoever waits for the file never reads half of it.
+// Atomically: whoever waits for the file never reads half of it.
 absl::Status WritePort(const std::string& path, int port) {
   const std::string partial = path + ".partial";
   std::ofstream(partial) << port << "\n";
@@ -168,7 +168,7 @@ int Main(int argc, char** argv) {
   const double load_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   metrics.SetEngine(**engine, load_seconds);
   (*server)->Serve(**engine);
-  // Both answer with the engine, and go before it.
+  // Both use the engine and must be destroyed before it.
   const absl::Cleanup stop = [&] {
     endpoint.reset();
     server->reset();

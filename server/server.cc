@@ -19,8 +19,8 @@ namespace longhaul {
 
 namespace {
 
-// A client that is lost without a word (a cable, a crash of its machine) is noticed: its requests would hold their
-// cache until a write fails, and one that waits writes nothing. Clients may do the same to us.
+// Keepalive pings notice a client that is lost without closing its connection (a cable, a crash of its machine): its
+// requests would hold their cache until a write fails, and a request that waits writes nothing. Clients may ping too.
 void KeepAlive(grpc::ServerBuilder& builder, std::chrono::milliseconds time) {
   constexpr int kShortestPingInterval = 5000;
   const int milliseconds = static_cast<int>(time.count());

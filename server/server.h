@@ -25,7 +25,8 @@ struct ServerOptions {
       30000};  // a client is pinged after so long a silence; it is gone if it does not answer within a third of it
   std::chrono::milliseconds stall_timeout{60000};  // see CallLimits
   RpcMetrics* rpc_metrics = nullptr;               // counts the RPCs, if any; not owned, outlives the server
-  HealthEndpoint* health = nullptr;  // told of what grpc.health.v1 says here, if any; not owned, outlives the server
+  HealthEndpoint* health =
+      nullptr;  // kept equal to what grpc.health.v1 says here; may be null; not owned, outlives the server
 
   // Bytes that the messages of requests that wait may hold together: eight of the largest, of one address four.
   int64_t message_budget() const { return kMessageBudget * max_message(); }
@@ -40,7 +41,7 @@ class Server {
  public:
   // Listens at once, NOT_SERVING until Serve. UNAVAILABLE when the address cannot be bound.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
-  // Ends what runs, as Drain without any time.
+  // As Drain with a timeout of 0.
   ~Server();
 
   int port() const { return front_->port(); }

@@ -45,7 +45,7 @@ std::vector<std::string> CheckEnvironmentOf(const CLI::App& app) {
   return CheckEnvironment(environment, known);
 }
 
-// HOST:PORT, or unix:PATH. A name of a service is no port.
+// HOST:PORT with a numeric port, or unix:PATH.
 std::string CheckListen(const std::string& address) {
   if (address.rfind("unix:", 0) == 0 && address != "unix:") return "";
   const size_t colon = address.rfind(':');

@@ -16,10 +16,10 @@ class App;
 class Option;
 }  // namespace CLI
 
-// Flags that several subcommands have, and what they come to.
+// Flags that several subcommands share, and their values.
 namespace longhaul {
 
-// What every subcommand has.
+// Flags of every subcommand.
 struct Common {
   std::string target = "127.0.0.1:50051";
   bool json = false;
@@ -40,7 +40,7 @@ struct PromptFlags {
   const CLI::Option* text_option = nullptr;
   PromptFile file;
 
-  // What the command line itself says, which may be an empty text. REQUIRES: the command line was parsed.
+  // The prompt given on the command line, which may be an empty text. REQUIRES: the command line was parsed.
   std::optional<std::string> given_text() const;
   // Whether standard input is not asked for the prompt.
   bool given() const { return !file.path.empty() || given_text().has_value(); }

@@ -56,7 +56,7 @@ int Warm(const Common& common, WarmFlags& flags) {
     if (absl::Status status = FillContexts(flags.contexts, request); !status.ok()) {
       return PrintError(status, common.json);
     }
-    // Any question will do: it comes after the documents.
+    // Any question will do: it stands after the documents, so what is cached of them does not depend on it.
     if (!text->has_value() && flags.prompt.path.empty()) *text = "?";
   }
   auto prompt = ReadPrompt(*text, flags.prompt);

@@ -21,7 +21,7 @@ bool IsFile(const std::string& path) {
   return stat(path.c_str(), &found) == 0;
 }
 
-// Whether a word that is no file was meant to be one of them.
+// Whether a word that names no existing file looks like a file name, not like a question.
 bool LooksLikeFile(const std::string& word, std::vector<std::string> files, const std::string& long_document) {
   files.push_back(long_document);
   if (word.find_first_of(" \t\n") != std::string::npos) return false;
@@ -56,7 +56,7 @@ void AddContexts(CLI::App& command, ContextFlags& flags) {
 
 absl::StatusOr<std::optional<std::string>> TakeQuestion(ContextFlags& flags, bool only_files) {
   std::vector<std::string>& from = flags.words.empty() ? flags.documents : flags.words;
-  // A single document is one, whatever it looks like.
+  // A single word after --documents is a file, whatever it looks like.
   const bool can_hold = &from == &flags.words || from.size() > 1;
   std::optional<std::string> question;
   if (!only_files && can_hold && !from.empty() && !IsFile(from.back())) {

@@ -13,7 +13,7 @@ namespace CLI {
 class App;
 }
 
-// The flags of documents that are read beside a prompt.
+// The flags that name documents to be read beside a prompt.
 namespace longhaul {
 
 struct ContextFlags {
@@ -33,7 +33,8 @@ void AddContexts(CLI::App& command, ContextFlags& flags);
 // one looks like a file that is missing: without blanks, with a '/' or the ending of another file.
 absl::StatusOr<std::optional<std::string>> TakeQuestion(ContextFlags& flags, bool only_files);
 
-// Reads the files into `request`, each a document of its name. INVALID_ARGUMENT names the flag and the file.
+// Reads the files into `request`, each as a document whose id is the file's name. INVALID_ARGUMENT names the flag and
+// the file.
 absl::Status FillContexts(const ContextFlags& flags, v1::GenerateRequest& request);
 
 }  // namespace longhaul

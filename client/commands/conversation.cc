@@ -23,10 +23,10 @@ constexpr char kHelp[] =
     "Ctrl-C    stop the answer, or drop the line; twice: end the conversation, as Ctrl-D does\n"
     "All else is sent to the model.\n";
 
-// What a terminal leaves of a longer line, without a word.
+// Bytes to which a terminal in line mode silently truncates a longer line.
 constexpr size_t kLongestLine = 4095;
 
-// A line beside the conversation.
+// Prints a notice to standard error, apart from the conversation.
 template <typename... Words>
 void Say(const Words&... words) {
   absl::FPrintF(stderr, "%s\n", absl::StrCat(words...));
@@ -52,7 +52,7 @@ Conversation::Conversation(InterruptibleClient& client, const Common& common, v1
 int Conversation::Run() {
   Say("Ctrl-C stops an answer, Ctrl-D ends the conversation, /help says more.");
   bool interrupted = false;
-  // Nobody reads the answers any more: the end of the program says why.
+  // Standard output cannot be written any more; the error is reported when the program ends.
   while (std::ferror(stdout) == 0) {
     std::string line;
     const LineReader::Event event = input_.Read("> ", line);

@@ -24,7 +24,7 @@ struct Flags {
   int64_t seed = 0;
 };
 
-// What one task reads and another does not.
+// Fills in what the task leaves out, and refuses flags that it does not read.
 absl::Status CompleteTask(const CLI::App& command, Flags& flags) {
   EvaluationOptions& o = flags.options;
   o.passkey.seed = o.documents.seed = flags.seed;
@@ -63,7 +63,7 @@ absl::Status Complete(const CLI::App& command, Flags& flags) {
     return absl::InvalidArgumentError(absl::StrCat(
         "'", o.server_flags[0], "': no such argument; lists have commas, flags of a server come after --"));
   }
-  // The environment may name a server too; what was typed counts.
+  // $LONGHAUL_TARGET may name a server too; only a --target that was typed conflicts with --model.
   const bool target_typed = std::any_of(o.command.begin(), server_words,
                                         [](const std::string& word) { return word.starts_with("--target"); });
   if (!o.model.empty() && target_typed) {

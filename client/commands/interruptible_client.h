@@ -26,7 +26,7 @@ class InterruptibleClient {
     std::thread([client = client_, interrupts = interrupts_] {
       constexpr uint64_t kOne = 1;
       for (int number = 0; sigwait(&set, &number) == 0;) {
-        // Before the call ends, so that who waits for both sees the signal no later than the end.
+        // Set before the call ends: whoever waits for both must see the signal no later than the end.
         static_cast<void>(!write(interrupts, &kOne, sizeof kOne));
         client->Cancel();
       }

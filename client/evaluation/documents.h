@@ -37,7 +37,7 @@ class Documents : public Task {
                    Measurement& done) const override;
   std::string Describe(const Measurement& done) const override;
 
-  // Tells shelves of other seeds and other templates apart.
+  // A digest of the shelf's seed and templates, by which result files tell shelves apart.
   std::string Sha256() const;
 
   // Whether the answer stands in the generated text, in whatever case.

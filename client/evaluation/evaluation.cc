@@ -51,7 +51,7 @@ void Warn(const std::string& message) {
   absl::FPrintF(stderr, "longhaul: %s\n", TextForTerminal(stderr, message));
 }
 
-// Works with any of the tasks on the text in `setup`; chooses its spans.
+// Makes the task that was asked for on the text in `setup`, and chooses its spans.
 absl::Status MakeTask(Client& client, const EvaluationOptions& options, Setup& setup) {
   const auto [shortest, longest] = std::minmax_element(options.lengths.begin(), options.lengths.end());
   const int64_t n_tokens = setup.text.size();
@@ -82,7 +82,7 @@ absl::Status MakeTask(Client& client, const EvaluationOptions& options, Setup& s
   return absl::OkStatus();
 }
 
-// Fills `setup`, which must not move any more: the task looks at its text.
+// Fills `setup`, which must not be moved afterwards: the task points to its text.
 absl::Status Prepare(Client& client, const EvaluationOptions& options, Setup& setup) {
   LH_ASSIGN_OR_RETURN(setup.model, client.Model({}));
   setup.trained_length =

@@ -15,7 +15,7 @@ class ProgressLine {
   ProgressLine(Style style, int64_t finished, int64_t total) : style_(style), finished_(finished), total_(total) {}
   ~ProgressLine() { Clear(); }
 
-  // Quiet, or by what standard error is.
+  // Quiet if asked for; otherwise as standard error is a terminal or not.
   static Style StyleFor(bool quiet);
 
   // `share` of the request that runs is done. `seconds_left`, of all requests: below 0 when not known.
@@ -23,7 +23,7 @@ class ProgressLine {
 
   void Finished(const std::string& request, const std::string& result, double seconds, double seconds_left);
 
-  // Something worth a line of its own.
+  // Prints a note on a line of its own.
   void Note(const std::string& message);
 
   // "1:02:03", "4:05"

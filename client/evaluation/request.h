@@ -20,7 +20,7 @@ struct ScoredText {
   std::vector<int32_t> likeliest;  // the most probable token at each place, if asked for
 };
 
-// All fill what Started tells and the seconds into `measurement`.
+// Each fills `measurement` with what Started reports and with the seconds taken.
 absl::StatusOr<ScoredText> Score(Client& client, const std::vector<int32_t>& tokens, const v1::PositionMode& position,
                                  int64_t from_token, bool likeliest, const OnProgress& on_progress,
                                  Measurement& measurement);

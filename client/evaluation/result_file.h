@@ -11,7 +11,7 @@
 
 namespace longhaul {
 
-// What must be equal for measurements to stand in one table.
+// What must be equal for measurements to be compared in one table.
 struct Identity {
   std::string task;  // "tail-loss", "repeated", "passkey", "documents"
   std::string engine_fingerprint, text_sha256;
@@ -26,7 +26,7 @@ struct Identity {
   bool operator==(const Identity&) const = default;
 };
 
-// What else a reader wants to know of a run.
+// Further facts about a run, for the reader of the file.
 struct RunInfo {
   std::string model, file_type, compute_type, kv_cache_type, backend, instruction_set, server_version, version;
   uint32_t threads = 0;

@@ -19,7 +19,7 @@ class CitedAnswer : public AnswerPrinter {
   void Start(const v1::Started& started) override;
   void Print(const v1::Chunk& chunk) override;
   void End(bool whole) override;
-  // A table: the documents that spoke, their share of the answer's tokens, and how sure their rows were.
+  // A table: the cited documents, their share of the answer's tokens, and the mean entropy of their rows.
   void PrintDetails(const v1::Finished& finished) const override;
 
  private:

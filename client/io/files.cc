@@ -53,7 +53,7 @@ absl::Status WriteFile(const char* flag, const std::string& path, const std::str
   };
   std::error_code error;
   const bool is_new = !std::filesystem::exists(path, error);
-  // What a device, a pipe or a link stands for is written to, and not replaced.
+  // A device, a pipe or the target of a link is written to in place, not replaced.
   const bool replaces = is_new || std::filesystem::is_regular_file(std::filesystem::symlink_status(path, error));
   const std::string partial = replaces ? path + ".partial" : path;
   const int file = open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

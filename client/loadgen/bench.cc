@@ -70,7 +70,7 @@ RunResult RunOnce(const BenchOptions& o, Interrupt& interrupt) {
   return result;
 }
 
-// What the last run left behind must not meet the next one.
+// Waits until the server is idle: requests of the last run must not slow the next one down.
 void WaitUntilIdle(Client& client, const Interrupt& interrupt) {
   constexpr int kTries = 300;
   for (int i = 0; i < kTries && !interrupt.requested(); ++i) {
@@ -80,7 +80,7 @@ void WaitUntilIdle(Client& client, const Interrupt& interrupt) {
   }
 }
 
-// That of the commonest error.
+// The exit code of the commonest error.
 int ErrorExitCode(const Measurement& m) {
   const auto commonest = std::max_element(m.errors.begin(), m.errors.end(),
                                           [](const auto& a, const auto& b) { return a.second < b.second; });

@@ -111,7 +111,7 @@ absl::Status Complete(const CLI::App& app, Flags& flags) {
   if ((o.workload.shared_prefix > 0) != (o.workload.shared_prefix_tokens > 0)) {
     return absl::InvalidArgumentError("--shared-prefix and --shared-prefix-tokens need each other");
   }
-  // A seed of yesterday would be answered from the server's prefix cache.
+  // With a fixed default seed the server's prefix cache might still hold the prompts of an earlier run.
   if (app.count("--seed") == 0) o.workload.seed = std::random_device()();
   LH_RETURN_IF_ERROR(FillArrivals(app, flags));
   LH_RETURN_IF_ERROR(FillFiles(app, o));

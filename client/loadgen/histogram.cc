@@ -48,7 +48,7 @@ void Histogram::Merge(const Histogram& other) {
 
 double Histogram::Percentile(double percent) const {
   const double share = std::clamp(percent, 0.0, 100.0) / 100;
-  // The small part taken off keeps 0.99 * 100 from becoming the 100th.
+  // Subtract a little so that rounding of 0.99 * 100 does not make it the 100th.
   const auto rank = std::max(int64_t{1}, static_cast<int64_t>(std::ceil(share * static_cast<double>(count_) - 1e-6)));
   int64_t below = 0;
   for (size_t i = 0; i < counts_.size(); ++i) {

@@ -36,7 +36,7 @@ std::unique_ptr<v1::InferenceService::Stub> Connect(const std::string& target) {
   // Channels to one target would share their connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   const auto channel = MakeChannel(target, arguments);
-  // Connecting belongs to no request; a server that is not there is told by their errors.
+  // Connecting counts for no request; where no server is reached, the requests' errors report it.
   channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(5));
   return v1::InferenceService::NewStub(channel);
 }

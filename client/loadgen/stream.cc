@@ -83,8 +83,8 @@ class GenerateStream final : public Stream,
       record_.error = absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code()));
       record_.message = status.error_message();
     }
-    // This object may end with the reference. The context holds the channel: whoever made that must be the last to let
-    // it go, since gRPC joins this thread then.
+    // Dropping this reference may destroy the object. Release its context, and with it the channel, before on_end_: the
+    // last reference to the channel must not go on this thread, because gRPC then joins this thread.
     const std::shared_ptr<GenerateStream> self = std::move(self_);
     {
       const std::lock_guard lock(mutex_);

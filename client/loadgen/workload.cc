@@ -19,7 +19,7 @@ void Append(const WorkloadOptions& options, Purpose purpose, uint64_t key, int64
   };
   while (ids.ids_size() < until) {
     int64_t id = random.Below(options.vocabulary);
-    // The next one that is no end; given up after one round.
+    // The next id that is not an end token; gives up after as many tries as there are end tokens.
     for (size_t tries = 0; ends(id) && tries < options.end_tokens.size(); ++tries) id = (id + 1) % options.vocabulary;
     ids.add_ids(static_cast<int32_t>(id));
   }

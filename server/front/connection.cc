@@ -12,13 +12,13 @@ namespace longhaul {
 namespace {
 
 constexpr size_t kKeptBytes = 1 << 10, kMaxUnsent = 256 << 10;
-constexpr int64_t kMaxWaiting = 32 << 10;  // of the guard's own words
+constexpr int64_t kMaxWaiting = 32 << 10;  // bytes of frames that the guard itself has to send
 
-// What one side has left to say when the other has ended; a client that takes none of it for so long is dropped.
+// How long after one side has ended the other may take to receive what is left; then the client is dropped.
 constexpr std::chrono::seconds kLinger{30};
 
-// Streams that gRPC clears away meanwhile, each in some 100 microseconds. Who connects, opens many and goes away again
-// and again would make it fall behind by minutes.
+// Streams that gRPC may still have to clean up, at some 100 microseconds each. Without a bound, a client that connects,
+// opens many and disconnects in a loop would make it fall behind by minutes.
 constexpr int64_t kMaxEndingOfAddress = 1024, kMaxEnding = 4096;
 
 }  // namespace
@@ -102,7 +102,7 @@ void Connection::Send(End& end, TimePoint now) {
     if (end.unsent.empty() && end.unsent.capacity() > kKeptBytes) std::string().swap(end.unsent);
   } else if (errno != EAGAIN && errno != EINTR) {
     if (&end == &client_) return Close(Misbehaviour::kNone);
-    // gRPC may have closed with its last words unread.
+    // gRPC may have closed while bytes that it sent are still unread.
     server_gone_ = true;
     end.unsent.clear();
   }
@@ -111,18 +111,18 @@ void Connection::Send(End& end, TimePoint now) {
 void Connection::Settle(TimePoint now) {
   Send(server_, now);
   Send(client_, now);
-  // Nobody tells again that gRPC has closed: read what it left while the client takes it.
+  // epoll does not report again that gRPC has closed: read what it left for as long as the client takes it.
   while (!closed_ && server_gone_ && !server_.ended && client_.unsent.empty()) {
     if (!Read(server_, now)) server_.ended = true;
     Send(client_, now);
   }
   if (closed_) return;
-  // gRPC knows no connection of which one direction has ended.
+  // gRPC does not support half-closed connections.
   if ((client_.ended && server_.unsent.empty()) || (server_.ended && client_.unsent.empty())) {
     return Close(Misbehaviour::kNone);
   }
   if ((client_.ended || server_.ended || server_gone_) && !ending_.has_value()) ending_ = now;
-  // Who takes nothing is not listened to: what is refused would be answered again and again.
+  // Do not read from a client that takes nothing: each refusal would add an answer to what waits for it.
   const bool listen = server_.unsent.empty() && client_.unsent.size() < kMaxUnsent &&
                       guard_.waiting_for_client() < kMaxWaiting && !client_.ended && !server_.ended && !HeldUp();
   Watch(client_, (listen ? EPOLLIN : 0u) | (client_.unsent.empty() ? 0u : EPOLLOUT));
@@ -139,7 +139,7 @@ void Connection::Check(TimePoint now) {
   if (reads_nothing) return Close(Misbehaviour::kStalled);
   const auto since = now - std::exchange(last_check_, now);
   if (!server_.unsent.empty() || HeldUp()) {
-    // What gRPC does not take, or must not get, is not the client's fault.
+    // Time during which gRPC takes nothing, or must not be given more, is not charged to the client.
     guard_.Excuse(since);
   } else {
     Http2Guard::Output out{.to_client = std::move(client_.unsent), .to_server = {}};
@@ -156,7 +156,7 @@ void Connection::Close(Misbehaviour why) {
   closed_ = true;
   misbehaviour_ = why;
   if (why != Misbehaviour::kNone) {
-    // In the middle of a frame it means nothing, and the client knows even so.
+    // In the middle of a frame a GOAWAY would be garbage; the client sees the close itself.
     const std::string words = guard_.GoAway(why);
     (void)!send(client_.fd.get(), words.data(), words.size(), MSG_NOSIGNAL);
     shutdown(client_.fd.get(), SHUT_WR);

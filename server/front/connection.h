@@ -13,8 +13,9 @@ namespace longhaul {
 
 // One client: its socket, the end of a pair of which gRPC gets the other, and what is on the way between them. What one
 // side sends is read only when all of it before has been taken by the other, so that at most one read of each side
-// is held. gRPC gets its end when the client has greeted, and the connection is over when gRPC has closed it: only then
-// is all cleared away that the client had made it begin. Driven by the front's event loop, on its thread.
+// is held. gRPC gets its end once the client has sent the HTTP/2 preface, and the connection is over when gRPC has
+// closed it: only then has gRPC cleaned up all that the client made it begin. Driven by the front's event loop, on its
+// thread.
 class Connection {
  public:
   using TimePoint = Http2Guard::TimePoint;
@@ -42,16 +43,16 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Something happened to a side (events as epoll_wait gives them).
+  // Handles events of a side, as epoll_wait reports them.
   void OnEvents(Side side, uint32_t events, TimePoint now);
 
-  // Looks for what has taken too long, and goes on where it was held up.
+  // Applies the time limits, and resumes what was held up.
   void Check(TimePoint now);
 
-  // Drops the client, and waits for gRPC to clear away what it had of it.
+  // Closes the client's socket, and waits for gRPC to clean up what it holds of the client.
   void Close(Misbehaviour why);
 
-  // Ends it where gRPC has not heard of it.
+  // Ends a connection that gRPC has not been given yet.
   void CloseUnlessHandedOver() {
     if (grpc_end_.valid()) Close(Misbehaviour::kNone);
   }
@@ -81,7 +82,7 @@ class Connection {
   void Watch(End& end, uint32_t events);
   // Reads what gRPC still writes to a client that has gone, until it closes.
   void Discard();
-  // Whether gRPC has so much to clear away of this client's connections, or of all, that it must not get more.
+  // Whether gRPC has so much to clean up after this client's connections, or after all, that it must get no more.
   bool HeldUp() const;
 
   Shared& shared_;

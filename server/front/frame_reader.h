@@ -8,7 +8,7 @@
 // HTTP/2 frames, RFC 9113 section 4.1.
 namespace longhaul {
 
-// With which a client begins.
+// The connection preface, with which a client begins.
 inline constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 enum class FrameType : uint8_t {

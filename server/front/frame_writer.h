@@ -14,10 +14,10 @@ enum class Http2Error : uint32_t { kNoError = 0, kCancel = 8, kEnhanceYourCalm =
 
 void AppendRstStream(uint32_t stream, Http2Error error, std::string& out);
 
-// GOAWAY with a text for people. `last_stream`: of those that may have been acted upon.
+// GOAWAY with a readable text as its debug data. `last_stream`: the last one that may have been processed.
 void AppendGoAway(uint32_t last_stream, Http2Error error, std::string_view text, std::string& out);
 
-// SETTINGS without any, with which a server must begin.
+// An empty SETTINGS frame, with which a server must begin.
 void AppendEmptySettings(std::string& out);
 
 // The answer of a gRPC call that has none yet: headers alone, which end the stream ("Trailers-Only"). Its header block

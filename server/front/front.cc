@@ -146,7 +146,7 @@ void Front::Run() {
     acceptor_.Turn(now);
     for (int i = 0; i < n; ++i) {
       const epoll_event& event = events[static_cast<size_t>(i)];
-      // Without memory a client that comes is lost; see Use for those that are there.
+      // Where there is no memory, a new client is lost; Use handles those that are connected.
       const absl::Status done = CatchExceptions([&] {
         OnEvent(event.data.ptr, event.events, now);
         return absl::OkStatus();
@@ -205,7 +205,7 @@ void Front::Check(Clock::time_point now) {
 }
 
 void Front::Take(Acceptor::Client client, Clock::time_point now) {
-  // It learns at once that there is no room.
+  // The client sees at once that there is no room.
   if (client.by_spare) {
     return Refuse(std::move(client.socket), ConnectionRefusal::kNoDescriptor, "no descriptor is left");
   }
@@ -255,7 +255,7 @@ void Front::Reap() {
     connections_.erase(found);
   }
   over_.clear();
-  // Those that gave up many calls of late are remembered for some seconds.
+  // Addresses that gave up many calls recently are remembered for some seconds.
   const Clock::time_point now = Clock::now();
   for (auto it = addresses_.begin(); it != addresses_.end();) {
     AddressUse& use = it->second;

@@ -22,9 +22,9 @@
 
 namespace longhaul {
 
-// The server's door: takes connections, bounds them, and passes on between each client and gRPC what a guard lets
-// through. gRPC's own accept loop ends for good when descriptors are short, and it bounds little of what a client may
-// send. One thread of its own, which never waits for a client or for gRPC.
+// Accepts connections, bounds them, and forwards between each client and gRPC what a guard lets through. gRPC's own
+// accept loop ends for good when descriptors run out, and it bounds little of what a client may send. Runs on one
+// thread of its own, which never waits for a client or for gRPC.
 class Front {
  public:
   using Clock = std::chrono::steady_clock;
@@ -42,7 +42,7 @@ class Front {
 
   int port() const { return acceptor_.port(); }  // 0 for a unix socket
   const sockaddr_storage& address() const { return acceptor_.address(); }
-  // With what was left to be chosen.
+  // With the values that were chosen for limits of 0.
   const FrontLimits& limits() const { return shared_.limits; }
   const FrontUse& use() const { return shared_.use; }
 

@@ -18,7 +18,7 @@ namespace {
 // refused where a frame ends, and gRPC keeps what comes until then.
 constexpr uint32_t kMaxFrame = 16 << 10;
 
-// In SETTINGS: two bytes of what, four of how much.
+// An entry of SETTINGS: an identifier of two bytes and a value of four.
 constexpr size_t kSettingBytes = 6, kSettingName = 2;
 constexpr std::string_view kMaxFrameSize = std::string_view("\0\5", kSettingName);
 constexpr std::string_view kMaxFrameBytes = std::string_view("\0\0\x40\0", kSettingBytes - kSettingName);
@@ -29,8 +29,8 @@ constexpr int64_t kMaxHeaderBlock = 32 << 10;
 // As many calls as a connection may have can be given up at once, as when their deadline passes.
 constexpr double kResetsPerSecond = 100;
 
-// Frames that must be looked at or answered and carry nothing: what an eager client sends to estimate the bandwidth,
-// and for each frame of the server's a few that open the window again.
+// Frames that must be read or answered and carry nothing. Legitimate ones: pings with which clients estimate the
+// bandwidth, and a few window updates for each frame of the server's.
 constexpr double kControlBurst = 5000, kControlPerSecond = 1000, kControlPerServerFrame = 4;
 constexpr double kSettingsCost = 50;           // acknowledged, and may resize the compression table
 constexpr uint32_t kUnknownBytesOfCost = 256;  // of frames that must be ignored, whatever their length
@@ -292,7 +292,7 @@ void Http2Guard::Keep(const FrameReader::Piece& piece, TimePoint now) {
     }
   }
   for (Account* account : {&first_, &further_}) {
-    // What is leaving makes room at the end of the frame.
+    // What has ended is given back, and makes room, at the end of the frame.
     if (Count(*account) || !account->leaving.empty()) continue;
     const auto keeps = [&](const auto& entry) {
       return &AccountOf(entry.second) == account && account->buffers.Fills(entry.second.kept);

@@ -32,7 +32,7 @@ class Http2Guard {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
-  // What is to be sent next to each side.
+  // Bytes to be sent next to each side.
   struct Output {
     std::string to_client, to_server;
   };
@@ -51,17 +51,17 @@ class Http2Guard {
   // Ends streams, or the connection, that have taken too long. To be called now and then.
   Misbehaviour Check(TimePoint now, Output& out);
 
-  // Leaves out of the client's time what it could do nothing about.
+  // Excludes a span from the client's time limits: it was not the client that caused it.
   void Excuse(std::chrono::nanoseconds time);
 
-  // Whether the client has greeted as one of HTTP/2 does.
+  // Whether the client has sent the HTTP/2 preface.
   bool greeted() const { return client_settled_; }
 
   // What waits for the client between two frames of the server's, in bytes.
   int64_t waiting_for_client() const { return static_cast<int64_t>(waiting_.to_client.size()); }
 
-  // What gRPC may still have to clear away if the connection is closed now, in streams: the open ones, those that were
-  // reset of late, and what control frames come to.
+  // The work, in streams, that gRPC may still have to clean up if the connection is closed now: open streams, those
+  // that were reset recently, and control frames at their cost.
   int64_t work_left() const;
 
   // A frame for the client that says why it is closed.

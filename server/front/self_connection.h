@@ -15,8 +15,8 @@ namespace longhaul {
 // served. UNAVAILABLE with what was waited for in vain.
 absl::Status ConnectToServer(const sockaddr_storage& address, std::chrono::milliseconds timeout);
 
-// A server that connects to itself now and then, on a thread of its own: whether it is alive is told by that and not by
-// the thread that answers the question. Thread-safe.
+// Connects to the server's own port at intervals, on a thread of its own, so that /healthz reports whether clients are
+// served and not merely that the thread which answers it runs. Thread-safe.
 class SelfConnection {
  public:
   // `address`: where the server listens; any address of the machine becomes the loopback one. One failure is forgiven,
@@ -27,7 +27,7 @@ class SelfConnection {
   SelfConnection(const SelfConnection&) = delete;
   SelfConnection& operator=(const SelfConnection&) = delete;
 
-  // Connects no more. One thread at a time.
+  // Stops connecting. One thread at a time.
   void Stop();
 
   // OK, or why the last two connections failed.

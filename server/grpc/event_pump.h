@@ -8,7 +8,7 @@
 
 namespace longhaul {
 
-// Something that writes events to a client.
+// Writes events to a client.
 class EventWriter {
  public:
   virtual ~EventWriter() = default;
@@ -21,8 +21,8 @@ class EventWriter {
   std::shared_ptr<EventWriter> after_;  // there
 };
 
-// The thread that starts writes on behalf of the engine's, which only leaves a note here: starting a write takes gRPC
-// longer than the engine has time for.
+// A thread that starts gRPC writes on behalf of the engine's thread, which only adds the writer to a list here:
+// starting a write takes gRPC some 10 microseconds, too long for the engine's thread.
 class EventPump {
  public:
   EventPump();  // throws what StartThread does

@@ -34,7 +34,7 @@ constexpr size_t kReadBytes = 16 << 10;  // at a time; then the other connection
 constexpr size_t kEvents = 64;
 constexpr std::chrono::milliseconds kCheckInterval{1000};
 
-// A client that is silent for so long has gone; one that watches is first asked for a sign of life.
+// A client that is silent for so long is dropped; one that watches is pinged first.
 constexpr std::chrono::seconds kSilence{30};
 
 struct HealthConnection {
@@ -45,7 +45,7 @@ struct HealthConnection {
   HealthSession session;
   std::string unsent;
   Clock::time_point heard;
-  bool asked = false;  // for a sign of life, since then
+  bool asked = false;  // whether it was pinged since then
 };
 using Connections = std::list<HealthConnection>;  // the one that has been silent for longest is the first
 
@@ -132,7 +132,7 @@ class EpollEndpoint : public HealthEndpoint {
     return false;
   }
 
-  // Whoever has been silent for longest makes room for whom comes. Whether there was somebody.
+  // Drops the connection that has been silent for longest, to make room. False when there is none.
   bool DropOldest() {
     Connections& kind = newcomers_.empty() ? known_ : newcomers_;
     if (kind.empty()) return false;
@@ -219,7 +219,7 @@ class EpollEndpoint : public HealthEndpoint {
   Descriptor epoll_, wake_;
   Acceptor acceptor_;
   std::array<char, kReadBytes> buffer_;
-  // Who connects again and again replaces others who have not asked for anything yet.
+  // A client that reconnects in a loop replaces only connections that have not asked for anything yet.
   Connections newcomers_, known_;
   bool told_ = false;  // what the sessions know
   std::atomic<bool> serving_{false}, stop_{false};

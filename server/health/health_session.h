@@ -46,10 +46,10 @@ class HealthSession {
   // Whether the client has been answered once.
   bool has_answered() const { return has_answered_; }
 
-  // Asks the client for a sign of life.
+  // Pings the client.
   void Ping();
 
-  // Says good-bye.
+  // Sends GOAWAY.
   void End();
 
  private:

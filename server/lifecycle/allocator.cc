@@ -22,7 +22,7 @@ extern "C" void (*malloc_message)(void*, const char* text);  // jemalloc's
 
 namespace {
 
-// What jemalloc has to say, where standard error takes it at once: it would wait.
+// Prints jemalloc's messages only where standard error takes them at once: writing must not block.
 void Say(void*, const char* text) {
   pollfd room{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
   if (poll(&room, 1, 0) > 0) (void)!write(STDERR_FILENO, text, std::strlen(text));
@@ -38,7 +38,7 @@ void* Allocate(size_t bytes) {
 
 }  // namespace
 
-// gRPC, which is C below, takes its memory by malloc.
+// gRPC's core, which is C, allocates by malloc and aborts where that fails.
 void* operator new(size_t bytes) {
   return Allocate(bytes);
 }

@@ -26,7 +26,7 @@ void LogThrottled(const char* library, const char* file, int line, const std::st
              *left_out == 0 ? "" : absl::StrCat(" (and ", *left_out, " more of this before)"));
 }
 
-// For libraries that are not ready for an exception.
+// Calls from libraries that do not expect an exception.
 template <typename Function>
 void IgnoreExceptions(const Function& function) {
   try {

@@ -32,8 +32,8 @@ class LogThrottle {
 
 // What libprotobuf and gRPC have to say goes through the log from now on, not to standard error, each place of their
 // sources throttled: what clients send makes them speak. As warnings, because no error of theirs is the server's end,
-// and at level info where GRPC_VERBOSITY asks for more than errors; that is not throttled. Abseil, which speaks only on
-// the way to abort(), has no door for it.
+// and at level info where GRPC_VERBOSITY asks for more than errors; that is not throttled. Abseil logs only before it
+// aborts, and offers no hook for it.
 void TakeOverLibraryLogs();
 
 }  // namespace longhaul

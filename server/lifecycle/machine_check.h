@@ -28,11 +28,10 @@ struct MachineUse {
   int threads = 0;            // --threads; 0: as many as there are cores
 };
 
-// RESOURCE_EXHAUSTED, with the numbers, when the KV cache is larger than all the memory, or the address space too small
-// for the cache and for the program alone, of which libraries that cannot start a thread do not come back; else a
-// warning for each thing
-// that will be slow or may end the process. The model's file alone refuses nothing: float weights may be packed to
-// half.
+// RESOURCE_EXHAUSTED, with the numbers, when the KV cache is larger than all the memory, or the address space is too
+// small for the cache and the program without a model (libraries that cannot start a thread abort the process). Else a
+// warning for each thing that will be slow or may end the process. The size of the model's file alone is no reason to
+// refuse: float weights may be packed to half.
 absl::StatusOr<std::vector<std::string>> CheckMachine(const MachineUse& use, const Machine& machine);
 
 }  // namespace longhaul

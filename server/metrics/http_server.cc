@@ -98,7 +98,7 @@ HttpServer::~HttpServer() {
     eventfd_write(stop_.get(), 1);
     thread_.join();
   }
-  daemon_.reset();  // it still tells of clients
+  daemon_.reset();  // it still calls back about clients
 }
 
 void HttpServer::Run() {
@@ -137,7 +137,7 @@ bool HttpServer::CloseOldest() {
   return false;
 }
 
-// Closes who is too late or one too many.
+// Closes connections that are too late or beyond the limit.
 void HttpServer::Enforce(Clock::time_point now) {
   size_t waiting = 0, unread = 0;
   for (const Client& client : clients_) {
@@ -152,7 +152,7 @@ void HttpServer::Enforce(Clock::time_point now) {
   }
 }
 
-// The library notices, and ends the connection the next time that it runs.
+// The library notices the shutdown, and ends the connection the next time that it runs.
 void HttpServer::Close(Client& client) {
   shutdown(client.socket, SHUT_RDWR);
   client.closing = true;

@@ -29,16 +29,16 @@ struct HttpLimits {
   size_t connections = 512;
   // Answers that their clients have not taken whole, the oldest of which are cut short.
   size_t unread_answers = 32;
-  // Of a connection, from its begin to the end of its answer.
+  // Of a connection, from accepting it to the end of its answer.
   std::chrono::milliseconds time{10'000};
 };
 
-// Answers GET and HEAD over HTTP, once a connection, by one thread that nobody can hold: neither who connects and sends
-// nothing, nor who sends or reads slowly, nor who has taken all descriptors of the process (one is kept back). It uses
-// at most 71 descriptors more than the limits add up to.
+// Answers one GET or HEAD for each HTTP connection, on one thread that no client can block: not by connecting and
+// sending nothing, not by sending or reading slowly, and not by exhausting the descriptors of the process (one is kept
+// back). It uses at most 71 descriptors more than the limits add up to.
 class HttpServer {
  public:
-  // By the server's thread; must not block. What is asked for at a time is made once.
+  // Called on the server's thread; must not block. Requests that come in one turn share one result.
   using Handler = std::function<HttpAnswer(const std::string& path)>;
 
   // Listens on HOST:PORT (see Listen) until it is destroyed. The error says why it cannot.

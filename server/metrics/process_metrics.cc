@@ -59,7 +59,7 @@ double OpenFiles() {
   double n = 0;
   for (std::filesystem::directory_iterator it("/proc/self/fd", error), end; !error && it != end; it.increment(error))
     ++n;
-  return n > 0 ? n - 1 : 0;  // the listing's own
+  return n > 0 ? n - 1 : 0;  // without the descriptor of the listing itself
 }
 
 double Limit(__rlimit_resource resource) {
@@ -72,7 +72,7 @@ double Limit(__rlimit_resource resource) {
 
 void CollectProcess(MetricFamilies& families) {
   const Stat stat;
-  if (!stat.known()) return;  // no descriptor is left: counters that fall to 0 would tell of a new process
+  if (!stat.known()) return;  // no descriptor is left; counters at 0 would look like a restart
   static const double start_time = BootTime() + stat.Field(22) / TicksPerSecond();
   const auto add = [&](const char* name, const char* help, MetricType type, double value) {
     FamilyWriter family(families, name, help, type);

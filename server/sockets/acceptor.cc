@@ -28,7 +28,7 @@ Acceptor::~Acceptor() {
 }
 
 void Acceptor::Close() {
-  // Before: as soon as nobody listens there, another server may put its own in this one's place.
+  // Remove the file first: once nobody listens, another server may create its own socket under this name.
   if (!listening_.unix_path.empty()) unlink(std::exchange(listening_.unix_path, {}).c_str());
   listening_.sockets.clear();
 }
@@ -71,7 +71,7 @@ void Acceptor::AcceptFrom(int listener, TimePoint now, Take take, MakeRoom make_
     }
     if (errno == EAGAIN) return;
     if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM) continue;  // of that client alone
-    // The system looks for a descriptor first.
+    // The system looks for a free descriptor before it looks for a client.
     if (!SomebodyWaits(listener)) return;
     if (spare_.valid() && !by_spare) {
       spare_.Reset();

@@ -11,9 +11,9 @@
 
 namespace longhaul {
 
-// Takes the clients that come to some listening sockets, whatever the process lacks. It keeps one descriptor back, by
-// which a client can be taken when there is no other. Where even that is used up it rests for a while, so that who
-// waits does not make it spin. One thread; time is passed in.
+// Accepts clients on some listening sockets even when the process is short of descriptors or memory. It keeps one
+// descriptor in reserve, with which a client can be accepted when there is no other. Where even that is used up it
+// pauses, so that waiting clients do not make it spin. One thread; time is passed in.
 class Acceptor {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -41,11 +41,11 @@ class Acceptor {
   int port() const { return listening_.port; }
   const sockaddr_storage& address() const { return listening_.address; }
 
-  // Has the clients that wait taken, at most some of each socket, so that those that stand have a turn.
+  // Accepts the clients that wait, a bounded number of each socket, so that open connections have their turn.
   void Accept(TimePoint now, Take take, MakeRoom make_room);
 
-  // Goes on after a rest, and keeps a descriptor back again. To be called at every turn of the event loop, which waits
-  // for kRest at most while this rests.
+  // Resumes after a pause, and restores the reserved descriptor. To be called at every turn of the event loop, which
+  // waits for kRest at most while this pauses.
   void Turn(TimePoint now);
   bool rests() const { return rests_; }
 
