@@ -61,10 +61,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   grpc::ServerBuilder builder;
   server->acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
-  // The front knows the bounds of messages and streams sooner and says more about them.
+  // The front enforces the bounds of messages and streams, earlier and with a better message.
   builder.SetMaxReceiveMessageSize(std::numeric_limits<int>::max());
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, static_cast<int>(options.front.max_connection_streams));
-  // Headers that refer to no earlier ones: then the front can answer a call in gRPC's place.
+  // No compression table: headers then refer to no earlier ones, and the front can answer a call in gRPC's place.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_HPACK_TABLE_SIZE_DECODER, 0);
   OnlyIdentity(builder);
   const int64_t max_message_bytes = AffordableMessageBytes(options.max_message());
@@ -116,7 +116,7 @@ void Server::SetLimits(int64_t max_message_bytes) {
   // Beside messages: streams take some 35 KB each.
   constexpr int64_t kStreamBytes = 64 << 10;
   const int64_t budget = ServerOptions::kMessageBudget * max_message_bytes;
-  // What arrives meets no end of the address space: gRPC would end the process.
+  // Keep address space for messages that arrive: gRPC aborts where it finds none.
   constexpr int64_t kReserve = 32 << 20;
   SetAddressSpaceReserve(FrontUse::kUploads * max_message_bytes + kReserve);
   quota_.Resize(

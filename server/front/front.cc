@@ -237,7 +237,8 @@ void Front::Take(Acceptor::Client client, Clock::time_point now) {
 void Front::Refuse(Descriptor client, ConnectionRefusal why, const std::string& text) {
   shared_.use.refused[static_cast<size_t>(why)].Add();
   std::string words;
-  // The server that connects to itself takes SETTINGS for life, and without descriptors there is none.
+  // The self-connection takes a SETTINGS frame as proof that clients are served; a connection refused for want of
+  // descriptors must not look like that.
   if (why != ConnectionRefusal::kNoDescriptor) AppendEmptySettings(words);
   AppendGoAway(0, Http2Error::kEnhanceYourCalm, text, words);
   (void)!send(client.get(), words.data(), words.size(), MSG_NOSIGNAL);

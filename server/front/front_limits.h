@@ -40,7 +40,7 @@ struct FrontLimits {
 // What the connections of one address hold of the bounds that are shared. The front's thread.
 struct AddressUse {
   // One address may have half of the streams and of the memory that all may have together. Clients of a unix socket are
-  // told apart by nothing: they are `everybody`, and may have all.
+  // indistinguishable: they are `everybody`, and may have all.
   explicit AddressUse(const FrontLimits& limits, bool everybody = false)
       : part(everybody ? 1 : 2),
         resets(static_cast<double>(limits.max_streams) / static_cast<double>(part), kResetsPerSecond),
@@ -49,8 +49,8 @@ struct AddressUse {
   const int64_t part;
   int64_t connections = 0, streams = 0;
   int64_t ending = 0, upload_bytes = 0, further_bytes = 0;  // as in FrontUse
-  TokenBucket resets;    // streams that were opened and given up; gRPC needs a while to clear each away
-  TokenBucket refusals;  // streams that were answered for want of room: nine bytes of a client's cost hundreds
+  TokenBucket resets;    // streams that were opened and given up; gRPC needs a while to clean each up
+  TokenBucket refusals;  // streams refused for want of room: nine bytes of a client cost hundreds of the server
 
   static constexpr double kResetsPerSecond = 400, kRefusalsPerSecond = 400;
 };
@@ -58,7 +58,7 @@ struct AddressUse {
 struct FrontUse {
   std::atomic<int64_t> max_message_bytes{0};
   std::atomic<int64_t> connections{0}, streams{0};
-  // Of connections that are closed: streams that gRPC has not cleared away yet, and other work that is as much.
+  // Of closed connections: streams that gRPC has not cleaned up yet, and other work counted in streams.
   std::atomic<int64_t> ending{0};
   // What gRPC keeps of first messages that are not complete, and of those after the first of a call, see ReadBuffers.
   std::atomic<int64_t> upload_bytes{0}, further_bytes{0};
@@ -68,7 +68,7 @@ struct FrontUse {
   std::array<Counter, kMisbehaviourNames.size()> misbehaved;
   std::array<Counter, kStreamRefusalNames.size()> streams_refused;
 
-  // What each of the two may come to: four of the largest messages. Apart, since only the first kind has a time limit.
+  // The bound of each of the two: four of the largest messages. Counted apart, since only the first has a time limit.
   int64_t max_upload_bytes() const { return kUploads * max_message_bytes; }
   static constexpr int64_t kUploads = 4;
 };

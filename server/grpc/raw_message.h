@@ -20,7 +20,7 @@ absl::StatusOr<Message> TakeMessage(const grpc::ByteBuffer& buffer) {
     if (absl::Status status = CheckShape(reader, *Message::descriptor()); !status.ok()) return status;
   }
   Message message;
-  // Nobody else reads it, and what gRPC made is not const.
+  // Casting const away is safe: nobody else reads the buffer, and gRPC made it non-const.
   if (!grpc::SerializationTraits<Message>::Deserialize(&const_cast<grpc::ByteBuffer&>(buffer), &message).ok()) {
     return absl::InvalidArgumentError(absl::StrCat("the message is no ", Message::descriptor()->full_name(),
                                                    ": it is malformed, or a text in it is not UTF-8"));

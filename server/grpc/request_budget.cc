@@ -9,7 +9,7 @@
 namespace longhaul {
 namespace {
 
-// What a call takes beside its message, roughly: so many small ones are bounded too.
+// Rough cost of a call beside its message, so that many small ones are bounded too.
 constexpr int64_t kCallBytes = 4 << 10;
 constexpr int64_t kSmallBytes = 64 << 10;
 
@@ -18,7 +18,7 @@ constexpr int64_t kSmallBytes = 64 << 10;
 struct RequestBudget::Account {
   explicit Account(int64_t part_of_all) : part(part_of_all) {}
 
-  const int64_t part;  // it may hold one part in so many
+  const int64_t part;  // it may hold 1 / part of the budget
   std::atomic<int64_t> taken{0};
 };
 

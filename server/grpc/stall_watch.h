@@ -11,12 +11,12 @@
 
 namespace longhaul {
 
-// Ends calls whose clients do not take what was written to them, or stay without end where they hold what is scarce:
+// Ends calls whose clients do not take what was written to them, and calls that occupy a scarce resource for too long:
 // gRPC would keep them for as long as the connection stands. A connection that takes nothing at all is left to the
 // keepalive. Thread-safe.
 class StallWatch {
  public:
-  // A call that is watched until this has gone, at the latest before the watch.
+  // Watches a call until it is destroyed, which must be before the watch is.
   class Watched {
    public:
     Watched() = default;
@@ -38,8 +38,8 @@ class StallWatch {
   StallWatch(const StallWatch&) = delete;
   StallWatch& operator=(const StallWatch&) = delete;
 
-  // Ends the call with ABORTED unless what this returns has gone by the timeout from now. REQUIRES: the call is not
-  // done.
+  // Ends the call with ABORTED unless what this returns is destroyed within the timeout from now. REQUIRES: the call is
+  // not done.
   Watched Watch(grpc::ServerContextBase& context);
 
  private:
@@ -56,7 +56,7 @@ class StallWatch {
   CondVar stopped_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t next_number_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<uint64_t, Call> calls_ ABSL_GUARDED_BY(mutex_);  // by number, the order of their deadlines too
+  std::map<uint64_t, Call> calls_ ABSL_GUARDED_BY(mutex_);  // by number; in the order of their deadlines too
   std::thread thread_;
 };
 

@@ -9,7 +9,7 @@
 namespace longhaul {
 
 // Serves grpc.health.v1 alone, on a port and a thread of its own that share nothing with gRPC: it answers while the
-// server of the requests is flooded, and however busy the engine's threads are. The port is bounded by itself; where
+// server of the requests is flooded, and however busy the engine's threads are. The port has bounds of its own; where
 // all its connections are taken, a new one replaces one that has not asked for anything, or been silent for longest.
 class HealthEndpoint {
  public:

@@ -137,7 +137,7 @@ struct HealthSession::Callbacks {
     });
   }
 
-  // A client whose call is over need not go on with it.
+  // After an answer that ends the call the client need not finish its own side.
   static int OnSent(nghttp2_session* session, const nghttp2_frame* frame, void*) {
     if (frame->hd.type != NGHTTP2_HEADERS || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
     if (nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) != 0) return 0;

@@ -28,13 +28,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr size_t kRequestBytes = 8192;  // of memory for a connection; longer requests are refused
+constexpr size_t kRequestBytes = 8192;  // memory of a connection; longer requests are refused
 constexpr size_t kInPassing = 64;       // connections that are closed or were taken in one turn
-// What the system holds of an answer that is not read; it would hold all of it.
+// The socket's send buffer, which bounds what the system holds of an answer that is not read.
 constexpr int kSendBytes = 128 << 10;
 constexpr milliseconds kTick{1000};
 
-// May not throw through the library.
+// Called by the library: must not throw.
 void LogLine(void*, const char* format, va_list arguments) {
   constexpr size_t kPrefix = 6;
   char line[512] = "HTTP: ";
