@@ -178,7 +178,9 @@ TEST_F(NbceEngineTest, WhatRunsBesideItAndWhatIsCachedChangeNoBit) {
   options.max_batch_tokens = 64;
   options.threads = 1;
   const Cited chunked = AskDocuments(*MakeEngine(options), params);
-  for (const Cited* other : {&cached, &crowded, &chunked}) {
+  options.one_step_ahead = true;
+  const Cited ahead = AskDocuments(*MakeEngine(options), params);
+  for (const Cited* other : {&cached, &crowded, &chunked, &ahead}) {
     EXPECT_EQ(other->outcome.ids, first.outcome.ids);
     EXPECT_EQ(other->outcome.logprobs, first.outcome.logprobs);
     EXPECT_EQ(other->documents, first.documents);

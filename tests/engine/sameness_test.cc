@@ -51,10 +51,11 @@ class SamenessTest : public ::testing::TestWithParam<Case> {
     options.cache_type = GetParam().cache;
     return options;
   }
-  static std::unique_ptr<Engine> EngineWith(int64_t max_batch_tokens, int threads) {
+  static std::unique_ptr<Engine> EngineWith(int64_t max_batch_tokens, int threads, bool one_step_ahead = false) {
     EngineOptions options = Options();
     options.max_batch_tokens = max_batch_tokens;
     options.threads = threads;
+    options.one_step_ahead = one_step_ahead;
     return MakeEngine(options);
   }
 };
@@ -87,8 +88,12 @@ TEST_P(SamenessTest, WhatRunsBesideARequestChangesNoBitAndScoreAgreesWithGenerat
     if (i == 4) params.sampling.repetition_penalty = 1.3f;
     requests.push_back(params);
   }
-  std::vector<std::shared_ptr<EventStream>> streams;
-  for (const GenerateParams& params : requests) streams.push_back(Start(*engine, params));
+  const auto one_step_ahead = EngineWith(64, 2, /*one_step_ahead=*/true);
+  std::vector<std::shared_ptr<EventStream>> streams, ahead;
+  for (const GenerateParams& params : requests) {
+    streams.push_back(Start(*engine, params));
+    ahead.push_back(Start(*one_step_ahead, params));
+  }
   for (size_t i = 0; i < requests.size(); ++i) {
     const Outcome together = Collect(*streams[i]);
     const Outcome alone = AnswerTo(*engine, requests[i]);
@@ -96,6 +101,9 @@ TEST_P(SamenessTest, WhatRunsBesideARequestChangesNoBitAndScoreAgreesWithGenerat
     EXPECT_EQ(together.ids, alone.ids) << "request " << i;
     EXPECT_EQ(together.logprobs, alone.logprobs) << "request " << i;
     EXPECT_EQ(together.text, alone.text);
+    const Outcome stepped_ahead = Collect(*ahead[i]);
+    EXPECT_EQ(stepped_ahead.ids, alone.ids) << "request " << i;
+    EXPECT_EQ(stepped_ahead.logprobs, alone.logprobs) << "request " << i;
 
     std::vector<TokenId> ids = std::get<TokenPrompt>(requests[i].prompt).ids;
     const size_t prompt_tokens = ids.size();
