@@ -54,7 +54,12 @@ EngineImpl::EngineImpl(const EngineOptions& options, EngineParts parts)
                   .prefix_cache = options.prefix_cache},
                  pool_),
       pipeline_(*runner_, scheduler_, time_),
-      preparer_(*encoder_, *positions_, pool_, telemetry_, time_,
+      active_(scheduler_, telemetry_, time_,
+              {.stall_timeout = options.stream_stall_timeout,
+               .on_left_queue = [this] { waiting_.fetch_sub(1); },
+               .on_ended = [this] { CountFinished(); }}),
+      context_{pool_, telemetry_, active_.ready(), options.progress_interval},
+      preparer_(*encoder_, *positions_, context_, time_,
                 {options.max_request_tokens, options.max_rows, info_.engine_fingerprint}),
       text_pool_(std::make_unique<WorkQueue>(kTextThreads, "text")) {
   stepped_.reserve(static_cast<size_t>(options.max_rows));
@@ -185,28 +190,22 @@ absl::Status EngineImpl::Accept(Request request, const std::shared_ptr<EventStre
     return record.status();
   }
   stream->SetOnRoom([this] { Wake(); });
-  text_pool_->Add([this, request = std::move(request), record = *std::move(record), stream, submitted]() mutable {
-    Prepare(std::move(request), std::move(record), stream, submitted);
-  });
+  RequestPreparer::Arrival arrival{std::move(request), stream, *std::move(record), submitted,
+                                   [this] { return Stats().retry_after; }};
+  text_pool_->Add([this, arrival = std::move(arrival)]() mutable { Prepare(std::move(arrival)); });
   return absl::OkStatus();
 }
 
-void EngineImpl::Prepare(Request request, std::shared_ptr<RequestRecord> record,
-                         const std::shared_ptr<EventStream>& stream, Clock::time_point submitted) {
+void EngineImpl::Prepare(RequestPreparer::Arrival arrival) {
+  const std::shared_ptr<EventStream> stream = arrival.stream;
   absl::Status status = CatchExceptions([&]() -> absl::Status {
-    absl::StatusOr<StatePtr> made = preparer_.Prepare(std::move(request), stream, submitted);
+    absl::StatusOr<StatePtr> made = preparer_.Prepare(std::move(arrival));
     // Moved out, so that the status belongs to nobody but the reader once it is pushed.
     if (!made.ok()) return std::move(made).status();
-    StatePtr state = *std::move(made);
-    LH_RETURN_IF_ERROR(state->Track(record, Stats().retry_after));
-    state->set_progress_interval(options_.progress_interval);
-    state->set_telemetry(telemetry_);
-    state->set_ready_streams(ready_);
     MutexLock lock(mutex_);
-    arrivals_.push_back(std::move(state));
+    arrivals_.push_back(*std::move(made));
     return absl::OkStatus();
   });
-  record.reset();  // the state holds it, or nobody
   if (status.ok()) return Wake();
   waiting_.fetch_sub(1);
   if (absl::IsDeadlineExceeded(status)) telemetry_.deadlines_expired[RequestStage::kQueue].Add();

@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/base/mutex.h"
@@ -14,6 +13,7 @@
 #include "engine/engine.h"
 #include "engine/prepare/prompt_encoder.h"
 #include "engine/prepare/request_preparer.h"
+#include "engine/running/active_requests.h"
 #include "engine/running/request_registry.h"
 #include "engine/running/request_state.h"
 #include "engine/scheduling/scheduler.h"
@@ -54,9 +54,8 @@ class EngineImpl : public Engine {
   // it is refused.
   absl::Status Accept(Request request, const std::shared_ptr<EventStream>& stream, Clock::time_point submitted,
                       int64_t waiting);
-  // On the text pool: an arrival for the engine thread, or a refusal. Throws nothing.
-  void Prepare(Request request, std::shared_ptr<RequestRecord> record, const std::shared_ptr<EventStream>& stream,
-               Clock::time_point submitted);
+  // On the text pool: a state for the engine thread, or a refusal. Throws nothing.
+  void Prepare(RequestPreparer::Arrival arrival);
   // Throws nothing.
   void Refuse(EventStream& stream, absl::Status status);
   // One of what unfinished_ counts has finished.
@@ -66,7 +65,6 @@ class EngineImpl : public Engine {
   // The engine thread. Exceptions end in Loop; what must not be left half done throws none.
   void Loop();
   bool TakeArrivals();  // false when the engine stops
-  void Arrive(StatePtr arrived);
   // Makes a step and submits it, and collects one where there can be no more in flight.
   void Turn();
   // Whether it was begun; if not, its requests have ended.
@@ -76,14 +74,6 @@ class EngineImpl : public Engine {
   void FailStep(const absl::Status& status);
   // Ends what a turn that failed may have left half done.
   void Recover(const absl::Status& status);
-  void DropEnded(Clock::time_point now);
-  // The drain's time is over: ends whatever has not finished.
-  void EndAll();
-  // Ends what would have its first step now and cannot be read before its deadline; whether there was any.
-  bool DropHopeless(const Step& step, Clock::time_point now);
-  bool IsTooLate(const RequestState& state, Clock::time_point now) const;
-  // When its reader has taken nothing for too long; none while there is room for more.
-  std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
   // Notes whose requests a step works on, null where a part is void.
   void SetStepped(const Step& step);
   void CountStep(const StepPipeline::Done& done);
@@ -91,14 +81,6 @@ class EngineImpl : public Engine {
   // The device is lost: ends everything, and refuses what comes.
   void Lose(const absl::Status& status);
   void PublishStats(bool look_again);
-  void Queue(Group& group, RequestState& state);
-  // Takes a request that has finished out of everything. Throws nothing.
-  void End(RequestState& state);
-  // Destroys those of leaving_ that no step holds any more.
-  void LetGo();
-  // One after the other, so that one wake-up serves all: it costs more than all the rest.
-  void TellReaders();
-  std::optional<Clock::time_point> NextDeadline() const;
 
   const EngineOptions options_;
   const TimeSource& time_;
@@ -113,12 +95,9 @@ class EngineImpl : public Engine {
   BlockPool pool_;
   Scheduler scheduler_;
   StepPipeline pipeline_;
-  std::unordered_map<RequestState*, StatePtr> active_;
-  std::unordered_map<Group*, RequestState*> owners_;  // of the scheduler's groups
+  ActiveRequests active_;
   StepRates rates_;
-  StatePtr leaving_;                    // requests that have ended while a step in flight holds their blocks, chained
   std::vector<RequestState*> stepped_;  // of each group of the step at hand
-  std::vector<EventStream*> ready_;     // whose readers are to be told; their requests are still active
 
   std::atomic<int64_t> waiting_{0};  // submitted and not scheduled for the first time
   mutable Mutex mutex_;
@@ -136,6 +115,7 @@ class EngineImpl : public Engine {
 
   Telemetry telemetry_;
   StepCounter counter_{telemetry_};  // the engine thread's own
+  const RunningContext context_;
   RequestPreparer preparer_;
   std::unique_ptr<WorkQueue> text_pool_;
   std::thread thread_;

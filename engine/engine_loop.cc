@@ -1,30 +1,16 @@
 // The engine thread of EngineImpl.
 
-#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <thread>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "engine/base/exceptions.h"
 #include "engine/base/log.h"
-#include "engine/base/status_macros.h"
-#include "engine/base/strings.h"
 #include "engine/base/this_thread.h"
 #include "engine/engine_impl.h"
 
 namespace longhaul {
-namespace {
-
-// The scheduler's time.
-double Seconds(Clock::time_point time) {
-  return std::chrono::duration<double>(time.time_since_epoch()).count();
-}
-
-}  // namespace
 
 void EngineImpl::Loop() {
   while (TakeArrivals()) {
@@ -35,37 +21,32 @@ void EngineImpl::Loop() {
     if (!status.ok()) Recover(status);
   }
   while (pipeline_.size() > 0) scheduler_.StepFailed(pipeline_.Collect().step);
-  LetGo();
-  TellReaders();
+  active_.LetGo();
+  active_.TellReaders();
 }
 
 void EngineImpl::Turn() {
   const Clock::time_point begin = time_.Now();
   stepped_.clear();
-  LetGo();
-  DropEnded(begin);
-  for (const auto& [key, state] : active_) {
-    const bool has_room = state->stream().HasRoom(1 + pipeline_.size());
-    for (Group& group : state->groups()) group.paused = !has_room;
-  }
+  active_.LetGo();
+  active_.DropEnded();
+  active_.PauseFullStreams(1 + pipeline_.size());
   std::optional<Step> step;
-  if (pipeline_.has_room()) step = scheduler_.NextStep(Seconds(time_.Now()));
+  if (pipeline_.has_room()) {
+    step = scheduler_.NextStep(std::chrono::duration<double>(time_.Now().time_since_epoch()).count());
+  }
   counter_.CountScheduling(scheduler_);
-  const bool dropped = step.has_value() && DropHopeless(*step, time_.Now());
+  const bool dropped = step.has_value() && active_.DropHopeless(*step, rates_);
   const bool submits = step.has_value() && !step->empty() && !dropped;
   // While steps run the loop looks again at once.
   PublishStats(/*look_again=*/dropped || submits || pipeline_.size() > 0);
-  TellReaders();
+  active_.TellReaders();
   const bool submitted = submits && SubmitStep(*std::move(step), begin);
   if (pipeline_.size() > 0 && !(submitted && pipeline_.has_room())) CollectStep();
 }
 
 void EngineImpl::PublishStats(bool look_again) {
-  int64_t running = 0;
-  for (const auto& [key, state] : active_) {
-    state->PublishProgress();
-    if (state->was_scheduled()) ++running;
-  }
+  const int64_t running = active_.PublishProgress();
   MutexLock lock(mutex_);
   stats_.running = running;
   stats_.running_rows = scheduler_.running_rows();
@@ -78,21 +59,11 @@ void EngineImpl::PublishStats(bool look_again) {
 // Whatever was half done belongs to the requests of the step, or while it was made to the one group at hand: they end,
 // and the others are as they were.
 void EngineImpl::Recover(const absl::Status& status) {
-  const Clock::time_point now = time_.Now();
   int64_t ended = 0;
-  const auto end = [&](RequestState* state) {
-    if (active_.count(state) == 0) return;  // null, or several groups have one request
-    state->Fail(status, now);
-    End(*state);
-    ++ended;
-  };
-  if (stepped_.empty()) {
-    const auto owner = owners_.find(scheduler_.at_hand());
-    if (owner != owners_.end()) end(owner->second);
-  }
-  for (RequestState* state : stepped_) end(state);
+  if (stepped_.empty()) ended += active_.Fail(active_.OwnerOf(scheduler_.at_hand()), status) ? 1 : 0;
+  for (RequestState* state : stepped_) ended += active_.Fail(state, status) ? 1 : 0;
   stepped_.clear();
-  TellReaders();
+  active_.TellReaders();
   Wake();
   if (ended == 0) return std::this_thread::sleep_for(std::chrono::milliseconds(1));  // it is tried again
   const absl::Status logged = CatchExceptions([&] {
@@ -105,7 +76,7 @@ bool EngineImpl::TakeArrivals() {
   std::vector<StatePtr> arrivals;
   bool drained = false, stopping = false;
   {
-    const std::optional<Clock::time_point> deadline = NextDeadline();
+    const std::optional<Clock::time_point> deadline = active_.NextDeadline();
     MutexLock lock(mutex_);
     while (!attention_) {
       if (!deadline.has_value()) {
@@ -119,162 +90,25 @@ bool EngineImpl::TakeArrivals() {
     stopping = stopping_;
     drained = drained_ || stopping_;
   }
-  for (StatePtr& state : arrivals) Arrive(std::move(state));
-  if (drained) EndAll();
+  for (StatePtr& state : arrivals) active_.Arrive(std::move(state));
+  if (drained) {
+    active_.DropEnded();
+    active_.EndAll(DrainedError);
+  }
   return !stopping;
-}
-
-void EngineImpl::Arrive(StatePtr arrived) {
-  RequestState& state = *arrived;
-  const absl::Status status = CatchExceptions([&] {
-    active_.try_emplace(&state).first->second = std::move(arrived);
-    Group& group = state.groups().front();
-    state.EmitStarted(scheduler_.CachedTokens(group));
-    Queue(group, state);
-    return absl::OkStatus();
-  });
-  if (status.ok()) return;
-  state.Fail(status, time_.Now());
-  End(state);
-}
-
-void EngineImpl::DropEnded(Clock::time_point now) {
-  for (auto next = active_.begin(); next != active_.end();) {
-    RequestState& state = *(next++)->second;
-    const RequestStage stage = state.was_scheduled() ? RequestStage::kRunning : RequestStage::kQueue;
-    if (IsTooLate(state, now)) {
-      telemetry_.deadlines_expired[stage].Add();
-      state.Finish(FinishReason::kDeadline, CatchExceptions([&] { return DeadlineError(state.request()); }), now);
-      End(state);
-    } else if (state.stream().cancelled()) {
-      const auto error = [] { return absl::CancelledError("the request was cancelled"); };
-      state.Finish(FinishReason::kCancelled, CatchExceptions(error), now);
-      End(state);
-    } else if (const auto stalls = StallsAt(state); stalls.has_value() && *stalls <= now) {
-      telemetry_.stream_stalls[stage].Add();
-      const auto error = [&] {
-        return absl::AbortedError(absl::StrCat("the client took nothing for ", options_.stream_stall_timeout.count(),
-                                               " ms (--stream-stall-timeout)"));
-      };
-      state.Finish(FinishReason::kStalled, CatchExceptions(error), now);
-      End(state);
-    }
-  }
-}
-
-void EngineImpl::EndAll() {
-  const Clock::time_point now = time_.Now();
-  DropEnded(now);
-  while (!active_.empty()) {
-    RequestState& state = *active_.begin()->first;
-    state.Finish(FinishReason::kUnavailable, CatchExceptions(DrainedError), now);
-    End(state);
-  }
-}
-
-bool EngineImpl::DropHopeless(const Step& step, Clock::time_point now) {
-  // The prompt's reading time is a lower bound; it must exceed what is left so many times.
-  constexpr double kClearly = 4;
-  bool any = false;
-  for (const Step::GroupPart& part : step.groups) {
-    Group* const group = part.group;
-    const auto owner = owners_.find(group);
-    if (owner == owners_.end()) continue;  // it went with its request
-    RequestState& state = *owner->second;
-    // What is read now leaves out what the cache holds: before a request is scheduled that is not known.
-    const std::optional<double> needed = rates_.SecondsToRead(group->Remaining());
-    if (state.was_scheduled() || !state.request().deadline.has_value() || !needed.has_value()) continue;
-    const double left = std::chrono::duration<double>(*state.request().deadline - now).count();
-    if (*needed <= kClearly * left) continue;
-    telemetry_.deadlines_expired[RequestStage::kQueue].Add();
-    const auto error = [&] {
-      return absl::DeadlineExceededError(absl::StrFormat(
-          "the deadline leaves %.3f s, reading the prompt's %d tokens takes at least about %.3f s: not begun",
-          std::max(left, 0.0), group->Remaining(), *needed));
-    };
-    state.Finish(FinishReason::kDeadline, CatchExceptions(error), now);
-    End(state);
-    any = true;
-  }
-  return any;
-}
-
-// A client that gives up at its deadline cancels, and does so up to a hundredth early: gRPC rounds a deadline up on its
-// way here.
-bool EngineImpl::IsTooLate(const RequestState& state, Clock::time_point now) const {
-  const std::optional<Clock::time_point>& deadline = state.request().deadline;
-  if (!deadline.has_value()) return false;
-  const Clock::duration left = *deadline - now;
-  return left <= Clock::duration(0) || (state.stream().cancelled() && left * 100 <= *deadline - state.submitted());
-}
-
-void EngineImpl::Queue(Group& group, RequestState& state) {
-  owners_.emplace(&group, &state);
-  absl::Cleanup disown = [&] { owners_.erase(&group); };
-  scheduler_.Add(group, Seconds(time_.Now()));
-  std::move(disown).Cancel();
-}
-
-void EngineImpl::End(RequestState& state) {
-  TellReaders();  // its own may be among them
-  for (Group& group : state.groups()) {
-    if (owners_.erase(&group) > 0) scheduler_.Remove(group);
-  }
-  state.stream().SetOnRoom(nullptr);
-  if (!state.was_scheduled()) waiting_.fetch_sub(1);
-  // Not there yet where it ends because there was no memory for its place.
-  if (const auto active = active_.find(&state); active != active_.end()) {
-    if (state.in_flight()) {
-      state.next_leaving = std::move(leaving_);
-      leaving_ = std::move(active->second);
-    }
-    active_.erase(active);
-  }
-  CountFinished();
-}
-
-void EngineImpl::LetGo() {
-  for (StatePtr* at = &leaving_; *at != nullptr;) {
-    if ((*at)->in_flight()) {
-      at = &(*at)->next_leaving;
-    } else {
-      *at = StatePtr(std::move((*at)->next_leaving));
-    }
-  }
-}
-
-std::optional<Clock::time_point> EngineImpl::NextDeadline() const {
-  std::optional<Clock::time_point> next;
-  for (const auto& [key, state] : active_) {
-    const std::optional<Clock::time_point>& deadline = state->request().deadline;
-    for (const auto& end : {deadline, StallsAt(*state)}) {
-      if (end.has_value() && (!next.has_value() || *end < *next)) next = end;
-    }
-  }
-  return next;
-}
-
-std::optional<Clock::time_point> EngineImpl::StallsAt(const RequestState& state) const {
-  if (options_.stream_stall_timeout.count() == 0) return std::nullopt;
-  const std::optional<Clock::time_point> since = state.stream().FullSince();
-  if (!since.has_value()) return std::nullopt;
-  return *since + options_.stream_stall_timeout;
 }
 
 // Takes no memory: there is room for a group of each row.
 void EngineImpl::SetStepped(const Step& step) {
   stepped_.clear();
   for (const Step::GroupPart& part : step.groups) {
-    stepped_.push_back(Scheduler::IsVoid(part) ? nullptr : owners_.at(part.group));
+    stepped_.push_back(Scheduler::IsVoid(part) ? nullptr : active_.OwnerOf(part.group));
   }
 }
 
 bool EngineImpl::SubmitStep(Step step, Clock::time_point begin) {
   SetStepped(step);
-  for (RequestState* state : stepped_) {
-    if (!state->was_scheduled()) waiting_.fetch_sub(1);
-    state->BeforeStep(time_.Now());
-  }
+  for (RequestState* state : stepped_) active_.BeforeStep(*state);
   const absl::Status status = pipeline_.Submit(std::move(step), begin);
   if (status.ok()) return true;
   FailStep(status);
@@ -303,18 +137,13 @@ void EngineImpl::FailStep(const absl::Status& status) {
 }
 
 void EngineImpl::Lose(const absl::Status& status) {
-  const Clock::time_point now = time_.Now();
   stepped_.clear();
   {
     MutexLock lock(mutex_);
     lost_ = status;
   }
-  LogError("the device is lost, which ends ", active_.size(), " requests: ", status.message());
-  while (!active_.empty()) {
-    RequestState& state = *active_.begin()->first;
-    state.Finish(FinishReason::kUnavailable, status, now);
-    End(state);
-  }
+  LogError("the device is lost, and every request with it: ", status.message());
+  active_.EndAll([&] { return status; });
 }
 
 void EngineImpl::CountStep(const StepPipeline::Done& done) {
@@ -355,23 +184,9 @@ void EngineImpl::DistributeResults(StepPipeline::Done done) {
     if (state.AfterStep(group, step.groups[g].draws, results[g], done.end)) ended.push_back(&group);
     for (Group* made : state.MakeFurtherGroups()) further.emplace_back(made, &state);
   }
-  TellReaders();
-  for (const auto& [group, state] : further) Queue(*group, *state);
-  for (Group* group : ended) {
-    const auto owner = owners_.find(group);
-    if (owner == owners_.end()) continue;  // it went with its request
-    if (owner->second->finished()) {
-      End(*owner->second);
-    } else {
-      owners_.erase(owner);
-      scheduler_.Remove(*group);
-    }
-  }
-}
-
-void EngineImpl::TellReaders() {
-  for (size_t i = 0; i < ready_.size(); ++i) ready_[i]->TellReader(/*more=*/i + 1 < ready_.size());
-  ready_.clear();
+  active_.TellReaders();
+  for (const auto& [group, state] : further) active_.Queue(*group, *state);
+  for (Group* group : ended) active_.EndGroup(*group);
 }
 
 }  // namespace longhaul

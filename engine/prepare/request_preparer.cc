@@ -73,7 +73,7 @@ RequestPreparer::Room RequestPreparer::MaxTokensInAnyMode() const {
 }
 
 absl::Status RequestPreparer::TooLong(const Room& room, const std::string& message) const {
-  telemetry_.rejections[room.rejection].Add();
+  context_.telemetry.rejections[room.rejection].Add();
   return absl::InvalidArgumentError(message);
 }
 
@@ -196,7 +196,7 @@ RequestPreparer::Growth RequestPreparer::MaxGrowth(const Planned& planned) const
                Rejection::kTooLong}};
   }
   const int64_t n_rows = std::ssize(rows), tokens = planned.rows.n_tokens();
-  const int64_t cached = GrowthWithin(pool_.geometry(), planned.rows, std::min(growth.tokens, cache_tokens()));
+  const int64_t cached = GrowthWithin(context_.pool.geometry(), planned.rows, std::min(growth.tokens, cache_tokens()));
   if (cached < growth.tokens) {
     growth = {cached,
               std::nullopt,
@@ -235,14 +235,19 @@ std::string RequestPreparer::TooLongMessage(const Planned& planned, const Growth
       " tokens)");
 }
 
-absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::Prepare(Request request,
-                                                                       std::shared_ptr<EventStream> stream,
-                                                                       Clock::time_point submitted) const {
-  LH_RETURN_IF_ERROR(CheckWanted(request, *stream));
-  const auto* score = std::get_if<ScoreParams>(&request.params);
-  if (score == nullptr) return PrepareGenerate(std::move(request), std::move(stream), submitted);
-  if (score->contexts.has_value()) return PrepareContextScore(std::move(request), std::move(stream), submitted);
-  return PrepareScore(std::move(request), std::move(stream), submitted);
+absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::Prepare(Arrival arrival) const {
+  LH_RETURN_IF_ERROR(CheckWanted(arrival.request, *arrival.stream));
+  const auto* score = std::get_if<ScoreParams>(&arrival.request.params);
+  if (score == nullptr) return PrepareGenerate(std::move(arrival));
+  return score->contexts.has_value() ? PrepareContextScore(std::move(arrival)) : PrepareScore(std::move(arrival));
+}
+
+absl::StatusOr<RequestParts> RequestPreparer::Enqueue(Arrival arrival, Started started, PromptRows rows,
+                                                      int64_t samples) const {
+  LH_RETURN_IF_ERROR(arrival.record->Enqueue(started.position, std::ssize(rows.rows) * samples,
+                                             rows.n_tokens() * samples, arrival.retry_after()));
+  return RequestParts{std::move(arrival.request), std::move(arrival.stream), std::move(arrival.record),
+                      arrival.submitted,          std::move(started),        std::move(rows)};
 }
 
 Started RequestPreparer::Describe(const Planned& planned) const {
@@ -254,16 +259,14 @@ Started RequestPreparer::Describe(const Planned& planned) const {
   return started;
 }
 
-absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(Request request,
-                                                                               std::shared_ptr<EventStream> stream,
-                                                                               Clock::time_point submitted) const {
-  const auto& params = std::get<GenerateParams>(request.params);
+absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(Arrival arrival) const {
+  const auto& params = std::get<GenerateParams>(arrival.request.params);
   LH_RETURN_IF_ERROR(encoder_.CheckIds("stopping.stop_token_ids", params.stopping.stop_token_ids));
   for (const auto& [id, bias] : params.sampling.logit_bias) {
     LH_RETURN_IF_ERROR(encoder_.CheckId("sampling.logit_bias", id));
   }
   LH_RETURN_IF_ERROR(CheckRows(CountDocuments(params.contexts), params.samples));
-  LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(request, *stream));
+  LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(arrival.request, *arrival.stream));
   LH_RETURN_IF_ERROR(CheckRows(std::ssize(texts.rows) - 1, params.samples));
   const int64_t wanted = params.stopping.max_tokens.value_or(std::max(kDefaultMaxTokens, params.stopping.min_tokens));
   LH_ASSIGN_OR_RETURN(Planned planned, Plan(std::move(texts), params.position, wanted));
@@ -282,8 +285,10 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(R
   Started started = Describe(planned);
   started.max_tokens = max_tokens;
   started.seed = params.seed.has_value() ? *params.seed : DrawSeed();
-  return std::make_unique<GenerateState>(std::move(request), std::move(stream), submitted, std::move(started),
-                                         std::move(planned.rows), encoder_.tokenizer(), pool_);
+  const int64_t samples = params.samples;
+  LH_ASSIGN_OR_RETURN(RequestParts parts,
+                      Enqueue(std::move(arrival), std::move(started), std::move(planned.rows), samples));
+  return std::make_unique<GenerateState>(std::move(parts), context_, encoder_.tokenizer());
 }
 
 absl::StatusOr<int64_t> RequestPreparer::FirstScored(const ScoreParams& params, int64_t n, int64_t least) const {
@@ -298,11 +303,9 @@ absl::StatusOr<int64_t> RequestPreparer::FirstScored(const ScoreParams& params, 
   return params.last_tokens > 0 ? n - params.last_tokens : std::max(params.from_token, least);
 }
 
-absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareScore(Request request,
-                                                                            std::shared_ptr<EventStream> stream,
-                                                                            Clock::time_point submitted) const {
-  const auto& params = std::get<ScoreParams>(request.params);
-  LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(request, *stream));
+absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareScore(Arrival arrival) const {
+  const auto& params = std::get<ScoreParams>(arrival.request.params);
+  LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(arrival.request, *arrival.stream));
   const int64_t n = std::ssize(texts.rows.front());
   if (n < 2) {
     return absl::InvalidArgumentError(
@@ -315,19 +318,17 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareScore(Requ
   }
   LH_ASSIGN_OR_RETURN(const int64_t first_token, FirstScored(params, n, 1));
   Started started = Describe(planned);
-  return std::make_unique<ScoreState>(std::move(request), std::move(stream), submitted, std::move(started),
-                                      std::move(planned.rows), first_token, pool_);
+  LH_ASSIGN_OR_RETURN(RequestParts parts, Enqueue(std::move(arrival), std::move(started), std::move(planned.rows), 1));
+  return std::make_unique<ScoreState>(std::move(parts), context_, first_token);
 }
 
-absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareContextScore(Request request,
-                                                                                   std::shared_ptr<EventStream> stream,
-                                                                                   Clock::time_point submitted) const {
-  auto& params = std::get<ScoreParams>(request.params);
+absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareContextScore(Arrival arrival) const {
+  auto& params = std::get<ScoreParams>(arrival.request.params);
   LH_RETURN_IF_ERROR(CheckRows(CountDocuments(params.contexts), 1));
-  LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(request, *stream));
+  LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(arrival.request, *arrival.stream));
   LH_RETURN_IF_ERROR(CheckRows(std::ssize(texts.rows) - 1, 1));
-  auto encoded = EncodeAnswer(params.answer, [&] { return !CheckWanted(request, *stream).ok(); });
-  LH_RETURN_IF_ERROR(CheckWanted(request, *stream));
+  auto encoded = EncodeAnswer(params.answer, [&] { return !CheckWanted(arrival.request, *arrival.stream).ok(); });
+  LH_RETURN_IF_ERROR(CheckWanted(arrival.request, *arrival.stream));
   LH_ASSIGN_OR_RETURN(std::vector<TokenId> answer, std::move(encoded));
   params.answer = Prompt();
   const int64_t n = std::ssize(answer);
@@ -337,8 +338,8 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareContextSco
   }
   LH_ASSIGN_OR_RETURN(const int64_t first_token, FirstScored(params, n, 0));
   Started started = Describe(planned);
-  return std::make_unique<ContextScoreState>(std::move(request), std::move(stream), submitted, std::move(started),
-                                             std::move(planned.rows), std::move(answer), first_token, pool_);
+  LH_ASSIGN_OR_RETURN(RequestParts parts, Enqueue(std::move(arrival), std::move(started), std::move(planned.rows), 1));
+  return std::make_unique<ContextScoreState>(std::move(parts), context_, std::move(answer), first_token);
 }
 
 }  // namespace longhaul

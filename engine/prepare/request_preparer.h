@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,22 +32,29 @@ class RequestPreparer {
     std::string engine_fingerprint;
   };
 
-  // None is owned; all outlive it and what it makes. `pool`: rows will take their blocks from it. `telemetry` counts
-  // what was too long.
-  RequestPreparer(const PromptEncoder& encoder, const PositionResolver& positions, BlockPool& pool,
-                  Telemetry& telemetry, const TimeSource& time, Limits limits)
+  // None is owned; all outlive it and what it makes. `context`: of what it makes; its telemetry also counts what was
+  // too long.
+  RequestPreparer(const PromptEncoder& encoder, const PositionResolver& positions, const RunningContext& context,
+                  const TimeSource& time, Limits limits)
       : encoder_(encoder),
         documents_(encoder, positions.trained_length(), limits.max_rows),
         positions_(positions),
-        pool_(pool),
-        telemetry_(telemetry),
+        context_(context),
         time_(time),
         limits_(std::move(limits)) {}
 
+  // A request as it arrives.
+  struct Arrival {
+    Request request;
+    std::shared_ptr<EventStream> stream;
+    std::shared_ptr<RequestRecord> record;
+    Clock::time_point submitted;
+    std::function<double()> retry_after;  // see Overload
+  };
+
   // INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when nobody waits any more, UNAVAILABLE after
-  // GiveUp.
-  absl::StatusOr<std::unique_ptr<RequestState>> Prepare(Request request, std::shared_ptr<EventStream> stream,
-                                                        Clock::time_point submitted) const;
+  // GiveUp, an Overload when its client may not queue so many tokens.
+  absl::StatusOr<std::unique_ptr<RequestState>> Prepare(Arrival arrival) const;
 
   // The engine will run no more requests: what is being prepared ends soon.
   void GiveUp() { gives_up_ = true; }
@@ -80,12 +88,11 @@ class RequestPreparer {
   };
 
   using StatePtr = std::unique_ptr<RequestState>;
-  absl::StatusOr<StatePtr> PrepareGenerate(Request request, std::shared_ptr<EventStream> stream,
-                                           Clock::time_point submitted) const;
-  absl::StatusOr<StatePtr> PrepareScore(Request request, std::shared_ptr<EventStream> stream,
-                                        Clock::time_point submitted) const;
-  absl::StatusOr<StatePtr> PrepareContextScore(Request request, std::shared_ptr<EventStream> stream,
-                                               Clock::time_point submitted) const;
+  absl::StatusOr<StatePtr> PrepareGenerate(Arrival arrival) const;
+  absl::StatusOr<StatePtr> PrepareScore(Arrival arrival) const;
+  absl::StatusOr<StatePtr> PrepareContextScore(Arrival arrival) const;
+  // Enters its `samples` answers into the queue, and gathers what its state is made of.
+  absl::StatusOr<RequestParts> Enqueue(Arrival arrival, Started started, PromptRows rows, int64_t samples) const;
 
   // The ids of its texts, which it no longer holds then.
   absl::StatusOr<Texts> TakeTexts(Request& request, const EventStream& stream) const;
@@ -107,13 +114,12 @@ class RequestPreparer {
   std::string TooLongMessage(const Planned& planned, const Growth& growth, const char* field, int64_t new_tokens) const;
   // Before the mode is resolved: a bound for every one.
   Room MaxTokensInAnyMode() const;
-  int64_t cache_tokens() const { return pool_.geometry().tokens(); }
+  int64_t cache_tokens() const { return context_.pool.geometry().tokens(); }
 
   const PromptEncoder& encoder_;
   const DocumentEncoder documents_;
   const PositionResolver& positions_;
-  BlockPool& pool_;
-  Telemetry& telemetry_;
+  const RunningContext& context_;
   const TimeSource& time_;
   const Limits limits_;
   mutable PlanInterner plans_;

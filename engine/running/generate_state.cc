@@ -8,18 +8,17 @@
 
 namespace longhaul {
 
-GenerateState::GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
-                             Started started, PromptRows rows, const Tokenizer& tokenizer, BlockPool& pool)
-    : RequestState(std::move(request), std::move(stream), submitted, started, std::move(rows), pool),
+GenerateState::GenerateState(RequestParts parts, const RunningContext& context, const Tokenizer& tokenizer)
+    : RequestState(std::move(parts), context),
       tokenizer_(tokenizer),
       stop_ids_(params().stopping.stop_token_ids),
-      max_tokens_(started.max_tokens),
+      max_tokens_(started().max_tokens),
       min_tokens_(params().stopping.min_tokens),
       n_samples_(params().samples),
       tells_tokens_(params().output.token_ids || params().output.logprobs.has_value()) {
   auto spec = std::make_shared<SamplerSpec>();
   spec->params = params().sampling;
-  spec->params.seed = started.seed;
+  spec->params.seed = started().seed;
   spec->top_logprobs = params().output.logprobs.value_or(-1);
   spec->end_tokens = tokenizer_.end_tokens();
   spec->stop_tokens = params().stopping.stop_token_ids;

@@ -18,8 +18,7 @@ namespace longhaul {
 class GenerateState final : public RequestState, private DrawSource {
  public:
   // `tokenizer` is not owned and outlives it. REQUIRES: the request holds GenerateParams.
-  GenerateState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-                PromptRows rows, const Tokenizer& tokenizer, BlockPool& pool);
+  GenerateState(RequestParts parts, const RunningContext& context, const Tokenizer& tokenizer);
 
   std::vector<Group*> MakeFurtherGroups() override;
 

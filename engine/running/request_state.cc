@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/base/exceptions.h"
 #include "engine/base/prefetch.h"
-#include "engine/base/status_macros.h"
 
 namespace longhaul {
 namespace {
@@ -21,18 +20,24 @@ double Seconds(Clock::duration duration) {
 
 }  // namespace
 
-RequestState::RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
-                           Started started, PromptRows rows, BlockPool& pool)
-    : n_rows_(rows.rows.size()),
-      stream_(std::move(stream)),
-      submitted_(submitted),
-      last_progress_(submitted),
-      pool_(pool),
-      started_(std::move(started)),
-      document_ids_(std::move(rows.document_ids)),
-      request_(std::move(request)) {
+RequestState::RequestState(RequestParts parts, const RunningContext& context)
+    : n_rows_(parts.rows.rows.size()),
+      context_(context),
+      of_mode_(
+          context.telemetry.Of(parts.started.position, has_contexts() ? DecodingKind::kNbce : DecodingKind::kPlain)),
+      stream_(std::move(parts.stream)),
+      record_(std::move(parts.record)),
+      submitted_(parts.submitted),
+      last_progress_(parts.submitted),
+      started_(std::move(parts.started)),
+      document_ids_(std::move(parts.rows.document_ids)),
+      request_(std::move(parts.request)) {
   Group& group = AddGroup();
-  for (PromptRows::Row& row : rows.rows) group.rows.emplace_back(std::move(row.tokens), std::move(row.plan), pool_);
+  for (PromptRows::Row& row : parts.rows.rows) {
+    group.rows.emplace_back(std::move(row.tokens), std::move(row.plan), context_.pool);
+  }
+  if (started_.refit) of_mode_.refits.Add();
+  if (has_contexts()) context_.telemetry.contexts.Observe(static_cast<int64_t>(n_rows_) - 1);
 }
 
 Group& RequestState::AddGroup() {
@@ -42,7 +47,8 @@ Group& RequestState::AddGroup() {
   group.sample = groups_.size() - 1;
   if (group.sample == 0) return group;
   for (const Sequence& row : groups_.front().rows) {
-    group.rows.emplace_back(std::vector(row.tokens.begin(), row.tokens.begin() + row.prompt_tokens), row.plan, pool_);
+    group.rows.emplace_back(std::vector(row.tokens.begin(), row.tokens.begin() + row.prompt_tokens), row.plan,
+                            context_.pool);
   }
   return group;
 }
@@ -54,29 +60,19 @@ void RequestState::EmitStarted(int64_t cached_tokens) {
 }
 
 void RequestState::Emit(Event&& event) {
-  if (ready_ == nullptr) {
-    stream_->Push(std::move(event));
-  } else if (stream_->PushQuietly(std::move(event))) {
-    try {
-      ready_->push_back(stream_.get());
-    } catch (const std::bad_alloc&) {
-      stream_->TellReader(/*more=*/false);
-    }
+  if (!stream_->PushQuietly(std::move(event))) return;
+  try {
+    context_.ready.push_back(stream_.get());
+  } catch (const std::bad_alloc&) {
+    stream_->TellReader(/*more=*/false);
   }
-}
-
-void RequestState::set_telemetry(Telemetry& telemetry) {
-  telemetry_ = &telemetry;
-  of_mode_ = &telemetry.Of(started_.position, has_contexts() ? DecodingKind::kNbce : DecodingKind::kPlain);
-  if (started_.refit) of_mode_->refits.Add();
-  if (has_contexts()) telemetry.contexts.Observe(static_cast<int64_t>(n_rows_) - 1);
 }
 
 void RequestState::BeforeStep(Clock::time_point now) {
   if (was_scheduled_) return;
   was_scheduled_ = true;
   first_step_ = last_progress_ = now;
-  if (record_ != nullptr) record_->LeaveQueue();
+  record_->LeaveQueue();
 }
 
 void RequestState::PrefetchSelf(const Group& group) const {
@@ -121,7 +117,7 @@ bool RequestState::AfterStep(Group& group, bool drew, GroupResult& result, Clock
   if (is_prompt_read_ || finished_) return ended;
   const bool wants_progress =
       std::holds_alternative<ScoreParams>(request_.params) || std::get<GenerateParams>(request_.params).output.progress;
-  if (wants_progress && now - last_progress_ >= progress_interval_) {
+  if (wants_progress && now - last_progress_ >= context_.progress_interval) {
     last_progress_ = now;
     Emit(Progress{started_.prompt_tokens - remaining, started_.prompt_tokens});
   }
@@ -131,17 +127,15 @@ bool RequestState::AfterStep(Group& group, bool drew, GroupResult& result, Clock
 void RequestState::CountToken(std::optional<Clock::duration> gap, Clock::time_point now) {
   if (completion_tokens_++ == 0) {
     first_token_ = now;
-    if (of_mode_ != nullptr) of_mode_->time_to_first_token.Observe(now - submitted_);
+    of_mode_.time_to_first_token.Observe(now - submitted_);
   }
-  if (of_mode_ == nullptr) return;
-  of_mode_->generated.Add();
-  if (gap.has_value()) of_mode_->inter_token_latency.Observe(*gap);
+  of_mode_.generated.Add();
+  if (gap.has_value()) of_mode_.inter_token_latency.Observe(*gap);
 }
 
 void RequestState::CountChoice(const MergeChoice& choice, int32_t previous) {
-  if (telemetry_ == nullptr) return;
-  if (previous > 0 && choice.row != previous) telemetry_->context_switches.Add();
-  if (choice.fell_back) telemetry_->nbce_fallbacks.Add();
+  if (previous > 0 && choice.row != previous) context_.telemetry.context_switches.Add();
+  if (choice.fell_back) context_.telemetry.nbce_fallbacks.Add();
 }
 
 absl::Status RequestState::NothingToDraw() {
@@ -179,20 +173,12 @@ void RequestState::EmitFinished(Finished&& finished, Clock::time_point now) {
   if (completion_tokens_ > 0) finished.timings.first_token = Seconds(first_token_ - submitted_);
   record_.reset();  // the client may ask for the next one as soon as it reads this
   finished.refused = !has_started_;
-  if (of_mode_ != nullptr && has_started_) {
+  if (has_started_) {
     const bool scores = std::holds_alternative<ScoreParams>(request_.params);
-    of_mode_->OnFinished(scores ? RequestMethod::kScore : RequestMethod::kGenerate, finished, now - submitted_,
-                         now - first_token_, n_samples());
+    of_mode_.OnFinished(scores ? RequestMethod::kScore : RequestMethod::kGenerate, finished, now - submitted_,
+                        now - first_token_, n_samples());
   }
   Emit(std::move(finished));
-}
-
-absl::Status RequestState::Track(std::shared_ptr<RequestRecord> record, double retry_after) {
-  const Group& group = groups_.front();
-  LH_RETURN_IF_ERROR(record->Enqueue(started_.position, std::ssize(group.rows) * n_samples(),
-                                     group.RowTokens() * n_samples(), retry_after));
-  record_ = std::move(record);
-  return absl::OkStatus();
 }
 
 void RequestState::PublishProgress() const {

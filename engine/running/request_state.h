@@ -35,12 +35,31 @@ struct PromptRows {
   }
 };
 
+// What a request's state is made of.
+struct RequestParts {
+  Request request;
+  std::shared_ptr<EventStream> stream;
+  std::shared_ptr<RequestRecord> record;  // enqueued
+  Clock::time_point submitted;
+  Started started;
+  PromptRows rows;
+};
+
+// What the requests of an engine share. Not owned; outlives them.
+struct RunningContext {
+  BlockPool& pool;
+  Telemetry& telemetry;  // counts what becomes of them
+  // Of the engine's thread: where a reader is to be told, the stream is added instead of telling it at once. The
+  // streams live as long as their requests.
+  std::vector<EventStream*>& ready;
+  std::chrono::milliseconds progress_interval;  // at least so long between two Progress of a request
+};
+
 // A request that the engine runs: its groups of rows, and what becomes of the results of their steps. Engine thread
 // only, after its construction.
 class RequestState {
  public:
-  RequestState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-               PromptRows rows, BlockPool& pool);
+  RequestState(RequestParts parts, const RunningContext& context);
   virtual ~RequestState() = default;
   RequestState(const RequestState&) = delete;
   RequestState& operator=(const RequestState&) = delete;
@@ -57,16 +76,6 @@ class RequestState {
   EventStream& stream() { return *stream_; }
   const EventStream& stream() const { return *stream_; }
   Clock::time_point submitted() const { return submitted_; }
-
-  // At least so long between two Progress. Before the first step.
-  void set_progress_interval(std::chrono::milliseconds interval) { progress_interval_ = interval; }
-
-  // Counts in `telemetry` what becomes of it; not owned. Before EmitStarted.
-  void set_telemetry(Telemetry& telemetry);
-
-  // Adds its stream to `ready`, not owned, where a reader is to be told, instead of telling it. Before EmitStarted. The
-  // streams there live as long as their requests.
-  void set_ready_streams(std::vector<EventStream*>& ready) { ready_ = &ready; }
 
   // What follows may throw std::bad_alloc, unless it says otherwise; then the request is to be ended by Fail.
 
@@ -101,10 +110,7 @@ class RequestState {
 
   bool was_scheduled() const { return was_scheduled_; }
 
-  // Takes over its entry in the registry, until Finish, and counts its tokens there as waiting. An Overload when its
-  // client may not queue so many: then it is not to run. Once, before the first step.
-  absl::Status Track(std::shared_ptr<RequestRecord> record, double retry_after);
-  // Writes how far it is into that entry. Throws nothing.
+  // Writes how far it is into its entry of the registry. Throws nothing.
   void PublishProgress() const;
 
  protected:
@@ -126,6 +132,7 @@ class RequestState {
   void CountChoice(const MergeChoice& choice, int32_t previous);
   // A group that reads the prompt in its rows.
   Group& AddGroup();
+  const Started& started() const { return started_; }
   // Whether it reads documents.
   bool has_contexts() const { return n_rows_ > 1; }
   // INTERNAL, of a step that could not draw.
@@ -138,14 +145,11 @@ class RequestState {
  private:
   // What each token touches comes first and lies together.
   bool has_started_ = false, was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
-  std::vector<EventStream*>* ready_ = nullptr;
-  Telemetry* telemetry_ = nullptr;
-  RequestTelemetry* of_mode_ = nullptr;  // of telemetry_
+  const RunningContext& context_;
+  RequestTelemetry& of_mode_;  // of the context's telemetry
   std::shared_ptr<EventStream> stream_;
   std::shared_ptr<RequestRecord> record_;  // null once it has finished
   Clock::time_point submitted_, first_step_{}, prompt_read_{}, first_token_{}, last_progress_;
-  std::chrono::milliseconds progress_interval_{500};
-  BlockPool& pool_;
   Started started_;
 
  protected:

@@ -8,14 +8,11 @@
 
 namespace longhaul {
 
-ScoreState::ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
-                       Started started, PromptRows rows, int64_t first_token, BlockPool& pool)
-    : RequestState(std::move(request), std::move(stream), submitted, std::move(started), std::move(rows), pool),
-      top_logprobs_(std::get<ScoreParams>(request_.params).top_logprobs),
-      next_token_(first_token) {
+ScoreState::ScoreState(RequestParts parts, const RunningContext& context, int64_t first_token)
+    : RequestState(std::move(parts), context), next_token_(first_token) {
   Group& group = groups_.front();
   group.score_from = first_token;
-  group.top_scores = top_logprobs_;
+  group.top_scores = std::get<ScoreParams>(request_.params).top_logprobs;
 }
 
 void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point now) {
@@ -26,19 +23,16 @@ void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point now) {
       const int64_t token = next_token_ + std::ssize(chunk.tokens);
       return Finish(FinishReason::kError, NotNumbers(absl::StrCat("token ", token, " cannot be scored")), now);
     }
-    ScoredToken token{score.logprob, std::move(score.top)};
-    if (static_cast<int>(token.top.size()) > top_logprobs_) token.top.resize(static_cast<size_t>(top_logprobs_));
-    chunk.tokens.push_back(std::move(token));
+    chunk.tokens.push_back({score.logprob, std::move(score.top)});
   }
   next_token_ += static_cast<int64_t>(scores.size());
   groups_.front().score_from = next_token_;  // should the text be read again, this much has been told
   Emit(std::move(chunk));
 }
 
-ContextScoreState::ContextScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted,
-                                     Started started, PromptRows rows, std::vector<TokenId> answer, int64_t first_token,
-                                     BlockPool& pool)
-    : RequestState(std::move(request), std::move(stream), submitted, std::move(started), std::move(rows), pool),
+ContextScoreState::ContextScoreState(RequestParts parts, const RunningContext& context, std::vector<TokenId> answer,
+                                     int64_t first_token)
+    : RequestState(std::move(parts), context),
       answer_(std::move(answer)),
       first_token_(static_cast<size_t>(first_token)) {
   const auto& params = std::get<ScoreParams>(request_.params);

@@ -13,15 +13,13 @@ namespace longhaul {
 // Scores a given text.
 class ScoreState final : public RequestState {
  public:
-  // REQUIRES: the request holds ScoreParams without contexts, `rows` one row; 1 <= first_token < its tokens.
-  ScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-             PromptRows rows, int64_t first_token, BlockPool& pool);
+  // REQUIRES: the request holds ScoreParams without contexts, and there is one row; 1 <= first_token < its tokens.
+  ScoreState(RequestParts parts, const RunningContext& context, int64_t first_token);
 
  private:
   bool OnDrawn(Group&, const GroupResult&, Clock::time_point) override { return false; }
   void OnScores(std::span<TokenScore> scores, Clock::time_point now) override;
 
-  const int top_logprobs_;
   int64_t next_token_;  // the first that has not been reported
 };
 
@@ -30,8 +28,8 @@ class ScoreState final : public RequestState {
 class ContextScoreState final : public RequestState, private DrawSource {
  public:
   // REQUIRES: the request holds ScoreParams with contexts; 0 <= first_token < answer.size().
-  ContextScoreState(Request request, std::shared_ptr<EventStream> stream, Clock::time_point submitted, Started started,
-                    PromptRows rows, std::vector<TokenId> answer, int64_t first_token, BlockPool& pool);
+  ContextScoreState(RequestParts parts, const RunningContext& context, std::vector<TokenId> answer,
+                    int64_t first_token);
 
  private:
   BatchDraw NextDraw(const Group& group, int64_t n_ahead, Batch& batch) const override;

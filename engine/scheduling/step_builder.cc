@@ -5,18 +5,17 @@
 
 namespace longhaul {
 
-StepBuilder::StepBuilder(int64_t max_tokens, int64_t max_logit_rows, const Sizes& expected)
-    : max_tokens_(max_tokens), max_logit_rows_(max_logit_rows) {
+void StepBuilder::Reserve() {
   Batch& batch = step_.batch;
-  batch.tokens.reserve(expected.tokens);
-  batch.positions.reserve(expected.tokens);
-  batch.row_of.reserve(expected.tokens);
-  batch.rows.reserve(expected.rows);
-  batch.groups.reserve(expected.groups);
-  batch.block_ids.reserve(expected.blocks + expected.rows);  // each row may have got one more
-  batch.wanted.reserve(expected.wanted);
-  step_.rows.reserve(expected.rows);
-  step_.groups.reserve(expected.groups);
+  batch.tokens.reserve(expected_.tokens);
+  batch.positions.reserve(expected_.tokens);
+  batch.row_of.reserve(expected_.tokens);
+  batch.rows.reserve(expected_.rows);
+  batch.groups.reserve(expected_.groups);
+  batch.block_ids.reserve(expected_.blocks + expected_.rows);  // each row may have got one more
+  batch.wanted.reserve(expected_.wanted);
+  step_.rows.reserve(expected_.rows);
+  step_.groups.reserve(expected_.groups);
 }
 
 StepBuilder::Sizes StepBuilder::sizes() const {
@@ -25,6 +24,7 @@ StepBuilder::Sizes StepBuilder::sizes() const {
 }
 
 void StepBuilder::Add(Group& group, int64_t max_tokens) {
+  if (step_.empty()) Reserve();  // only now, so that whoever finds no memory is a group
   Batch& batch = step_.batch;
   const int64_t n_rows = static_cast<int64_t>(group.rows.size());
   const bool scores = group.score_from > 0;

@@ -16,7 +16,8 @@ class StepBuilder {
   };
 
   // `max_tokens`, `max_logit_rows`: of the step.
-  StepBuilder(int64_t max_tokens, int64_t max_logit_rows, const Sizes& expected);
+  StepBuilder(int64_t max_tokens, int64_t max_logit_rows, const Sizes& expected)
+      : max_tokens_(max_tokens), max_logit_rows_(max_logit_rows), expected_(expected) {}
 
   // At most so many tokens of the group; its last ones all together or not at all. The group stays as it is.
   void Add(Group& group, int64_t max_tokens);
@@ -27,11 +28,13 @@ class StepBuilder {
   Step Take() { return std::move(step_); }
 
  private:
+  void Reserve();
   void AddRow(const Group& group, Sequence& row, int64_t n_new);
   void AddScores(const Group& group, const Sequence& row, int64_t n_new, int64_t first_token);
   int32_t PlanIndex(const std::shared_ptr<const RotaryPlan>& plan);
 
   const int64_t max_tokens_, max_logit_rows_;
+  const Sizes expected_;
   Step step_;
 };
 
