@@ -67,7 +67,7 @@ class EngineImpl : public Engine {
   bool TakeArrivals();  // false when the engine stops
   // Makes a step and submits it, and collects one where there can be no more in flight.
   void Turn();
-  // Whether it was begun; if not, its requests have ended.
+  // Whether it was begun; if not, its requests, which are those of stepped_, have ended.
   bool SubmitStep(Step step, Clock::time_point begin);
   void CollectStep();
   // Ends the requests of the step at hand, or everything where the device is lost.

@@ -38,6 +38,10 @@ void EngineImpl::Turn() {
   counter_.CountScheduling(scheduler_);
   const bool dropped = step.has_value() && active_.DropHopeless(*step, rates_);
   const bool submits = step.has_value() && !step->empty() && !dropped;
+  if (submits) {
+    SetStepped(*step);
+    for (RequestState* state : stepped_) active_.BeforeStep(*state);
+  }
   // While steps run the loop looks again at once.
   PublishStats(/*look_again=*/dropped || submits || pipeline_.size() > 0);
   active_.TellReaders();
@@ -107,8 +111,6 @@ void EngineImpl::SetStepped(const Step& step) {
 }
 
 bool EngineImpl::SubmitStep(Step step, Clock::time_point begin) {
-  SetStepped(step);
-  for (RequestState* state : stepped_) active_.BeforeStep(*state);
   const absl::Status status = pipeline_.Submit(std::move(step), begin);
   if (status.ok()) return true;
   FailStep(status);
