@@ -25,8 +25,20 @@ PlanAngles::PlanAngles(const RotaryPlan& plan, int64_t max_positions)
   for (double frequency : plan.inv_freq) offset_.push_back(std::sin(far_->query_offset * frequency));
 }
 
+int64_t PlanAngles::FirstKey(int regime, int64_t position) const {
+  if (!far_.has_value() || regime > 0) return 0;
+  return std::max<int64_t>(0, position - far_->window + 1);
+}
+
+void PlanAngles::Query(int regime, int64_t position, float* cosines, float* sines) const {
+  if (regime > 0) return FarQuery(position, cosines, sines);
+  near_.Angles(position, cosines, sines);
+}
+
 void PlanAngles::StoredKey(int64_t position, float* cosines, float* sines) const {
-  if (far_->floor) {
+  if (!far_.has_value()) {
+    near_.Angles(position, cosines, sines);
+  } else if (far_->floor) {
     near_.Angles(position / far_->divisor, cosines, sines);
   } else {
     far_key_->Angles(position, cosines, sines);

@@ -26,18 +26,28 @@ Turn At(const PlanAngles& angles, Angles which, int64_t position) {
   return turn;
 }
 
+Turn Query(const PlanAngles& angles, int regime, int64_t position) {
+  const auto pairs = static_cast<size_t>(angles.pairs());
+  std::vector<float> cosines(pairs), sines(pairs);
+  angles.Query(regime, position, cosines.data(), sines.data());
+  Turn turn;
+  for (size_t i = 0; i < pairs; ++i) turn.emplace_back(cosines[i], sines[i]);
+  return turn;
+}
+
 Turn StoredKey(const PlanAngles& angles, int64_t position) {
   if (!angles.turns_stored_keys()) return Turn(static_cast<size_t>(angles.pairs()), 1);
-  return At(angles, angles.window() > 0 ? &PlanAngles::StoredKey : &PlanAngles::Near, position);
+  return At(angles, &PlanAngles::StoredKey, position);
 }
 
 // How a query at p is turned against a key at j, as a kernel meets them.
 Turn Relative(const PlanAngles& angles, int64_t p, int64_t j) {
-  const bool far = angles.window() > 0 && p - j >= angles.window();
-  Turn query = At(angles, far ? &PlanAngles::FarQuery : &PlanAngles::Near, p);
+  int regime = 0;
+  while (j < angles.FirstKey(regime, p)) ++regime;
+  Turn query = Query(angles, regime, p);
   const Turn stored = StoredKey(angles, j);
   for (size_t i = 0; i < query.size(); ++i) query[i] *= std::conj(stored[i]);
-  if (!far && angles.window() > 0) {
+  if (regime == 0 && angles.has_near_keys()) {
     const Turn further = At(angles, &PlanAngles::NearKey, j);
     for (size_t i = 0; i < query.size(); ++i) query[i] *= std::conj(further[i]);
   }
@@ -144,13 +154,14 @@ TEST(PlanAngles, OfALeakyStepOfMillionsAreThoseOfRerope) {
 
 TEST(PlanAngles, AreThoseOfThePlainPlanWithoutAFarRegime) {
   const PlanAngles plain(PlanOf(SmolLm2(), position::None()), 3001);
-  EXPECT_EQ(plain.window(), 0);
+  EXPECT_EQ(plain.n_regimes(), 1);
   EXPECT_TRUE(plain.turns_stored_keys());
   for (const RotaryPlan& plan :
        {PlanOf(SmolLm2(), position::LeakyRerope{100, 1}), PlanOf(SmolLm2(), position::SelfExtend{1, 100})}) {
     const PlanAngles angles(plan, 3001);
-    EXPECT_EQ(angles.window(), 0);
-    EXPECT_EQ(At(angles, &PlanAngles::Near, 3000), At(plain, &PlanAngles::Near, 3000));
+    EXPECT_EQ(angles.n_regimes(), 1);
+    EXPECT_EQ(Query(angles, 0, 3000), Query(plain, 0, 3000));
+    EXPECT_EQ(StoredKey(angles, 3000), Query(plain, 0, 3000));
   }
   EXPECT_FALSE(PlanAngles(PlanOf(SmolLm2(), position::Rerope{100}), 10).turns_stored_keys());
 }
@@ -164,9 +175,8 @@ TEST(PlanAngles, AreTheSameWhateverTheLength) {
     const PlanAngles small(plan, 1000), large(plan, 200000);
     for (int64_t position : {0, 1, 63, 64, 255, 256, 257, 999}) {
       EXPECT_EQ(StoredKey(small, position), StoredKey(large, position));
-      for (Angles which : {&PlanAngles::Near, &PlanAngles::NearKey, &PlanAngles::FarQuery}) {
-        EXPECT_EQ(At(small, which, position), At(large, which, position));
-      }
+      EXPECT_EQ(At(small, &PlanAngles::NearKey, position), At(large, &PlanAngles::NearKey, position));
+      for (int regime : {0, 1}) EXPECT_EQ(Query(small, regime, position), Query(large, regime, position));
     }
   }
 }

@@ -143,13 +143,13 @@ void ExpectUsable(const RotaryPlan& plan) {
   const PlanAngles angles(plan, 300);
   std::vector<float> turn(2 * plan.inv_freq.size());
   float *cosines = turn.data(), *sines = cosines + plan.inv_freq.size();
-  angles.Near(299, cosines, sines);
+  angles.Query(0, 299, cosines, sines);
   ExpectFinite(turn);
   ExpectFinite({angles.QueryScale(0), angles.QueryScale(std::numeric_limits<int64_t>::max())});
   if (!plan.far.has_value()) return;
   angles.NearKey(299, cosines, sines);
   ExpectFinite(turn);
-  angles.FarQuery(299, cosines, sines);
+  angles.Query(1, 299, cosines, sines);
   ExpectFinite(turn);
 }
 

@@ -36,8 +36,12 @@ struct TilePiece {
 }  // namespace
 
 struct Attention::Impl {
-  Impl(KvCache& the_cache, WorkerPool& the_pool)
-      : cache(the_cache), pool(the_pool), shape(the_cache.head_shape()), near_keys(the_cache) {
+  Impl(KvCache& the_cache, WorkerPool& the_pool, MakeAngles the_make_angles)
+      : cache(the_cache),
+        pool(the_pool),
+        make_angles(std::move(the_make_angles)),
+        shape(the_cache.head_shape()),
+        near_keys(the_cache) {
     for (int thread = 0; thread < pool.threads(); ++thread) scratch.emplace_back(shape);
   }
 
@@ -53,24 +57,27 @@ struct Attention::Impl {
 
   int64_t QkvWidth() const { return (shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim; }
   int64_t OutWidth() const { return shape.n_heads * shape.head_dim; }
+  int64_t FarStride() const { return batch->n_tokens() * OutWidth(); }  // of far_queries, from a regime to the next
   Partials PartialsAt(int64_t first_partial) const {
     return {partial_out + first_partial * shape.padded_dim(), partial_stats + 2 * first_partial};
   }
 
   KvCache& cache;
   WorkerPool& pool;
+  const MakeAngles make_angles;
   const HeadShape shape;
   std::vector<AttentionScratch> scratch;  // of each thread
-  std::vector<std::pair<Fingerprint, std::unique_ptr<PlanAngles>>> known_plans;
+  std::vector<std::pair<Fingerprint, std::unique_ptr<const PlanAngles>>> known_plans;
 
   // Of the step at hand.
   const Batch* batch = nullptr;
   std::vector<const PlanAngles*> plans;  // of Batch::plans
-  bool any_far = false;                  // whether one of them has a far regime
+  int max_regimes = 1;                   // of one of them
   int64_t angle_stride = 0;
-  float* angles = nullptr;        // [n_tokens][angle_stride]: the turns of TurnsOf
-  float* query_scales = nullptr;  // [n_tokens]
-  float* far_queries = nullptr;   // [n_tokens, n_heads * head_dim], of rows with a far regime
+  float* angles = nullptr;          // [n_tokens][angle_stride]: the turns of TurnsOf
+  float* query_scales = nullptr;    // [n_tokens]
+  std::vector<int64_t> first_keys;  // [n_tokens][kMaxRegimes], of rows with several regimes
+  float* far_queries = nullptr;     // [max_regimes - 1][n_tokens, n_heads * head_dim], of regimes from 1 on
   NearKeyRings near_keys;
   std::vector<StorePiece> stores;
   std::vector<TilePiece> tiles;
@@ -81,7 +88,13 @@ struct Attention::Impl {
   GrowingFloats angle_memory, query_scale_memory, far_query_memory, partial_out_memory, partial_stats_memory;
 };
 
-Attention::Attention(KvCache& cache, WorkerPool& pool) : impl_(std::make_unique<Impl>(cache, pool)) {}
+Attention::Attention(KvCache& cache, WorkerPool& pool)
+    : Attention(cache, pool, [](const RotaryPlan& plan, int64_t max_positions) {
+        return std::make_unique<const PlanAngles>(plan, max_positions);
+      }) {}
+
+Attention::Attention(KvCache& cache, WorkerPool& pool, MakeAngles make_angles)
+    : impl_(std::make_unique<Impl>(cache, pool, std::move(make_angles))) {}
 
 Attention::~Attention() = default;
 
@@ -123,7 +136,7 @@ const PlanAngles& Attention::Impl::AnglesOf(const RotaryPlan& plan) {
   for (const auto& [fingerprint, known] : known_plans) {
     if (fingerprint == plan.fingerprint) return *known;
   }
-  known_plans.emplace_back(plan.fingerprint, std::make_unique<PlanAngles>(plan, cache.geometry().tokens()));
+  known_plans.emplace_back(plan.fingerprint, make_angles(plan, cache.geometry().tokens()));
   return *known_plans.back().second;
 }
 
@@ -131,20 +144,23 @@ void Attention::Impl::FindPlans() {
   constexpr size_t kMaxIdlePlans = 64;
   if (known_plans.size() > kMaxIdlePlans) known_plans.clear();
   plans.clear();
-  any_far = false;
+  max_regimes = 1;
   for (const auto& plan : batch->plans) {
     plans.push_back(&AnglesOf(*plan));
-    any_far = any_far || plan->far.has_value();
+    max_regimes = std::max(max_regimes, plans.back()->n_regimes());
   }
 }
 
 void Attention::Impl::FindAngles() {
   int64_t max_pairs = 0;
   for (const PlanAngles* plan : plans) max_pairs = std::max(max_pairs, plan->pairs());
-  angle_stride = 2 * max_pairs * (any_far ? 3 : 1);
+  angle_stride = 2 * max_pairs * (max_regimes == 1 ? 1 : max_regimes + 1);
   angles = angle_memory.AtLeast(batch->n_tokens() * angle_stride);
   query_scales = query_scale_memory.AtLeast(batch->n_tokens());
-  if (any_far) far_queries = far_query_memory.AtLeast(batch->n_tokens() * OutWidth());
+  if (max_regimes > 1) {
+    far_queries = far_query_memory.AtLeast((max_regimes - 1) * batch->n_tokens() * OutWidth());
+    first_keys.resize(static_cast<size_t>(batch->n_tokens() * kMaxRegimes));
+  }
   const double head_scale = std::sqrt(static_cast<double>(shape.head_dim));
   for (const BatchRow& row : batch->rows) {
     const PlanAngles& plan = PlanOf(row);
@@ -152,27 +168,30 @@ void Attention::Impl::FindAngles() {
       const int64_t position = row.length + t, pairs = plan.pairs();
       float* at = angles + (row.first_token + t) * angle_stride;
       query_scales[row.first_token + t] = static_cast<float>(plan.QueryScale(position) / head_scale);
-      plan.Near(position, at, at + pairs);
-      if (plan.window() == 0) continue;
-      plan.FarQuery(position, at + 2 * pairs, at + 3 * pairs);
-      if (plan.turns_stored_keys()) plan.StoredKey(position, at + 4 * pairs, at + 5 * pairs);
+      for (int regime = 0; regime < plan.n_regimes(); ++regime, at += 2 * pairs) {
+        plan.Query(regime, position, at, at + pairs);
+      }
+      if (plan.n_regimes() == 1) continue;
+      if (plan.turns_stored_keys()) plan.StoredKey(position, at, at + pairs);
+      int64_t* const first = &first_keys[static_cast<size_t>((row.first_token + t) * kMaxRegimes)];
+      for (int regime = 0; regime < plan.n_regimes(); ++regime) first[regime] = plan.FirstKey(regime, position);
     }
   }
 }
 
 TokenTurns Attention::Impl::TurnsOf(const PlanAngles& plan, int64_t token) const {
-  const float* const at = angles + token * angle_stride;
+  const float* at = angles + token * angle_stride;
   const int64_t pairs = plan.pairs();
   TokenTurns turns;
   turns.pairs = pairs;
   turns.query_scale = query_scales[token];
-  turns.query = {at, at + pairs};
-  if (plan.window() == 0) {
-    turns.stored_key = turns.query;
-    return turns;
+  turns.n_regimes = plan.n_regimes();
+  for (int regime = 0; regime < turns.n_regimes; ++regime, at += 2 * pairs) turns.queries[regime] = {at, at + pairs};
+  if (turns.n_regimes == 1) {
+    turns.stored_key = turns.queries[0];
+  } else if (plan.turns_stored_keys()) {
+    turns.stored_key = {at, at + pairs};
   }
-  turns.far_query = {at + 2 * pairs, at + 3 * pairs};
-  if (plan.turns_stored_keys()) turns.stored_key = {at + 4 * pairs, at + 5 * pairs};
   return turns;
 }
 
@@ -255,14 +274,19 @@ AttentionTile Attention::Impl::TileOf(const TilePiece& piece, int64_t layer, con
   tile.n_tokens = piece.n_tokens;
   tile.n_heads = piece.n_heads;
   tile.first_position = row.length + piece.first_token;
-  tile.queries = qkv + token * QkvWidth() + piece.first_head * shape.head_dim;
-  tile.query_stride = QkvWidth();
-  if (PlanOf(row).window() > 0) {
-    tile.far_queries = far_queries + token * OutWidth() + piece.first_head * shape.head_dim;
-    tile.far_query_stride = OutWidth();
-    tile.window = PlanOf(row).window();
-    tile.near_keys = near_keys.Of(piece.row, layer);
+  const PlanAngles& plan = PlanOf(row);
+  const int64_t head = piece.first_head * shape.head_dim;
+  tile.n_regimes = plan.n_regimes();
+  tile.regimes[0] = {qkv + token * QkvWidth() + head, QkvWidth()};
+  for (int regime = 1; regime < tile.n_regimes; ++regime) {
+    tile.regimes[regime] = {far_queries + (regime - 1) * FarStride() + token * OutWidth() + head, OutWidth()};
   }
+  if (tile.n_regimes > 1) {
+    const int64_t* const first = &first_keys[static_cast<size_t>(token * kMaxRegimes)];
+    for (int regime = 0; regime < tile.n_regimes; ++regime) tile.regimes[regime].first_keys = first + regime;
+  }
+  tile.has_near_keys = plan.has_near_keys();
+  if (tile.has_near_keys) tile.near_keys = near_keys.Of(piece.row, layer);
   tile.out = out + token * OutWidth() + piece.first_head * shape.head_dim;
   tile.out_stride = OutWidth();
   return tile;
@@ -271,15 +295,15 @@ AttentionTile Attention::Impl::TileOf(const TilePiece& piece, int64_t layer, con
 void Attention::Impl::Store(const StorePiece& piece, int64_t layer, float* qkv) const {
   const BatchRow& row = batch->rows[static_cast<size_t>(piece.row)];
   const PlanAngles& plan = PlanOf(row);
-  const bool is_far = plan.window() > 0;
   const int64_t position = row.length + piece.first_token, block = position / kBlockTokens;
   std::byte* const page = cache.Page(layer, batch->Blocks(row)[static_cast<size_t>(block)]);
   for (int64_t t = 0; t < piece.n_tokens; ++t) {
     const int64_t token = row.first_token + piece.first_token + t;
-    RotateAndStore(shape, TurnsOf(plan, token), qkv + token * QkvWidth(),
-                   is_far ? far_queries + token * OutWidth() : nullptr, page, (position + t) % kBlockTokens);
+    float* const far = plan.n_regimes() > 1 ? far_queries + token * OutWidth() : nullptr;
+    RotateAndStore(shape, TurnsOf(plan, token), qkv + token * QkvWidth(), far, FarStride(), page,
+                   (position + t) % kBlockTokens);
   }
-  if (is_far) near_keys.Make(piece.row, block, layer);
+  if (plan.has_near_keys()) near_keys.Make(piece.row, block, layer);
 }
 
 }  // namespace longhaul::cpu

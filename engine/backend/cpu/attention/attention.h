@@ -1,19 +1,25 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "engine/backend/batch.h"
 #include "engine/backend/cpu/attention/kv_cache.h"
 #include "engine/backend/cpu/worker_pool.h"
+#include "engine/position/plan_angles.h"
 
 namespace longhaul::cpu {
 
 // The attention of one step: rotates, writes the new keys and values, then reads keys and values from the cache only.
 class Attention {
  public:
-  // Neither is owned; both outlive it.
+  // The rotations of a plan, for a cache that holds so many positions.
+  using MakeAngles = std::function<std::unique_ptr<const PlanAngles>(const RotaryPlan& plan, int64_t max_positions)>;
+
+  // Neither is owned; both outlive it. make_angles: PlanAngles of the plan, but in tests.
   Attention(KvCache& cache, WorkerPool& pool);
+  Attention(KvCache& cache, WorkerPool& pool, MakeAngles make_angles);
   ~Attention();
 
   // Takes note of the rows and works out the cosines and sines of every new token, once for all layers.

@@ -28,8 +28,7 @@ class TileWorker {
         // Several groups of rows read the same keys: they are made f32 once.
         widen_keys_(!std::is_same_v<T, float> && rows_ > kGroupRows),
         widen_values_(widen_keys_ || head_dim_ != padded_dim_) {
-    FindQueries(tile.queries, tile.query_stride, queries_);
-    if (tile.far_queries != nullptr) FindQueries(tile.far_queries, tile.far_query_stride, far_queries_);
+    for (int regime = 0; regime < tile.n_regimes; ++regime) FindQueries(tile.regimes[regime], queries_[regime]);
   }
 
   // Fills n_keys, range_max, range_sum and range_out of the rows that see keys of the range.
@@ -65,11 +64,13 @@ class TileWorker {
   }
 
  private:
-  void FindQueries(const float* queries, int64_t stride, const float** rows) const {
+  void FindQueries(const RegimeQueries& regime, const float** rows) const {
     for (int64_t r = 0; r < rows_; ++r) {
-      rows[r] = queries + r / tile_.n_heads * stride + r % tile_.n_heads * head_dim_;
+      rows[r] = regime.queries + r / tile_.n_heads * regime.stride + r % tile_.n_heads * head_dim_;
     }
   }
+
+  int64_t FirstKey(int regime, int64_t token) const { return tile_.regimes[regime].first_keys[token * kMaxRegimes]; }
 
   // Of the blocks from position `first_key` on. heads_before: 0 for keys, n_kv_heads for values.
   void FindBlocks(int64_t first_key, int64_t n_keys, int64_t heads_before, const T** found) const {
@@ -95,38 +96,42 @@ class TileWorker {
 
   // The scores of keys begin..end-1 of the range that begins at position first_key; begin is a block's.
   void ScoreChunk(int64_t first_key, int64_t begin, int64_t end) {
-    const T* keys[kMaxChunkBlocks];
-    if (tile_.far_queries == nullptr) {
-      FindBlocks(first_key + begin, end - begin, 0, keys);
-      ScoreBlocks(keys, queries_, begin, end, scratch_.scores.get());
-      return;
-    }
-    // The blocks before near_from are far for every row, those from far_to on near for every row; those between are
-    // both.
-    const int64_t first_near = tile_.first_position - tile_.window + 1 - first_key;  // of the first row
-    const int64_t last_near = first_near + tile_.n_tokens - 1;                       // of the last row
-    const int64_t near_from = std::clamp(first_near < 0 ? 0 : first_near / kBlockTokens * kBlockTokens, begin, end);
-    const int64_t far_to = std::clamp(last_near < 0 ? 0 : BlocksFor(last_near) * kBlockTokens, begin, end);
-    if (far_to > begin) {
-      FindBlocks(first_key + begin, far_to - begin, 0, keys);
-      ScoreBlocks(keys, far_queries_, begin, far_to, scratch_.scores.get());
-    }
-    if (near_from < far_to) {
-      FindNearBlocks(first_key + near_from, far_to - near_from, keys);
-      ScoreBlocks(keys, queries_, near_from, far_to, scratch_.near_scores.get());
-      TakeNearScores(first_near, near_from, far_to);
-    }
-    if (far_to < end) {
-      FindNearBlocks(first_key + far_to, end - far_to, keys);
-      ScoreBlocks(keys, queries_, far_to, end, scratch_.scores.get());
+    if (tile_.n_regimes == 1) return ScoreRegime(0, first_key, begin, end, scratch_.scores.get());
+    // Farthest regime first. The blocks before `scored` have the scores of farther regimes: what rows see of them in
+    // this regime replaces those.
+    int64_t scored = begin;
+    for (int regime = tile_.n_regimes - 1; regime >= 0; --regime) {
+      // The blocks that any row sees a key of this regime in.
+      const int64_t first = FirstKey(regime, 0) / kBlockTokens * kBlockTokens - first_key;
+      const int64_t last =
+          regime == 0 ? end : BlocksFor(FirstKey(regime - 1, tile_.n_tokens - 1)) * kBlockTokens - first_key;
+      const int64_t from = std::clamp(first, begin, end), to = std::clamp(last, begin, end);
+      if (from < scored) {
+        ScoreRegime(regime, first_key, from, scored, scratch_.near_scores.get());
+        TakeNearScores(regime, first_key, from, scored);
+      }
+      if (scored < to) {
+        ScoreRegime(regime, first_key, scored, to, scratch_.scores.get());
+        scored = to;
+      }
     }
   }
 
-  // Of keys begin..end-1 those that are near for a row; its first near key is first_near and a key later for each
-  // token.
-  void TakeNearScores(int64_t first_near, int64_t begin, int64_t end) {
+  // The scores of all rows' queries of one regime.
+  void ScoreRegime(int regime, int64_t first_key, int64_t begin, int64_t end, float* scores) {
+    const T* keys[kMaxChunkBlocks];
+    if (regime == 0 && tile_.has_near_keys) {
+      FindNearBlocks(first_key + begin, end - begin, keys);
+    } else {
+      FindBlocks(first_key + begin, end - begin, 0, keys);
+    }
+    ScoreBlocks(keys, queries_[regime], begin, end, scores);
+  }
+
+  // Of keys begin..end-1 those that a row sees in this regime or a nearer one.
+  void TakeNearScores(int regime, int64_t first_key, int64_t begin, int64_t end) {
     for (int64_t r = 0; r < rows_; ++r) {
-      const int64_t from = std::clamp(first_near + r / tile_.n_heads, begin, end);
+      const int64_t from = std::clamp(FirstKey(regime, r / tile_.n_heads) - first_key, begin, end);
       std::copy_n(&scratch_.near_scores[r * kScoreStride + from], end - from,
                   &scratch_.scores[r * kScoreStride + from]);
     }
@@ -204,8 +209,7 @@ class TileWorker {
   AttentionScratch& scratch_;
   const int64_t rows_, head_dim_, padded_dim_;
   const bool widen_keys_, widen_values_;
-  const float* queries_[kTileRows];      // of each row
-  const float* far_queries_[kTileRows];  // the same
+  const float* queries_[kMaxRegimes][kTileRows];  // of each row
 };
 
 // The state of row r, which begins as its range 0.

@@ -8,6 +8,7 @@
 #include "engine/backend/batch.h"
 #include "engine/backend/cpu/aligned_floats.h"
 #include "engine/backend/cpu/attention/kv_cache.h"
+#include "engine/position/plan_angles.h"
 
 namespace longhaul::cpu {
 
@@ -17,8 +18,8 @@ namespace longhaul::cpu {
 //              modulo 16), then a fixed tree; the weighted values in one chain per dimension over the keys, ascending
 //   row        its ranges merged from 0 upward by one function; at last divided by the sum
 // A key after the query's position adds exactly 0 to the sum, and its value is not touched: it may be left over from
-// another row. With a far regime the score of a key is that of the stored key and the far query from distance `window`
-// on, and that of the near key and the near query below it: near and far keys lie in one ascending pass.
+// another row. The score of a key is that of the query of the regime that it is in, with the near key in regime 0 where
+// the plan has near keys, else with the stored one: the keys of all regimes lie in one ascending pass.
 inline constexpr int64_t kRangeKeys = 512;
 
 // Query rows of a tile: tokens times the query heads of one kv head. They share what is read of the cache.
@@ -36,7 +37,7 @@ struct AttentionScratch {
 
   int64_t chunk_blocks;       // blocks that are worked on while they stay in the nearest cache
   AlignedFloats scores;       // [kTileRows, kScoreStride]
-  AlignedFloats near_scores;  // the same, of blocks that are far for some rows and near for others
+  AlignedFloats near_scores;  // the same, of blocks where some rows see a nearer regime and others a farther one
   AlignedFloats range_out;    // [kTileRows, padded_dim]
   AlignedFloats out;          // [kTileRows, padded_dim]
   AlignedFloats widened;      // [chunk_blocks, kBlockTokens, padded_dim]
@@ -69,6 +70,13 @@ struct NearKeys {
   std::byte* Block(int64_t block) const { return block < first_scratch_block ? InRing(block) : InScratch(block); }
 };
 
+// A tile's queries for the keys of one regime.
+struct RegimeQueries {
+  const float* queries = nullptr;  // [n_tokens, n_heads, head_dim], tokens `stride` apart
+  int64_t stride = 0;
+  const int64_t* first_keys = nullptr;  // PlanAngles::FirstKey of each token, kMaxRegimes apart
+};
+
 struct AttentionTile {
   HeadShape shape;
   std::byte* pages = nullptr;  // the page of block 0
@@ -77,14 +85,11 @@ struct AttentionTile {
   int64_t kv_head = 0;
 
   int64_t n_tokens = 0;
-  int64_t n_heads = 0;             // query heads of kv_head that take part; n_tokens * n_heads <= kTileRows
-  int64_t first_position = 0;      // of the first token
-  const float* queries = nullptr;  // [n_tokens, n_heads, head_dim], tokens `query_stride` apart
-  int64_t query_stride = 0;
-  // With a far regime: the queries for keys from distance `window` on, as `queries`; null without.
-  const float* far_queries = nullptr;
-  int64_t far_query_stride = 0;
-  int64_t window = 0;
+  int64_t n_heads = 0;         // query heads of kv_head that take part; n_tokens * n_heads <= kTileRows
+  int64_t first_position = 0;  // of the first token
+  int n_regimes = 1;
+  RegimeQueries regimes[kMaxRegimes];  // nearest first; first_keys only where there are several
+  bool has_near_keys = false;          // else the keys of regime 0 are the stored ones, too
   NearKeys near_keys;
   float* out = nullptr;  // [n_tokens, n_heads, head_dim], tokens `out_stride` apart
   int64_t out_stride = 0;

@@ -15,7 +15,7 @@ void NearKeyRings::BeginStep(const Batch& batch, std::span<const PlanAngles* con
   scratch_floats_ = angle_floats_ = 0;
   for (size_t row = 0; row < batch.rows.size(); ++row) {
     const PlanAngles& plan = *plans[static_cast<size_t>(batch.rows[row].plan)];
-    if (plan.window() > 0) PlanRow(static_cast<int64_t>(row), plan);
+    if (plan.has_near_keys()) PlanRow(static_cast<int64_t>(row), plan);
   }
   scratch_ = scratch_memory_.AtLeast(scratch_floats_);
   angles_ = angle_memory_.AtLeast(angle_floats_);
@@ -28,7 +28,7 @@ void NearKeyRings::PlanRow(int64_t row, const PlanAngles& plan) {
   const BatchRow& r = batch_->rows[static_cast<size_t>(row)];
   RowNear& near = rows_[static_cast<size_t>(row)];
   near.plan = &plan;
-  const int64_t first_near_block = std::max<int64_t>(0, r.length - plan.window() + 1) / kBlockTokens;
+  const int64_t first_near_block = plan.FirstKey(0, r.length) / kBlockTokens;
   const int64_t first_new_block = r.length / kBlockTokens;
   const int64_t last_block = (r.length + r.n_new - 1) / kBlockTokens;
   const int64_t halves = 2 * r.n_ring_blocks;

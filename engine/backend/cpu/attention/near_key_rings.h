@@ -13,11 +13,11 @@
 
 namespace longhaul::cpu {
 
-// The near keys of rows with a far regime during one step. The ring of a row holds those of its last `window` tokens;
-// the new tokens' go there too where that overwrites none which the step still reads (always in decode), else to
-// scratch, and from there to the ring when the layer is done. Near keys are a function of the stored keys of their
-// block, so whether they are read from ring or scratch, kept or made anew, changes no bit. One thread plans; pieces of
-// work may run on any.
+// The near keys, during one step, of rows whose plans have them. The ring of a row holds those of the tokens that the
+// next one sees in regime 0; the new tokens' go there too where that overwrites none which the step still reads (always
+// in decode), else to scratch, and from there to the ring when the layer is done. Near keys are a function of the
+// stored keys of their block, so whether they are read from ring or scratch, kept or made anew, changes no bit. One
+// thread plans; pieces of work may run on any.
 class NearKeyRings {
  public:
   // `cache` is not owned and outlives it.
@@ -26,7 +26,7 @@ class NearKeyRings {
   // plans [Batch::plans]. REQUIRES: the batch fits the cache and outlives the step.
   void BeginStep(const Batch& batch, std::span<const PlanAngles* const> plans);
 
-  // Where a row's near keys lie in a layer; only for rows with a far regime.
+  // Where a row's near keys lie in a layer; only for rows that have near keys.
   NearKeys Of(int64_t row, int64_t layer) const;
 
   // Makes the near keys of a block of a row whose stored keys are there; only for blocks that the step writes to, and
@@ -37,7 +37,7 @@ class NearKeyRings {
   int64_t n_restores() const { return static_cast<int64_t>(restores_.size()); }
   void Restore(int64_t piece, int64_t layer) const;
 
-  // Work after the layer's tiles: what scratch holds of the last `window` tokens goes to the ring.
+  // Work after the layer's tiles: what scratch holds of the ring's tokens goes to the ring.
   int64_t n_keeps() const { return static_cast<int64_t>(keeps_.size()); }
   void Keep(int64_t piece, int64_t layer) const;
 

@@ -48,18 +48,19 @@ void Store(const HeadShape& shape, const float* keys, const float* values, std::
 }
 
 void RotateAndStoreToken(const HeadShape& shape, const TokenTurns& turns, float* qkv, float* far_queries,
-                         std::byte* page, int64_t slot) {
+                         int64_t far_stride, std::byte* page, int64_t slot) {
   float* const keys = qkv + shape.n_heads * shape.head_dim;
   float* const values = keys + shape.n_kv_heads * shape.head_dim;
   const auto turn_queries = [&](const Turn& turn, float* queries) HWY_ATTR {
     for (int64_t head = 0; head < shape.n_heads; ++head) Rotate(turn, turns.pairs, queries + head * shape.head_dim);
     for (int64_t i = 0; i < shape.n_heads * shape.head_dim; ++i) queries[i] *= turns.query_scale;
   };
-  if (far_queries != nullptr) {
-    std::copy_n(qkv, shape.n_heads * shape.head_dim, far_queries);
-    turn_queries(turns.far_query, far_queries);
+  for (int regime = 1; regime < turns.n_regimes; ++regime) {
+    float* const queries = far_queries + (regime - 1) * far_stride;
+    std::copy_n(qkv, shape.n_heads * shape.head_dim, queries);
+    turn_queries(turns.queries[regime], queries);
   }
-  turn_queries(turns.query, qkv);
+  turn_queries(turns.queries[0], qkv);
   for (float* key = keys; key < values; key += shape.head_dim) Rotate(turns.stored_key, turns.pairs, key);
   WithElement(shape.type, [&](auto element) HWY_ATTR { Store<decltype(element)>(shape, keys, values, page, slot); });
 }
@@ -106,9 +107,9 @@ namespace longhaul::cpu {
 HWY_EXPORT(RotateAndStoreToken);
 HWY_EXPORT(MakeNearKeysOfBlock);
 
-void RotateAndStore(const HeadShape& shape, const TokenTurns& turns, float* qkv, float* far_queries, std::byte* page,
-                    int64_t slot) {
-  HWY_DYNAMIC_DISPATCH(RotateAndStoreToken)(shape, turns, qkv, far_queries, page, slot);
+void RotateAndStore(const HeadShape& shape, const TokenTurns& turns, float* qkv, float* far_queries, int64_t far_stride,
+                    std::byte* page, int64_t slot) {
+  HWY_DYNAMIC_DISPATCH(RotateAndStoreToken)(shape, turns, qkv, far_queries, far_stride, page, slot);
 }
 
 void MakeNearKeys(const HeadShape& shape, int64_t pairs, const float* angles, const std::byte* page,

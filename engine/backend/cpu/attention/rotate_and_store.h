@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/backend/cpu/attention/kv_cache.h"
+#include "engine/position/plan_angles.h"
 
 namespace longhaul::cpu {
 
@@ -17,16 +18,16 @@ struct Turn {
 struct TokenTurns {
   int64_t pairs = 0;
   float query_scale = 1;  // multiplies the turned queries
-  Turn query;             // with a far regime: for near keys
+  int n_regimes = 1;
+  Turn queries[kMaxRegimes];  // of each regime
   Turn stored_key;
-  Turn far_query;  // with a far regime
 };
 
 // Turns a token's queries and keys, and writes the keys and values, rounded to the cache's type, to slot `slot` of
-// `page`. qkv (n_heads + 2 n_kv_heads) * head_dim, of which the queries are overwritten with what AttendTile reads;
-// far_queries [n_heads, head_dim] gets the far ones, null without a far regime.
-void RotateAndStore(const HeadShape& shape, const TokenTurns& turns, float* qkv, float* far_queries, std::byte* page,
-                    int64_t slot);
+// `page`. qkv (n_heads + 2 n_kv_heads) * head_dim, of which the queries are overwritten with what AttendTile reads for
+// regime 0; far_queries: those of regime 1 [n_heads, head_dim], and `far_stride` floats after them those of regime 2.
+void RotateAndStore(const HeadShape& shape, const TokenTurns& turns, float* qkv, float* far_queries, int64_t far_stride,
+                    std::byte* page, int64_t slot);
 
 // The near keys of a block out of its stored keys: each turned further, and rounded to the cache's type again. angles:
 // cosines, then sines, [pairs, kBlockTokens]. All slots are written, whatever the empty ones hold.

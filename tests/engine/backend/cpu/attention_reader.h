@@ -53,7 +53,9 @@ class Reader {
  public:
   static constexpr int64_t kPositions = 2048, kBlocks = 400;
 
-  Reader(const Geometry& geometry, int threads) : geometry_(geometry), pool_(threads) {
+  // make_angles: none for those of the rows' plans.
+  Reader(const Geometry& geometry, int threads, Attention::MakeAngles make_angles = nullptr)
+      : geometry_(geometry), pool_(threads) {
     const CacheShape shape{
         .n_layers = 2,
         .n_heads = geometry.n_heads,
@@ -65,7 +67,8 @@ class Reader {
     cache_ = std::move(KvCache::Create(shape, blocks, geometry.type).value());
     // What nobody has written is not a number in any type.
     std::memset(cache_->Page(0, 0), 0xff, static_cast<size_t>(cache_->block_bytes() * kBlocks));
-    attention_ = std::make_unique<Attention>(*cache_, pool_);
+    attention_ = make_angles ? std::make_unique<Attention>(*cache_, pool_, std::move(make_angles))
+                             : std::make_unique<Attention>(*cache_, pool_);
     free_.resize(kBlocks);
     std::iota(free_.begin(), free_.end(), 0);
     std::shuffle(free_.begin(), free_.end(), std::mt19937(1));
@@ -150,35 +153,41 @@ class Reader {
 };
 
 // The same in plain code and double precision, from keys and values that are rounded as the cache rounds them: every
-// key twice, near and far, and every score by its distance.
+// query once for each regime, every key twice where there are near ones, and every score by the key's regime.
 class Reference {
  public:
-  Reference(const Geometry& g, const std::vector<float>& qkv, const RotaryPlan& plan)
-      : g_(g), angles_(plan, Reader::kPositions), near_(qkv), far_(qkv) {
+  Reference(const Geometry& g, const std::vector<float>& qkv, std::shared_ptr<const PlanAngles> angles)
+      : g_(g), angles_(std::move(angles)), stored_(qkv) {
     const int64_t n_tokens = static_cast<int64_t>(qkv.size()) / g.QkvWidth();
-    const auto turn = [&](int64_t first_head, int64_t end_head, float* token, auto find) {
-      std::vector<float> cosines(static_cast<size_t>(angles_.pairs())), sines(cosines);
-      find(cosines.data(), sines.data());
-      for (int64_t head = first_head; head < end_head; ++head) Turn(cosines, sines, token + head * g_.head_dim);
+    const int64_t keys = g.n_heads, values = g.n_heads + g.n_kv_heads, end = values + g.n_kv_heads;
+    std::vector<float> cosines(static_cast<size_t>(angles_->pairs())), sines(cosines);
+    const auto turn = [&](std::vector<float>& all, int64_t token, int64_t first_head, int64_t end_head) {
+      float* const heads = &all[static_cast<size_t>(token * g.QkvWidth())];
+      for (int64_t head = first_head; head < end_head; ++head) Turn(cosines, sines, heads + head * g.head_dim);
     };
+    const auto round = [&](std::vector<float>& all, int64_t token, int64_t first_head, int64_t end_head) {
+      float* const heads = &all[static_cast<size_t>(token * g.QkvWidth())];
+      Round(heads + first_head * g.head_dim, heads + end_head * g.head_dim);
+    };
+    for (int regime = 0; regime < angles_->n_regimes(); ++regime) {
+      queries_.push_back(qkv);
+      for (int64_t t = 0; t < n_tokens; ++t) {
+        angles_->Query(regime, t, cosines.data(), sines.data());
+        turn(queries_.back(), t, 0, keys);
+      }
+    }
     for (int64_t t = 0; t < n_tokens; ++t) {
-      float* const near = &near_[static_cast<size_t>(t * g.QkvWidth())];
-      float* const far = &far_[static_cast<size_t>(t * g.QkvWidth())];
-      const int64_t keys = g.n_heads, values = g.n_heads + g.n_kv_heads, end = values + g.n_kv_heads;
-      if (angles_.window() == 0) {
-        turn(0, values, near, [&](float* c, float* s) { angles_.Near(t, c, s); });
-        Round(near + keys * g.head_dim, near + end * g.head_dim);
-        continue;
+      if (angles_->turns_stored_keys()) {
+        angles_->StoredKey(t, cosines.data(), sines.data());
+        turn(stored_, t, keys, values);
       }
-      turn(0, keys, near, [&](float* c, float* s) { angles_.Near(t, c, s); });
-      turn(0, keys, far, [&](float* c, float* s) { angles_.FarQuery(t, c, s); });
-      if (angles_.turns_stored_keys()) {
-        turn(keys, values, far, [&](float* c, float* s) { angles_.StoredKey(t, c, s); });
-      }
-      Round(far + keys * g.head_dim, far + end * g.head_dim);
-      std::copy(far + keys * g.head_dim, far + end * g.head_dim, near + keys * g.head_dim);
-      turn(keys, values, near, [&](float* c, float* s) { angles_.NearKey(t, c, s); });
-      Round(near + keys * g.head_dim, near + values * g.head_dim);
+      round(stored_, t, keys, end);
+    }
+    near_ = stored_;
+    for (int64_t t = 0; t < n_tokens && angles_->has_near_keys(); ++t) {
+      angles_->NearKey(t, cosines.data(), sines.data());
+      turn(near_, t, keys, values);
+      round(near_, t, keys, values);
     }
   }
 
@@ -186,7 +195,7 @@ class Reference {
     if (token != token_ || head != head_) FindWeights(token, head);
     double sum = 0;
     for (int64_t j = 0; j <= token; ++j) {
-      sum += weights_[static_cast<size_t>(j)] * At(near_, j, g_.n_heads + g_.n_kv_heads + KvHead(head), dim);
+      sum += weights_[static_cast<size_t>(j)] * At(stored_, j, g_.n_heads + g_.n_kv_heads + KvHead(head), dim);
     }
     return sum / weight_sum_;
   }
@@ -223,13 +232,14 @@ class Reference {
     token_ = token;
     head_ = head;
     weights_.assign(static_cast<size_t>(token + 1), 0);
-    const double scale = angles_.QueryScale(token) / std::sqrt(static_cast<double>(g_.head_dim));
+    const double scale = angles_->QueryScale(token) / std::sqrt(static_cast<double>(g_.head_dim));
     for (int64_t j = 0; j <= token; ++j) {
-      const bool is_far = angles_.window() > 0 && token - j >= angles_.window();
-      const std::vector<float>& qkv = is_far ? far_ : near_;
+      size_t regime = 0;
+      while (j < angles_->FirstKey(static_cast<int>(regime), token)) ++regime;
+      const std::vector<float>& keys = regime == 0 ? near_ : stored_;
       double& score = weights_[static_cast<size_t>(j)];
       for (int64_t i = 0; i < g_.head_dim; ++i) {
-        score += At(qkv, token, head, i) * At(qkv, j, g_.n_heads + KvHead(head), i);
+        score += At(queries_[regime], token, head, i) * At(keys, j, g_.n_heads + KvHead(head), i);
       }
       score *= scale;
     }
@@ -239,17 +249,18 @@ class Reference {
   }
 
   Geometry g_;
-  PlanAngles angles_;
-  std::vector<float> near_, far_;  // of a plain plan near_ alone counts
+  std::shared_ptr<const PlanAngles> angles_;
+  std::vector<std::vector<float>> queries_;  // of each regime: qkv with queries that are turned
+  std::vector<float> stored_, near_;         // qkv with keys that are turned; near_ for regime 0
   int64_t token_ = -1, head_ = -1;
   std::vector<double> weights_;
   double weight_sum_ = 0;
 };
 
 // The largest error over the tokens at which something begins or ends, and every 13th.
-inline double LargestError(const Geometry& g, const std::vector<float>& qkv, const RotaryPlan& plan,
+inline double LargestError(const Geometry& g, const std::vector<float>& qkv, std::shared_ptr<const PlanAngles> angles,
                            const std::vector<float>& out) {
-  Reference reference(g, qkv, plan);
+  Reference reference(g, qkv, std::move(angles));
   double largest = 0;
   const int64_t n_tokens = static_cast<int64_t>(qkv.size()) / g.QkvWidth();
   EXPECT_EQ(static_cast<int64_t>(out.size()), n_tokens * g.OutWidth());
@@ -265,6 +276,11 @@ inline double LargestError(const Geometry& g, const std::vector<float>& qkv, con
     }
   }
   return largest;
+}
+
+inline double LargestError(const Geometry& g, const std::vector<float>& qkv, const RotaryPlan& plan,
+                           const std::vector<float>& out) {
+  return LargestError(g, qkv, std::make_shared<const PlanAngles>(plan, Reader::kPositions), out);
 }
 
 // Shorter where the code is slow; past one border of a range, or past two.
