@@ -78,10 +78,15 @@ class Backend {
   // How a cache of `bytes` would be cut into blocks: computes only. RESOURCE_EXHAUSTED when it holds none,
   // INVALID_ARGUMENT when the shape makes no sense.
   virtual absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, int64_t bytes) const = 0;
-  // REQUIRES: `geometry` is of PlanCache; called once, last.
-  virtual absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry) = 0;
+  // Also takes the memory that steps of these limits work with, as far as it does not depend on the length of their
+  // rows. REQUIRES: `geometry` is of PlanCache; called once, last.
+  virtual absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry,
+                                     const StepLimits& limits) = 0;
 
   // --- One step: BeginStep, operations, EndStep; then Collect ---
+  //
+  // Where there is no memory, BeginStep and the operations may throw std::bad_alloc. Then the step is over without an
+  // EndStep: what it should have written to the cache is not there, and all else is as before it.
 
   // `batch` lives until EndStep. RESOURCE_EXHAUSTED where there is no memory for it; then nothing has happened.
   // REQUIRES: CheckBatch accepted it.

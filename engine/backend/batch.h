@@ -16,6 +16,12 @@
 
 namespace longhaul {
 
+// Limits of one step. What a backend takes for a step is bounded by them and by the tokens that its cache holds.
+struct StepLimits {
+  int64_t max_tokens = 512;  // so many rows, groups and plans at most, too: each has a token of its own
+  int64_t max_logit_rows = 512;
+};
+
 // A token of a batch may be one that its maker has not seen: what group `group` of the step before draws.
 inline constexpr TokenId DrawnBy(int32_t group) {
   return -1 - group;

@@ -51,6 +51,9 @@ class BatchCheck {
   }
 
   absl::Status CheckPlans() const {
+    if (batch_.plans.size() > batch_.rows.size()) {
+      return Wrong(batch_.plans.size(), " plans of ", batch_.rows.size(), " rows");
+    }
     for (const auto& plan : batch_.plans) {
       if (plan == nullptr || 2 * static_cast<int64_t>(plan->inv_freq.size()) > bounds_.head_dim) {
         return Wrong("a plan is missing or turns more dimensions than the ", bounds_.head_dim, " of a head");

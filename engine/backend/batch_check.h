@@ -8,12 +8,6 @@
 
 namespace longhaul {
 
-// Limits of one step; the activations are allocated for them.
-struct StepLimits {
-  int64_t max_tokens = 512;
-  int64_t max_logit_rows = 512;
-};
-
 // What a batch is checked against.
 struct BatchBounds {
   StepLimits limits{};

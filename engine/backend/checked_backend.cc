@@ -84,9 +84,10 @@ absl::StatusOr<ActivationId> CheckedBackend::AllocateActivation(int64_t max_rows
   return id;
 }
 
-absl::Status CheckedBackend::AllocateCache(const CacheShape& shape, const CacheGeometry& geometry) {
+absl::Status CheckedBackend::AllocateCache(const CacheShape& shape, const CacheGeometry& geometry,
+                                           const StepLimits& limits) {
   if (has_cache_) return absl::FailedPreconditionError("the KV cache is there already");
-  LH_RETURN_IF_ERROR(backend_->AllocateCache(shape, geometry));
+  LH_RETURN_IF_ERROR(backend_->AllocateCache(shape, geometry, limits));
   shape_ = shape;
   has_cache_ = true;
   return absl::OkStatus();
@@ -97,6 +98,7 @@ absl::Status CheckedBackend::BeginStep(const Batch& batch) {
   n_tokens_ = batch.n_tokens();
   n_logit_rows_ = batch.n_logit_rows();
   status_ = absl::OkStatus();
+  failed_.reserve(failed_.size() + 1);  // EndStep takes no memory
   return backend_->BeginStep(batch);
 }
 

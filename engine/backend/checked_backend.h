@@ -24,7 +24,7 @@ class CheckedBackend final : public Backend {
   absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, int64_t bytes) const override {
     return backend_->PlanCache(shape, bytes);
   }
-  absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry) override;
+  absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry, const StepLimits& limits) override;
 
   absl::Status BeginStep(const Batch& batch) override;
   void Embed(WeightId table, ActivationId out) override;

@@ -206,7 +206,7 @@ HWY_EXPORT(SubtractBaseline);
 
 void GatherCandidates(std::span<const float> logits, float log_sum_exp, float least, NbceCandidates& candidates) {
   const size_t room = logits.size() + HWY_NAMESPACE::kPadding;
-  if (candidates.logits.size() < room) {
+  if (candidates.ids.size() < room) {  // the last to grow: where memory ended between them, all are looked at again
     candidates.logits.resize(room);
     candidates.probabilities.resize(room);
     candidates.ids.resize(room);

@@ -60,6 +60,7 @@ Cut FindCut(std::span<const float> logits, float log_sum_exp, double top_p) {
   };
   thread_local std::vector<Entry> entries;
   entries.clear();
+  entries.reserve(logits.size());  // at once, so that no later step takes more
   for (size_t i = candidates.size; i-- > 0;) {
     entries.push_back({candidates.logits[i], candidates.probabilities[i], candidates.ids[i]});
   }

@@ -17,8 +17,14 @@ class Ranking {
     TokenId id;
   };
 
-  // `values` outlives this.
-  explicit Ranking(std::span<const float> values);
+  // What a ranking works in: some bytes a value. Where one ranking after the other has the same, it is taken once.
+  struct Memory {
+    std::vector<float> cell_maxima, maxima;
+    std::vector<Entry> entries;
+  };
+
+  // `values` and `memory` outlive this; no other ranking uses `memory` meanwhile.
+  Ranking(std::span<const float> values, Memory& memory);
 
   // False when a value is NaN; then ask nothing else.
   bool numbers() const { return numbers_; }
@@ -32,7 +38,7 @@ class Ranking {
   // REQUIRES: rank < size().
   const Entry& operator[](size_t rank) {
     while (rank >= sorted_) Grow();
-    return entries_[rank];
+    return memory_.entries[rank];
   }
 
  private:
@@ -46,11 +52,10 @@ class Ranking {
   void Grow();
 
   std::span<const float> values_;
-  std::vector<float> cell_maxima_;
+  Memory& memory_;
   bool numbers_ = true;
   float max_;
-  std::vector<Entry> entries_;  // the first sorted_ are in order and precede all others
-  size_t sorted_ = 0;
+  size_t sorted_ = 0;  // of memory_.entries the first ones, which are in order and precede all others
 };
 
 }  // namespace longhaul

@@ -100,7 +100,9 @@ TokenId Draw(Ranking& ranking, std::span<const float> logits, const SamplingPara
   }
 
   const double enough = cut_by_top_p ? static_cast<double>(params.top_p) * sum_of_top_k() : kInfinity;
-  std::vector<double> sums;  // [kept]
+  thread_local std::vector<double> sums;  // [kept], at most [size]
+  sums.clear();
+  sums.reserve(size);
   double sum = 0;
   for (size_t rank = 0; rank < top_k && (rank == 0 || sum < enough); ++rank) {
     const double w = weight(rank);
@@ -124,7 +126,8 @@ double UniformFromKey(uint64_t seed, uint64_t sample, uint64_t index) {
 std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits, float log_sum_exp, int n) {
   std::vector<TokenLogprob> top;
   if (n <= 0) return top;
-  Ranking ranking(logits);
+  thread_local Ranking::Memory memory;
+  Ranking ranking(logits, memory);
   if (!ranking.numbers()) return top;
   const size_t size = std::min(static_cast<size_t>(n), logits.size());
   for (size_t rank = 0; rank < size && std::isfinite(ranking[rank].value); ++rank) {
@@ -134,8 +137,9 @@ std::vector<TokenLogprob> TopLogprobs(std::span<const float> logits, float log_s
 }
 
 SamplerResult SampleToken(std::span<const float> logits, const SamplerInput& input) {
-  // Kept between calls: a step takes no memory that grows.
+  // Kept between calls, as in all functions here: each thread that draws holds some values a token of the vocabulary.
   thread_local std::vector<float> adjusted;
+  thread_local Ranking::Memory memory;
   std::span<const float> values = logits;
   if (NeedsAdjusting(input)) {
     adjusted.assign(logits.begin(), logits.end());
@@ -143,7 +147,7 @@ SamplerResult SampleToken(std::span<const float> logits, const SamplerInput& inp
     values = adjusted;
   }
 
-  Ranking ranking(values);
+  Ranking ranking(values, memory);
   SamplerResult result;
   if (!ranking.numbers() || !std::isfinite(ranking.max())) return result;
   const SamplingParams& params = input.spec->params;

@@ -27,7 +27,7 @@ absl::StatusOr<std::unique_ptr<SingleRunner>> SingleRunner::Create(const ModelFi
   TensorReader reader(*model.checkpoint, runner->backend_->info().threads, stopped);
   LH_ASSIGN_OR_RETURN(runner->transformer_, Transformer::Create(model, reader, options.limits, *runner->backend_));
   LH_ASSIGN_OR_RETURN(info.file_digest, reader.Finish());
-  LH_RETURN_IF_ERROR(runner->backend_->AllocateCache(shape, geometry));
+  LH_RETURN_IF_ERROR(runner->backend_->AllocateCache(shape, geometry, options.limits));
   info.backend = runner->backend_->info();
   info.limits = options.limits;
   info.geometry = geometry;
@@ -40,13 +40,18 @@ absl::StatusOr<std::unique_ptr<SingleRunner>> SingleRunner::Create(const ModelFi
 }
 
 absl::StatusOr<Ticket> SingleRunner::Submit(Batch batch) {
-  LH_RETURN_IF_ERROR(CheckBatch(batch, bounds_, drew_));
-  std::vector<bool> draws(batch.groups.size());
-  for (size_t g = 0; g < draws.size(); ++g) draws[g] = batch.groups[g].draw.has_value();
-  LH_RETURN_IF_ERROR(backend_->BeginStep(batch));
-  transformer_->Forward(batch);
-  const Ticket ticket = backend_->EndStep();
-  drew_ = std::move(draws);
+  Ticket ticket{};
+  const absl::Status status = CatchExceptions([&]() -> absl::Status {
+    LH_RETURN_IF_ERROR(CheckBatch(batch, bounds_, drew_));
+    std::vector<bool> draws(batch.groups.size());
+    for (size_t g = 0; g < draws.size(); ++g) draws[g] = batch.groups[g].draw.has_value();
+    LH_RETURN_IF_ERROR(backend_->BeginStep(batch));
+    transformer_->Forward(batch);
+    ticket = backend_->EndStep();
+    drew_ = std::move(draws);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
   return ticket;
 }
 

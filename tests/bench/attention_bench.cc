@@ -36,7 +36,7 @@ void Attend(benchmark::State& state) {
   // A small number in every type.
   std::memset(cache->Page(0, 0), 0x3c, static_cast<size_t>(geometry.block_bytes * n_blocks));
   WorkerPool pool(static_cast<int>(state.range(3)));
-  Attention attention(*cache, pool);
+  Attention attention(*cache, n_new, pool);
 
   RotaryPlan plan;
   for (int i = 0; i < kHeadDim / 2; ++i) plan.inv_freq.push_back(std::pow(10000.0, -i / 32.0));

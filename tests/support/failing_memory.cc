@@ -13,6 +13,15 @@ std::atomic<bool> armed{false};
 std::atomic<int64_t> succeeding{0}, failing{0}, failed{0};
 thread_local int spared = 0;
 
+// Of CountAllocations.
+std::atomic<bool> counting{false};
+std::atomic<int64_t> n_small{0}, n_large{0};
+std::atomic<size_t> large_from{0};
+
+void Count(size_t bytes) {
+  if (counting.load(std::memory_order_acquire)) ++(bytes < large_from ? n_small : n_large);
+}
+
 bool Fails() {
   if (!armed.load(std::memory_order_acquire) || spared > 0) return false;
   if (succeeding.fetch_sub(1) > 0 || failing.fetch_sub(1) <= 0) return false;
@@ -22,6 +31,7 @@ bool Fails() {
 
 void* Allocate(size_t bytes, size_t alignment) {
   void* memory = nullptr;
+  Count(bytes);
   if (Fails() || posix_memalign(&memory, alignment < sizeof(void*) ? sizeof(void*) : alignment, bytes) != 0) {
     throw std::bad_alloc();
   }
@@ -40,6 +50,17 @@ void FailAllocations(int64_t first, int64_t count) {
 int64_t RestoreAllocations() {
   armed = false;
   return failed;
+}
+
+void CountAllocations(int64_t large_bytes) {
+  large_from = static_cast<size_t>(large_bytes);
+  n_small = n_large = 0;
+  counting.store(true, std::memory_order_release);
+}
+
+AllocationCounts StopCounting() {
+  counting = false;
+  return {n_small, n_large};
 }
 
 SparedThread::SparedThread() {
@@ -77,5 +98,6 @@ void operator delete(void* memory, size_t, std::align_val_t) noexcept {
 }
 extern "C" void* aligned_alloc(size_t alignment, size_t bytes) noexcept {
   void* memory = nullptr;
+  longhaul::Count(bytes);
   return !longhaul::Fails() && posix_memalign(&memory, alignment, bytes) == 0 ? memory : nullptr;
 }

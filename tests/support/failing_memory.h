@@ -11,6 +11,14 @@ void FailAllocations(int64_t first, int64_t count);
 // All succeed again; returns how many have failed.
 int64_t RestoreAllocations();
 
+struct AllocationCounts {
+  int64_t small = 0, large = 0;
+};
+// From now on all allocations of all threads are counted, those of `large_bytes` or more as large ones.
+void CountAllocations(int64_t large_bytes);
+// No longer; returns how many there were.
+AllocationCounts StopCounting();
+
 // The calling thread's allocations neither count nor fail while this lives.
 class SparedThread {
  public:

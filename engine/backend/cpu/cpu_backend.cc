@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
 #include <utility>
 #include <vector>
 
@@ -87,9 +86,15 @@ class CpuBackend final : public Backend {
     return cpu::PlanCache(shape, info_.cache_type, bytes);
   }
 
-  absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry) override {
+  absl::Status AllocateCache(const CacheShape& shape, const CacheGeometry& geometry,
+                             const StepLimits& limits) override {
     LH_ASSIGN_OR_RETURN(cache_, cpu::KvCache::Create(shape, geometry, info_.cache_type));
-    attention_ = std::make_unique<cpu::Attention>(*cache_, pool_);
+    attention_ = std::make_unique<cpu::Attention>(*cache_, limits.max_tokens, pool_);
+    const int64_t max_rows = std::max(limits.max_tokens, limits.max_logit_rows);
+    for (const Weight& weight : weights_) {
+      if (weight.matrix != nullptr) matmul_scratch_.Reserve(*weight.matrix, max_rows, pool_.threads());
+    }
+    tokens_.reserve(static_cast<size_t>(limits.max_tokens));
     return absl::OkStatus();
   }
 
@@ -118,6 +123,9 @@ class CpuBackend final : public Backend {
       token = std::max(drawn_[static_cast<size_t>(DrawingGroup(token))].drawn.id, 0);
     }
     attention_->BeginStep(batch);
+    // EndStep takes no memory.
+    next_drawn_.resize(batch.groups.size());
+    outcomes_.reserve(outcomes_.size() + 1);
     return absl::OkStatus();
   }
 
@@ -166,11 +174,11 @@ class CpuBackend final : public Backend {
 
   Ticket EndStep() override {
     batch_ = nullptr;
-    drawn_.resize(result_.groups.size());
-    for (size_t g = 0; g < drawn_.size(); ++g) {
-      drawn_[g].drawn.id = result_.groups[g].drawn.id;
-      drawn_[g].choice.row = result_.groups[g].choice.row;
+    for (size_t g = 0; g < next_drawn_.size(); ++g) {
+      next_drawn_[g].drawn.id = result_.groups[g].drawn.id;
+      next_drawn_[g].choice.row = result_.groups[g].choice.row;
     }
+    drawn_.swap(next_drawn_);
     outcomes_.push_back(std::move(result_));
     return static_cast<Ticket>(next_ticket_++);
   }
@@ -181,7 +189,7 @@ class CpuBackend final : public Backend {
       return absl::InternalError(absl::StrCat("ticket ", static_cast<int64_t>(ticket), " is not the next one"));
     }
     StepResult result = std::move(outcomes_.front());
-    outcomes_.pop_front();
+    outcomes_.erase(outcomes_.begin());
     return result;
   }
 
@@ -226,9 +234,10 @@ class CpuBackend final : public Backend {
   const Batch* batch_ = nullptr;
   std::vector<TokenId> tokens_;
   StepResult result_;
-  std::vector<GroupResult> drawn_;  // of the step before: ids and choices alone
+  std::vector<GroupResult> drawn_;       // of the step before: ids and choices alone
+  std::vector<GroupResult> next_drawn_;  // becomes drawn_ when the step at hand ends
 
-  std::deque<StepResult> outcomes_;  // not collected yet; the last one is of next_ticket_ - 1
+  std::vector<StepResult> outcomes_;  // not collected yet; the last one is of next_ticket_ - 1
   int64_t next_ticket_ = 0;
 };
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/backend/batch.h"
-#include "engine/backend/cpu/growing_floats.h"
+#include "engine/backend/cpu/growing_array.h"
 #include "engine/backend/cpu/worker_pool.h"
 #include "engine/decoding/nbce_combiner.h"
 
@@ -54,8 +54,8 @@ class TokenChooser {
   bool MergeRange(const Merging& merging, size_t begin, size_t end) const;
 
   WorkerPool& pool_;
-  std::vector<NbceRow> rows_;  // of all mergings
-  GrowingFloats merged_;
+  std::vector<NbceRow> rows_;   // of all mergings
+  GrowingArray<float> merged_;  // [mergings, width]: at most as many rows as the step's logits
 };
 
 }  // namespace longhaul::cpu

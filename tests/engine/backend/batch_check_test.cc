@@ -100,6 +100,7 @@ TEST_F(BatchCheckTest, RefusesWhatAKernelWouldFollowOutOfItsMemory) {
   EXPECT_EQ(With([](Batch& b) { b.rows[1].plan = 1; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.rows[1].plan = -1; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.plans[0] = nullptr; }), kInvalid);
+  EXPECT_EQ(With([](Batch& b) { b.plans.resize(b.rows.size() + 1, b.plans[0]); }), kInvalid);
   EXPECT_EQ(With([&](Batch& b) { b.plans[0] = long_plan_; }), kInvalid);
   EXPECT_EQ(With([](Batch& b) { b.groups = {{.first_row = 0, .n_rows = 3}}; }), kInvalid) << "more rows than there are";
   EXPECT_EQ(With([](Batch& b) { b.groups[1].first_row = 0; }), kInvalid);

@@ -38,7 +38,7 @@ class CheckedBackendTest : public ::testing::Test {
   }
   void AllocateCache() {
     const CacheGeometry geometry = backend_.PlanCache(kShape, 1 << 16).value();
-    ASSERT_TRUE(backend_.AllocateCache(kShape, geometry).ok());
+    ASSERT_TRUE(backend_.AllocateCache(kShape, geometry, {}).ok());
   }
 
   void ExpectRefused(const std::vector<HostTensor>& parts, const std::string& why) {
@@ -91,7 +91,7 @@ TEST_F(CheckedBackendTest, AStepNeedsACacheAndThereIsOne) {
   Batch batch;
   EXPECT_EQ(backend_.BeginStep(batch).code(), absl::StatusCode::kFailedPrecondition);
   AllocateCache();
-  EXPECT_EQ(backend_.AllocateCache(kShape, {}).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(backend_.AllocateCache(kShape, {}, {}).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(CheckedBackendTest, OperationsWhoseShapesDoNotFitAreLeftOutAndCollectSaysSo) {

@@ -24,7 +24,8 @@ std::vector<TokenId> SortedIds(const std::vector<float>& values) {
 
 void ExpectOrderOf(const std::vector<float>& values) {
   const std::vector<TokenId> expected = SortedIds(values);
-  Ranking ranking(values);
+  Ranking::Memory memory;
+  Ranking ranking(values, memory);
   ASSERT_TRUE(ranking.numbers());
   ASSERT_EQ(ranking.First(), expected[0]);
   ASSERT_EQ(ranking.max(), values[static_cast<size_t>(expected[0])]);
@@ -62,9 +63,10 @@ TEST(Ranking, ManyTokensWithoutProbabilityComeLast) {
 TEST(Ranking, SaysWhenAValueIsNotANumber) {
   std::vector<float> values(1000, 1);
   values[999] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_FALSE(Ranking(values).numbers());
-  EXPECT_TRUE(Ranking({}).numbers());
-  EXPECT_EQ(Ranking({}).max(), -kInfinity);
+  Ranking::Memory memory;
+  EXPECT_FALSE(Ranking(values, memory).numbers());
+  EXPECT_TRUE(Ranking({}, memory).numbers());
+  EXPECT_EQ(Ranking({}, memory).max(), -kInfinity);
 }
 
 }  // namespace

@@ -17,13 +17,15 @@ class Attention {
   // The rotations of a plan, for a cache that holds so many positions.
   using MakeAngles = std::function<std::unique_ptr<const PlanAngles>(const RotaryPlan& plan, int64_t max_positions)>;
 
-  // Neither is owned; both outlive it. make_angles: PlanAngles of the plan, but in tests.
-  Attention(KvCache& cache, WorkerPool& pool);
-  Attention(KvCache& cache, WorkerPool& pool, MakeAngles make_angles);
+  // Neither is owned; both outlive it. max_tokens: of a step. make_angles: PlanAngles of the plan, but in tests. Throws
+  // std::bad_alloc where there is no memory.
+  Attention(KvCache& cache, int64_t max_tokens, WorkerPool& pool);
+  Attention(KvCache& cache, int64_t max_tokens, WorkerPool& pool, MakeAngles make_angles);
   ~Attention();
 
   // Takes note of the rows and works out the cosines and sines of every new token, once for all layers.
-  // REQUIRES: the batch fits the cache (see CheckBatch in batch_check.h) and outlives the step.
+  // Throws std::bad_alloc where there is no memory; the next step may be begun all the same.
+  // REQUIRES: the batch fits the cache (see CheckBatch in batch_check.h), has max_tokens at most and outlives the step.
   void BeginStep(const Batch& batch);
 
   // As Backend::Attention: qkv [n_tokens, (n_heads + 2 n_kv_heads) * head_dim] is overwritten; out [n_tokens,

@@ -8,7 +8,7 @@
 #include "engine/backend/batch.h"
 #include "engine/backend/cpu/attention/attention_tile.h"
 #include "engine/backend/cpu/attention/kv_cache.h"
-#include "engine/backend/cpu/growing_floats.h"
+#include "engine/backend/cpu/growing_array.h"
 #include "engine/position/plan_angles.h"
 
 namespace longhaul::cpu {
@@ -20,9 +20,14 @@ namespace longhaul::cpu {
 // thread plans; pieces of work may run on any.
 class NearKeyRings {
  public:
-  // `cache` is not owned and outlives it.
-  explicit NearKeyRings(KvCache& cache) : cache_(cache), shape_(cache.head_shape()) {}
+  // `cache` is not owned and outlives it. max_rows: of a step.
+  NearKeyRings(KvCache& cache, int64_t max_rows) : cache_(cache), shape_(cache.head_shape()) {
+    rows_.reserve(static_cast<size_t>(max_rows));
+  }
 
+  // Throws std::bad_alloc where there is no memory. It takes as much as the blocks need whose near keys the step makes:
+  // those of its new tokens (scratch of one layer, and angles), and where a ring is lost those that are near the new
+  // tokens (angles). In decode that is one block a row.
   // plans [Batch::plans]. REQUIRES: the batch fits the cache and outlives the step.
   void BeginStep(const Batch& batch, std::span<const PlanAngles* const> plans);
 
@@ -67,7 +72,7 @@ class NearKeyRings {
   float* scratch_ = nullptr;
   float* angles_ = nullptr;  // of each block: cosines, then sines, [pairs, kBlockTokens]
   std::vector<float> token_angles_;
-  GrowingFloats scratch_memory_, angle_memory_;
+  GrowingArray<float> scratch_memory_, angle_memory_;
 };
 
 }  // namespace longhaul::cpu

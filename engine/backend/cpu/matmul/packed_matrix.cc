@@ -8,10 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "engine/backend/cpu/growing_array.h"
 #include "engine/backend/cpu/matmul/matmul_kernels.h"
 #include "engine/backend/cpu/matmul/packed_layout.h"
 #include "engine/backend/cpu/matmul/panel_writer.h"
-#include "engine/base/aligned_array.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul::cpu {
@@ -136,27 +136,6 @@ int64_t Bytes(const PackedMatrix& matrix) {
 
 namespace {
 
-// An array that only grows.
-template <typename T>
-class GrowingArray {
- public:
-  // Throws std::bad_alloc where there is no memory.
-  T* AtLeast(int64_t count) {
-    if (count > count_) {
-      memory_ = nullptr;
-      count_ = 0;
-      memory_ = AllocateAligned<T>(count);
-      if (memory_ == nullptr) throw std::bad_alloc();
-      count_ = count;
-    }
-    return memory_.get();
-  }
-
- private:
-  AlignedArray<T> memory_;
-  int64_t count_ = 0;
-};
-
 // A part of a product that one thread computes at once.
 struct Piece {
   const Segment* segment;
@@ -186,20 +165,27 @@ int64_t Int8RowsAtOnce(int64_t columns) {
   return std::max<int64_t>(24, (384 << 10) / columns / 24 * 24);
 }
 
+int64_t RowsAtOnce(const Segment& segment, const PackedMatrix& matrix) {
+  const bool int8 = SegmentCompute(segment.layout.format, matrix.compute) == ComputeType::kInt8;
+  return int8 ? Int8RowsAtOnce(matrix.columns) : kFloatRows;
+}
+
 // Multiply-adds of a piece, about.
 constexpr int64_t kPieceWork = 128 << 10;
+
+// Panels of a piece at least: float panels go in pairs.
+constexpr int64_t kMinPanels = 2;
 
 // Depends on the shape alone.
 void CutIntoPieces(const PackedMatrix& matrix, int64_t rows, std::vector<Piece>& pieces) {
   pieces.clear();
   for (const Segment& segment : matrix.segments) {
-    const bool int8 = SegmentCompute(segment.layout.format, matrix.compute) == ComputeType::kInt8;
-    const int64_t rows_at_once = int8 ? Int8RowsAtOnce(matrix.columns) : kFloatRows;
+    const int64_t rows_at_once = RowsAtOnce(segment, matrix);
     const int64_t panels = segment.n_panels();
     for (int64_t r = 0; r < rows; r += rows_at_once) {
       const int64_t n_rows = std::min(rows_at_once, rows - r);
       const int64_t panel_work = n_rows * matrix.columns * kPanelOutputs;
-      const int64_t panels_at_once = std::max<int64_t>(2, kPieceWork / panel_work / 2 * 2);  // float panels go in pairs
+      const int64_t panels_at_once = std::max(kMinPanels, kPieceWork / panel_work / 2 * 2);
       for (int64_t p = 0; p < panels; p += panels_at_once) {
         pieces.push_back({&segment, p, std::min(panels_at_once, panels - p), r, n_rows});
       }
@@ -227,6 +213,33 @@ void ForEachTile(int64_t rows, int64_t columns, int most, WorkerPool& pool, Roun
   }
 }
 
+// Memory for the forms that a matrix's segments want; null for the others.
+struct ActivationMemory {
+  int8_t* codes = nullptr;
+  RunSums* sums = nullptr;
+  uint32_t* pairs = nullptr;
+  uint32_t* floats = nullptr;
+};
+
+ActivationMemory TakeMemory(const PackedMatrix& matrix, int64_t rows, MatmulScratch::Impl& scratch) {
+  ActivationMemory memory;
+  for (const Segment& segment : matrix.segments) {
+    switch (SegmentCompute(segment.layout.format, matrix.compute)) {
+      case ComputeType::kInt8:
+        memory.codes = scratch.codes.AtLeast(rows * matrix.columns);
+        memory.sums = scratch.sums.AtLeast(rows * (matrix.columns / 32));
+        break;
+      case ComputeType::kBf16:
+        memory.pairs = scratch.pairs.AtLeast(rows * ((matrix.columns + 1) / 2));
+        break;
+      default:
+        memory.floats = scratch.floats.AtLeast(rows * matrix.columns);
+        break;
+    }
+  }
+  return memory;
+}
+
 // The activations of one product in the forms that its segments want.
 struct Activations {
   Int8Rows int8{};
@@ -237,39 +250,26 @@ struct Activations {
 Activations RoundActivations(const float* in, int64_t rows, const PackedMatrix& matrix, const MatmulKernels& kernels,
                              MatmulScratch::Impl& scratch, WorkerPool& pool) {
   const int64_t columns = matrix.columns;
-  bool wanted[3] = {};
-  for (const Segment& segment : matrix.segments) {
-    switch (SegmentCompute(segment.layout.format, matrix.compute)) {
-      case ComputeType::kInt8:
-        wanted[0] = true;
-        break;
-      case ComputeType::kBf16:
-        wanted[1] = true;
-        break;
-      default:
-        wanted[2] = true;
-        break;
-    }
-  }
+  const ActivationMemory memory = TakeMemory(matrix, rows, scratch);
   Activations activations;
-  if (wanted[0]) {
+  if (memory.codes != nullptr) {
     const int64_t runs = columns / 32;
-    int8_t* codes = scratch.codes.AtLeast(rows * columns);
-    RunSums* sums = scratch.sums.AtLeast(rows * runs);
+    int8_t* const codes = memory.codes;
+    RunSums* const sums = memory.sums;
     ForEachTile(rows, columns, kernels.int8_tile, pool, [&](int64_t r, int tile) {
       kernels.quantize_rows(in + r * columns, columns, tile, codes + r * columns, sums + r * runs);
     });
     activations.int8 = {codes, sums, runs, 0, rows};
   }
-  if (wanted[1]) {
+  if (memory.pairs != nullptr) {
     const int64_t pairs = (columns + 1) / 2;
-    uint32_t* units = scratch.pairs.AtLeast(rows * pairs);
+    uint32_t* const units = memory.pairs;
     ForEachTile(rows, columns, kernels.float_tile, pool,
                 [&](int64_t r, int tile) { kernels.round_rows(in + r * columns, columns, tile, units + r * pairs); });
     activations.bf16 = {units, pairs, 0, rows};
   }
-  if (wanted[2]) {
-    uint32_t* units = scratch.floats.AtLeast(rows * columns);
+  if (memory.floats != nullptr) {
+    uint32_t* const units = memory.floats;
     ForEachTile(rows, columns, kernels.float_tile, pool, [&](int64_t r, int tile) {
       for (int t = 0; t < tile; ++t) {
         const float* from = in + (r + t) * columns;
@@ -293,6 +293,17 @@ FloatScratch ScratchOfThread(uint32_t* all, int thread) {
 }
 
 }  // namespace
+
+void MatmulScratch::Reserve(const PackedMatrix& matrix, int64_t rows, int threads) {
+  TakeMemory(matrix, rows, *impl_);
+  impl_->of_threads.AtLeast(threads * kFloatScratchElements);
+  // Rows of any number up to `rows`: the panels of a piece are the fewest where its rows are many.
+  int64_t pieces = 0;
+  for (const Segment& segment : matrix.segments) {
+    pieces += (rows / RowsAtOnce(segment, matrix) + 1) * (segment.n_panels() / kMinPanels + 1);
+  }
+  impl_->pieces.reserve(std::max(impl_->pieces.capacity(), static_cast<size_t>(pieces)));
+}
 
 void Multiply(const float* in, int64_t rows, const PackedMatrix& matrix, Epilogue epilogue, float* out,
               MatmulScratch& scratch, WorkerPool& pool) {

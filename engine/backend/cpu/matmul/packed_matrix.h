@@ -29,13 +29,17 @@ int64_t Columns(const PackedMatrix& matrix);
 // Bytes that it takes.
 int64_t Bytes(const PackedMatrix& matrix);
 
-// Scratch that Multiply uses for rounded activations; grows to the largest product that it has seen.
+// Scratch that Multiply uses for rounded activations; grows to the largest product that it has seen, which depends on
+// the shapes alone.
 class MatmulScratch {
  public:
   MatmulScratch();
   ~MatmulScratch();
   MatmulScratch(const MatmulScratch&) = delete;
   MatmulScratch& operator=(const MatmulScratch&) = delete;
+
+  // Takes what Multiply needs for so many rows and threads at most. Throws std::bad_alloc where there is no memory.
+  void Reserve(const PackedMatrix& matrix, int64_t rows, int threads);
 
   struct Impl;
   Impl& impl() { return *impl_; }

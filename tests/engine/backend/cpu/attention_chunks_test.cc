@@ -147,5 +147,44 @@ TEST_P(AttentionChunksTest, OfThreeRegimesStandsBesideOthers) {
   }
 }
 
+// Counts itself.
+class CountedAngles final : public PlanAngles {
+ public:
+  CountedAngles(const RotaryPlan& plan, int64_t max_positions, int& alive)
+      : PlanAngles(plan, max_positions), alive_(alive) {
+    ++alive_;
+  }
+  ~CountedAngles() override { --alive_; }
+
+ private:
+  int& alive_;
+};
+
+TEST(AttentionTest, KeepsTheAnglesOfAStepAndOf64OtherPlansAtMost) {
+  const Geometry g{1, 1, 16, 16, CacheType::kF32};
+  int alive = 0, made = 0;
+  {
+    Reader reader(g, 1, [&](const RotaryPlan& plan, int64_t max_positions) {
+      ++made;
+      return std::make_unique<const CountedAngles>(plan, max_positions, alive);
+    });
+    const size_t lasting = reader.AddRow(RandomQkv(g, 101, 1), Plan(g, 100, 1));
+    for (int i = 0; i < 100; ++i) {
+      const size_t passing = reader.AddRow(RandomQkv(g, 1, 1), Plan(g, 1000 + i, 1));
+      reader.Step({{lasting, 1}, {passing, 1}});
+      EXPECT_LE(alive, 64 + 2);
+    }
+    EXPECT_EQ(made, 101);  // a plan that is in use is not forgotten
+    EXPECT_EQ(alive, 64 + 2);
+    std::vector<std::pair<size_t, int64_t>> all;
+    for (int i = 0; i < 80; ++i) all.emplace_back(reader.AddRow(RandomQkv(g, 1, 1), Plan(g, 5000 + i, 1)), 1);
+    reader.Step(all);
+    EXPECT_EQ(alive, 64 + 80);
+    reader.Step({{lasting, 1}});
+    EXPECT_EQ(alive, 64 + 1);
+  }
+  EXPECT_EQ(alive, 0);
+}
+
 }  // namespace
 }  // namespace longhaul::cpu

@@ -51,7 +51,7 @@ inline RotaryPlan Plan(const Geometry& g, double base, double query_scale) {
 // Reads rows in steps of any shape, as the engine would.
 class Reader {
  public:
-  static constexpr int64_t kPositions = 2048, kBlocks = 400;
+  static constexpr int64_t kPositions = 2048, kBlocks = 400, kMaxTokens = kBlocks * kBlockTokens;
 
   // make_angles: none for those of the rows' plans.
   Reader(const Geometry& geometry, int threads, Attention::MakeAngles make_angles = nullptr)
@@ -67,8 +67,8 @@ class Reader {
     cache_ = std::move(KvCache::Create(shape, blocks, geometry.type).value());
     // What nobody has written is not a number in any type.
     std::memset(cache_->Page(0, 0), 0xff, static_cast<size_t>(cache_->block_bytes() * kBlocks));
-    attention_ = make_angles ? std::make_unique<Attention>(*cache_, pool_, std::move(make_angles))
-                             : std::make_unique<Attention>(*cache_, pool_);
+    attention_ = make_angles ? std::make_unique<Attention>(*cache_, kMaxTokens, pool_, std::move(make_angles))
+                             : std::make_unique<Attention>(*cache_, kMaxTokens, pool_);
     free_.resize(kBlocks);
     std::iota(free_.begin(), free_.end(), 0);
     std::shuffle(free_.begin(), free_.end(), std::mt19937(1));
