@@ -30,7 +30,7 @@ absl::StatusOr<int64_t> ResolveMaxRows(const EngineOptions& options, const StepL
                                                  limits.max_logit_rows, " logit rows holds 1 to ", most));
 }
 
-// Not an Overload: nobody's limit was reached.
+// Out of memory, as opposed to an Overload: no limit was reached.
 bool IsNoMemory(const absl::Status& status) {
   return absl::IsResourceExhausted(status) && !OverloadOf(status).has_value();
 }
@@ -72,7 +72,7 @@ EngineImpl::~EngineImpl() {
     draining_ = true;
   }
   preparer_.GiveUp();
-  text_pool_.reset();  // what was being tokenized arrives, and is ended below
+  text_pool_.reset();  // requests that are being tokenized still arrive, and end below
   {
     MutexLock lock(mutex_);
     stopping_ = true;
@@ -200,7 +200,7 @@ void EngineImpl::Prepare(RequestPreparer::Arrival arrival) {
   const std::shared_ptr<EventStream> stream = arrival.stream;
   absl::Status status = CatchExceptions([&]() -> absl::Status {
     absl::StatusOr<StatePtr> made = preparer_.Prepare(std::move(arrival));
-    // Moved out, so that the status belongs to nobody but the reader once it is pushed.
+    // Moved out, so that only the reader holds the status once it is pushed.
     if (!made.ok()) return std::move(made).status();
     MutexLock lock(mutex_);
     arrivals_.push_back(*std::move(made));
@@ -278,7 +278,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Load(const EngineOptions& options, const
   runner_options.kv_cache_bytes = KvCacheBytes(options);
   runner_options.limits.max_tokens = options.max_batch_tokens;
   runner_options.one_step_ahead = options.one_step_ahead;
-  LH_RETURN_IF_ERROR(ResolveMaxRows(options, runner_options.limits).status());  // before what takes long
+  // Checked before the model is read, which takes long.
+  LH_RETURN_IF_ERROR(ResolveMaxRows(options, runner_options.limits).status());
   LH_ASSIGN_OR_RETURN(parts.runner, SingleRunner::Create(model, runner_options, stopped));
   parts.info = DescribeModel(model, *parts.encoder, parts.runner->info(), *parts.positions);
   return Engine::Create(options, std::move(parts));

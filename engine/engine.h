@@ -25,38 +25,40 @@
 
 namespace longhaul {
 
+// What an engine is created with.
 struct EngineOptions {
   std::string model_path;
   ComputeType compute_type = ComputeType::kAuto;
   CacheType cache_type = CacheType::kAuto;
   int threads = 0;                                // 0: one per core
   int64_t kv_cache_bytes = 0;                     // 0: a quarter of MemoryLimit
-  int64_t max_queue = 256;                        // requests that wait; further ones are refused
+  int64_t max_queue = 256;                        // requests that may wait; more are refused
   int64_t max_request_tokens = 0;                 // prompt and answer together; 0 = no bound of its own
   int64_t max_client_requests = 0;                // of one client at a time, that wait or run; 0: no limit
   int64_t max_client_queued_tokens = 0;           // row-tokens of one client's requests that wait; 0: no limit
   std::chrono::milliseconds max_request_time{0};  // the deadline of a request that has none; 0: none
   int64_t max_batch_tokens = 512;                 // of one step
-  int64_t max_rows = 0;                           // that run at a time; 0: 257, or max_batch_tokens where that is less
-  // What a step in which answers are made should take at most, the prompts that it reads included; 0: the larger of 20
-  // ms and twice what the answers alone take. One in which none is made may take five times as long.
+  int64_t max_rows = 0;  // that run at a time; 0: 257, or fewer where a step holds fewer tokens or logit rows
+  // The time that a step with decode should take at most, prefill included; 0: the larger of 20 ms and twice the
+  // predicted time of its decode. A step without decode may take five times as long.
   std::chrono::milliseconds step_target{0};
-  std::chrono::milliseconds reserve_after{5000};  // then what becomes free is kept for the first of the queue
-  bool one_step_ahead = false;                    // for tests: see RunnerInfo
-  bool prefix_cache = true;                       // beginnings of texts that were read before are not computed again
+  // How long the first of the queue may not fit before free blocks are kept for it.
+  std::chrono::milliseconds reserve_after{5000};
+  bool one_step_ahead = false;  // for tests: see RunnerInfo
+  bool prefix_cache = true;     // reuse the blocks of prefixes that were computed before
   size_t events_per_stream = 64;
-  // A reader who takes nothing for so long is given up; 0: never.
+  // Drop a stream whose reader consumes nothing for this long; 0: never.
   std::chrono::milliseconds stream_stall_timeout{60000};
-  std::chrono::milliseconds progress_interval{500};   // at least so long between two Progress of a request
+  std::chrono::milliseconds progress_interval{500};   // minimum time between two Progress of a request
   std::string chat_template;                          // "chatml" or "llama3"; empty: recognised from the file
   PositionMode default_position = DefaultLongMode();  // what Auto becomes past the trained length
   int64_t trained_length = 0;                         // instead of the file's; 0: the file's
 };
 
-// The memory of the KV cache that `options` come to, in bytes.
+// The size of the KV cache in bytes by these options.
 int64_t KvCacheBytes(const EngineOptions& options);
 
-// What an engine is made of, where somebody else than Create(options) makes it: an embedding program, a test.
+// The parts of an engine, for those who make them themselves: an embedding program, a test.
 struct EngineParts {
   ModelInfo info;
   std::unique_ptr<PromptEncoder> encoder;
@@ -65,34 +67,35 @@ struct EngineParts {
   const TimeSource* time = &SteadyTime();  // not owned; outlives the engine
 };
 
+// What holds at this moment.
 struct EngineStats {
   int64_t running = 0, waiting = 0;  // requests
   int64_t running_rows = 0;
-  int64_t waiting_tokens = 0;                 // of the prompts that wait, of all rows
+  int64_t waiting_tokens = 0;                 // row-tokens of the requests that wait
   double retry_after = 1;                     // seconds after which a request that is refused now should try again
   int64_t blocks_total = 0, blocks_used = 0;  // used: held by a row
-  int64_t blocks_cached = 0;                  // of those that are not used, kept for whoever asks for their text again
+  int64_t blocks_cached = 0;                  // not used, but cached for whoever asks for their prefix again
   int64_t steps = 0, prefill_tokens = 0, decode_tokens = 0;
 };
 
-// The front door: a model that answers requests. Thread-safe.
+// A model that answers requests. Thread-safe.
 class Engine {
  public:
-  // Loads the model and starts the engine thread; nothing is read from the file afterwards. The error names the file,
-  // key or tensor; CANCELLED soon after `stopped` holds.
+  // Loads the model and starts the engine thread; the file is not read afterwards. An error names the file, key or
+  // tensor; CANCELLED soon after `stopped` holds.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options,
                                                         const StopCondition& stopped = {});
 
-  // The same of parts; the options that load a model are not looked at. INVALID_ARGUMENT names an option that does not
-  // go with the runner's limits.
+  // Starts an engine on given parts; options that load a model are ignored. INVALID_ARGUMENT names an option that does
+  // not fit the limits of the runner.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(const EngineOptions& options, EngineParts parts);
 
-  // Ends what runs with UNAVAILABLE and joins the threads.
+  // Ends all requests with UNAVAILABLE and joins the threads.
   virtual ~Engine() = default;
 
-  // Returns at once. Everything that happens, also a refusal (INVALID_ARGUMENT naming the field, an Overload when
-  // the queue is full or its client has too much in it, UNAVAILABLE while draining), arrives as an event; Finished is
-  // always the last. `on_ready`: see EventStream.
+  // Returns at once. Everything that happens arrives as an event, also a refusal: INVALID_ARGUMENT naming the field, an
+  // Overload when the queue is full or its client has too much in it, UNAVAILABLE while draining. Finished is always
+  // the last event. `on_ready`: see EventStream.
   virtual std::shared_ptr<EventStream> Submit(Request request, EventStream::OnReady on_ready) = 0;
 
   // EventStream::Cancel, and wakes the engine to see it.
@@ -101,15 +104,14 @@ class Engine {
   // The requests that have not finished, in the order of their arrival, as of the last step. Waits for no step.
   virtual std::vector<RequestInfo> ListRequests() const = 0;
 
-  // Cancels all requests of this id, and says how many there were that nobody had cancelled yet.
+  // Cancels all requests with this id; returns how many were not cancelled before.
   virtual int64_t CancelRequest(const std::string& id) = 0;
 
-  // Refuses new requests and work from now on and waits until the running and waiting ones have finished, or until
-  // `timeout`: then they end with UNAVAILABLE. Returns whether all finished by themselves.
+  // Refuses new requests and work from now on, and waits until all requests have finished. Those that have not at
+  // `timeout` end with UNAVAILABLE. Returns whether all finished by themselves.
   virtual bool Drain(std::chrono::milliseconds timeout) = 0;
 
-  // Runs `work` on the small pool that tokenizes, never on the caller's thread. UNAVAILABLE while draining, and nothing
-  // is run.
+  // Runs `work` on the text pool, the few threads that tokenize. UNAVAILABLE while draining; then nothing is run.
   virtual absl::Status RunOnTextPool(std::function<void()> work) = 0;
 
   // The ids of a prompt as Generate would read it; a chat ends with the opening of the assistant's turn.
@@ -123,7 +125,7 @@ class Engine {
   virtual absl::StatusOr<std::string> Detokenize(std::span<const TokenId> ids, bool special,
                                                  size_t max_bytes) const = 0;
 
-  // The bytes of one token, as they stand in the vocabulary; the engine's. REQUIRES: 0 <= id < vocabulary_size.
+  // The bytes of one token; owned by the engine. REQUIRES: 0 <= id < vocabulary_size.
   virtual std::string_view TokenBytes(TokenId id) const = 0;
 
   // The plan of a mode for a text of `length` tokens; see PositionResolver.
@@ -132,7 +134,7 @@ class Engine {
   virtual const ModelInfo& model() const = 0;
   virtual EngineStats Stats() const = 0;
 
-  // What has been counted so far; also for whoever refuses a request before Submit.
+  // The counters; whoever refuses a request before Submit adds to them, too.
   virtual Telemetry& telemetry() = 0;
 };
 

@@ -23,7 +23,7 @@
 
 namespace longhaul {
 
-// The engine over a runner: one thread owns scheduler, cache and runner; callers hand requests over by a queue.
+// The engine on a runner: one thread owns scheduler, cache and runner; callers hand requests to it through a queue.
 class EngineImpl : public Engine {
  public:
   // `options` are resolved.
@@ -50,35 +50,34 @@ class EngineImpl : public Engine {
  private:
   using StatePtr = std::unique_ptr<RequestState>;
 
-  // What Submit does with a request that is counted already, behind so many that wait; not OK, and nothing done, when
-  // it is refused.
+  // The part of Submit that may refuse a request, when it has been counted in `waiting`. Not OK: nothing has been done.
   absl::Status Accept(Request request, const std::shared_ptr<EventStream>& stream, Clock::time_point submitted,
                       int64_t waiting);
-  // On the text pool: a state for the engine thread, or a refusal. Throws nothing.
+  // Runs on the text pool: makes a state for the engine thread, or refuses. Throws nothing.
   void Prepare(RequestPreparer::Arrival arrival);
   // Throws nothing.
   void Refuse(EventStream& stream, absl::Status status);
-  // One of what unfinished_ counts has finished.
+  // Takes one off unfinished_.
   void CountFinished();
   void Wake();
 
-  // The engine thread. Exceptions end in Loop; what must not be left half done throws none.
+  // Functions of the engine thread. Exceptions end in Loop; functions that must not be left half done throw nothing.
   void Loop();
   bool TakeArrivals();  // false when the engine stops
-  // Makes a step and submits it, and collects one where there can be no more in flight.
+  // Makes and submits a step, and collects one where no more may be in flight.
   void Turn();
-  // Whether it was begun; if not, its requests, which are those of stepped_, have ended.
+  // Submits a step, whose requests are those of stepped_. False where that failed; they have ended then.
   bool SubmitStep(Step step, Clock::time_point begin);
   void CollectStep();
-  // Ends the requests of the step at hand, or everything where the device is lost.
+  // Ends the requests of stepped_, or all where the device is lost.
   void FailStep(const absl::Status& status);
-  // Ends what a turn that failed may have left half done.
+  // Ends the requests that a failed turn may have left half processed.
   void Recover(const absl::Status& status);
-  // Notes whose requests a step works on, null where a part is void.
+  // Sets stepped_ for a step; null where a part is void.
   void SetStepped(const Step& step);
   void CountStep(const StepPipeline::Done& done);
   void DistributeResults(StepPipeline::Done done);
-  // The device is lost: ends everything, and refuses what comes.
+  // Ends all requests, and refuses those that come, because the device is lost.
   void Lose(const absl::Status& status);
   void PublishStats(bool look_again);
 
@@ -91,7 +90,7 @@ class EngineImpl : public Engine {
 
   RequestRegistry registry_;
 
-  // The engine thread's own.
+  // Used by the engine thread only.
   BlockPool pool_;
   Scheduler scheduler_;
   StepPipeline pipeline_;
@@ -103,9 +102,9 @@ class EngineImpl : public Engine {
   mutable Mutex mutex_;
   CondVar changed_;
   std::vector<StatePtr> arrivals_ ABSL_GUARDED_BY(mutex_);
-  bool attention_ ABSL_GUARDED_BY(mutex_) = false;  // something changed that the loop must look at
+  bool attention_ ABSL_GUARDED_BY(mutex_) = false;  // there is something for the loop to do
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  bool drained_ ABSL_GUARDED_BY(mutex_) = false;  // whoever has not finished is to end
+  bool drained_ ABSL_GUARDED_BY(mutex_) = false;  // the time of a drain is over: requests that have not finished end
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status lost_ ABSL_GUARDED_BY(mutex_);       // not OK: the device is lost
   int64_t unfinished_ ABSL_GUARDED_BY(mutex_) = 0;  // requests and work of the text pool

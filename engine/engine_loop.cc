@@ -42,7 +42,7 @@ void EngineImpl::Turn() {
     SetStepped(*step);
     for (RequestState* state : stepped_) active_.BeforeStep(*state);
   }
-  // While steps run the loop looks again at once.
+  // While there is work the loop does not wait.
   PublishStats(/*look_again=*/dropped || submits || pipeline_.size() > 0);
   active_.TellReaders();
   const bool submitted = submits && SubmitStep(*std::move(step), begin);
@@ -60,8 +60,8 @@ void EngineImpl::PublishStats(bool look_again) {
   attention_ = attention_ || look_again;
 }
 
-// Whatever was half done belongs to the requests of the step, or while it was made to the one group at hand: they end,
-// and the others are as they were.
+// What may be half processed belongs to the requests of stepped_, or while a step was made to the group at hand: these
+// end, all others are intact.
 void EngineImpl::Recover(const absl::Status& status) {
   int64_t ended = 0;
   if (stepped_.empty()) ended += active_.Fail(active_.OwnerOf(scheduler_.at_hand()), status) ? 1 : 0;
@@ -69,7 +69,7 @@ void EngineImpl::Recover(const absl::Status& status) {
   stepped_.clear();
   active_.TellReaders();
   Wake();
-  if (ended == 0) return std::this_thread::sleep_for(std::chrono::milliseconds(1));  // it is tried again
+  if (ended == 0) return std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the turn is tried again
   const absl::Status logged = CatchExceptions([&] {
     LogError("a step failed, which ended ", ended, " requests: ", status.message());
     return absl::OkStatus();
@@ -102,7 +102,7 @@ bool EngineImpl::TakeArrivals() {
   return !stopping;
 }
 
-// Takes no memory: there is room for a group of each row.
+// Takes no memory: stepped_ is reserved for a group per row.
 void EngineImpl::SetStepped(const Step& step) {
   stepped_.clear();
   for (const Step::GroupPart& part : step.groups) {

@@ -13,7 +13,7 @@ class PromptEncoder;
 struct ModelFile;
 struct RunnerInfo;
 
-// What is loaded.
+// What clients are told of the loaded model.
 struct ModelInfo {
   std::string name, architecture, path;
   int64_t parameters = 0;
@@ -27,14 +27,15 @@ struct ModelInfo {
   std::string compute_type, cache_type, instruction_set, backend, version;
   int threads = 0;
   int64_t cache_tokens = 0;        // tokens that the KV cache holds
-  int64_t block_tokens = 0;        // of these in one block
+  int64_t block_tokens = 0;        // tokens in one block
   int64_t longest_token = 0;       // bytes
   std::string engine_fingerprint;  // of every byte of the model file, types, instruction set and version
 };
 
-// What a model is called, told without loading it: as the file says, else the file's name without its ending.
+// The name of a model, read without loading it: as the file says, else the name of the file without its extension.
 std::string ReadModelName(const std::string& path);
 
+// Collects what is known of a loaded model.
 ModelInfo DescribeModel(const ModelFile& model, const PromptEncoder& encoder, const RunnerInfo& runner,
                         const PositionResolver& positions);
 

@@ -11,7 +11,7 @@ namespace longhaul {
 
 absl::Status StepPipeline::Submit(Step step, Clock::time_point begin) {
   return CatchExceptions([&]() -> absl::Status {
-    InFlight& flying = in_flight_.emplace_back();  // first, since nothing may fail once the step was submitted
+    InFlight& flying = in_flight_.emplace_back();  // first: after Submit nothing may fail
     absl::Cleanup drop = [&] { in_flight_.pop_back(); };
     flying.begin = begin;
     flying.submitted = time_.Now();

@@ -12,11 +12,11 @@
 
 namespace longhaul {
 
-// The steps that were submitted to a runner and not collected: one, or two where the runner gains by it. Keeps each
-// with what its maker knows of it, and measures how long it takes. The engine's thread.
+// The steps in flight: submitted to a runner and not collected; one, or two where the runner gains by it. Keeps the
+// scheduler's view of each, and measures how long it takes. Engine thread.
 class StepPipeline {
  public:
-  // A step that is over.
+  // A step that has been collected.
   struct Done {
     Step step;
     absl::StatusOr<StepResult> result;
@@ -32,11 +32,11 @@ class StepPipeline {
   size_t size() const { return in_flight_.size(); }
   bool has_room() const { return in_flight_.size() < (runner_.info().one_step_ahead ? 2 : 1); }
 
-  // Submits what NextStep returned; `begin`: when its scheduling began. Not OK: as if there had been no such step.
-  // REQUIRES: has_room.
+  // Submits a step that Scheduler::NextStep returned; `begin`: when its scheduling began. Not OK: nothing was
+  // submitted. REQUIRES: has_room().
   absl::Status Submit(Step step, Clock::time_point begin);
 
-  // Waits for the oldest step. The caller tells the scheduler: StepDone or StepFailed. REQUIRES: size() > 0.
+  // Waits for the oldest step. The caller then tells the scheduler: StepDone or StepFailed. REQUIRES: size() > 0.
   Done Collect();
 
  private:

@@ -21,7 +21,7 @@ struct HostTensor {
   int64_t rows = 0;
   int64_t columns = 0;
   const std::byte* data = nullptr;
-  std::shared_ptr<const void> owner;  // of the bytes; who keeps a copy of this keeps them. Null: they outlive all users
+  std::shared_ptr<const void> owner;  // keeps the bytes alive; null: they outlive all users
   // The order in which the rows are used: row_order[i] is the file's row of output i. Empty: as they lie.
   std::vector<int32_t> row_order;
 };
@@ -32,7 +32,7 @@ enum class ActivationId : int32_t {};
 // A step that was begun and whose result has not been collected.
 enum class Ticket : int64_t {};
 
-// Dimensions of a head that every backend can do.
+// The largest head_dim; every backend supports it.
 inline constexpr int64_t kMaxHeadDim = 1024;
 
 // What attention needs of a model.
@@ -43,7 +43,7 @@ struct CacheShape {
   int64_t head_dim = 0;  // even, at most kMaxHeadDim
 };
 
-// What a backend says of itself.
+// What a backend says of itself; constant.
 struct BackendInfo {
   std::string name;             // "cpu"
   std::string instruction_set;  // "avx512+vnni+bf16"
@@ -52,13 +52,14 @@ struct BackendInfo {
   CacheType cache_type = CacheType::kF32;
 };
 
+// What Linear does with its result: stores it, or adds it to what is there.
 enum class Epilogue { kStore, kAdd };
 
-// The operations that a transformer is written in; one implementation per kind of device. One thread at a time. It is
-// asked for nothing that does not fit: CheckBatch and CheckedBackend stand before it. Memory is taken by the Pack and
-// Allocate calls, before the first step; a step takes none that grows. Activations are f32
-// matrices [rows, width] that live on the device; each operation sets the number of rows of its output. The rows'
-// results depend on nothing but the row (engine/README.md, "Equal to the bit").
+// The operations that a transformer is written in; one implementation per kind of device. One thread at a time. Batches
+// and shapes are checked before a backend is asked: see CheckBatch and CheckedBackend. Weights, activations and the
+// cache are allocated before the first step; the scratch of a step is bounded by StepLimits and the tokens that the
+// cache holds. Activations are f32 matrices [rows, width] in the memory of the device; each operation sets the number
+// of rows of its output. A row of a result depends on its own input row alone (engine/README.md, "Equal to the bit").
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -67,16 +68,17 @@ class Backend {
 
   // --- Before the first step ---
 
-  // A matrix for Linear: the parts stacked along their outputs; each keeps its own type. INVALID_ARGUMENT when the
-  // columns differ or are no multiple of a type's block.
+  // Packs a matrix for Linear: the parts stacked along their outputs; each keeps its own type. INVALID_ARGUMENT when
+  // the columns differ or are no multiple of a type's block, RESOURCE_EXHAUSTED without memory.
   virtual absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) = 0;
-  // A table for Embed.
+  // Keeps or copies a table [vocabulary, width] for Embed.
   virtual absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) = 0;
-  // A vector for RmsNorm.
+  // Copies a vector [width] for RmsNorm.
   virtual absl::StatusOr<WeightId> PackVector(const HostTensor& vector) = 0;
+  // An activation of up to [max_rows, width]. RESOURCE_EXHAUSTED without memory.
   virtual absl::StatusOr<ActivationId> AllocateActivation(int64_t max_rows, int64_t width) = 0;
-  // How a cache of `bytes` would be cut into blocks: computes only. RESOURCE_EXHAUSTED when it holds none,
-  // INVALID_ARGUMENT when the shape makes no sense.
+  // How a cache of `bytes` would be cut into blocks; allocates nothing. RESOURCE_EXHAUSTED when that is less than a
+  // block, INVALID_ARGUMENT when the shape is not valid.
   virtual absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, int64_t bytes) const = 0;
   // Also takes the memory that steps of these limits work with, as far as it does not depend on the length of their
   // rows. REQUIRES: `geometry` is of PlanCache; called once, last.
@@ -102,7 +104,7 @@ class Backend {
   virtual void Linear(ActivationId in, WeightId matrix, Epilogue epilogue, ActivationId out) = 0;
 
   // qkv[t] = (queries [n_heads, head_dim], keys [n_kv_heads, head_dim], values [n_kv_heads, head_dim]) of each new
-  // token, pairs of the rotation half-split: (i, i + rotary_dims / 2). Rotates queries and keys by the row's plan,
+  // token, rotary pairs half-split: (i, i + rotary_dims / 2). Rotates queries and keys by the row's plan,
   // writes keys and values to the cache, and attends: out[t] = [n_heads, head_dim], softmax(q k / sqrt(head_dim)) v
   // over the keys 0..position.
   virtual void Attention(int64_t layer, ActivationId qkv, ActivationId out) = 0;
@@ -117,9 +119,10 @@ class Backend {
   // chose is kept for the next step, whose tokens may name it (DrawnBy).
   virtual void ChooseTokens(ActivationId logits) = 0;
 
+  // Ends the step that was begun; its result is for Collect.
   virtual Ticket EndStep() = 0;
 
-  // The result of the step; waits for it. REQUIRES: each ticket once, in order.
+  // Waits for a step and returns its result. REQUIRES: each ticket once, in order.
   virtual absl::StatusOr<StepResult> Collect(Ticket ticket) = 0;
 
   // --- For tests ---

@@ -22,14 +22,15 @@ struct StepLimits {
   int64_t max_logit_rows = 512;
 };
 
-// A token of a batch may be one that its maker has not seen: what group `group` of the step before draws.
+// The token that group `group` of the step before draws, in a batch whose maker does not know it yet.
 inline constexpr TokenId DrawnBy(int32_t group) {
   return -1 - group;
 }
+// Whether a token of a batch is a DrawnBy; all others are ids, which are not negative.
 inline constexpr bool IsDrawn(TokenId token) {
   return token < 0;
 }
-// REQUIRES: IsDrawn(token).
+// The group of a DrawnBy. REQUIRES: IsDrawn(token).
 inline constexpr int32_t DrawingGroup(TokenId token) {
   return -1 - token;
 }
@@ -40,17 +41,17 @@ struct BatchRow {
   int64_t n_new = 0;        // tokens of this step, at least 1; they stand at length, length + 1, ...
   int64_t first_token = 0;  // index of its first new token in Batch::tokens
   int32_t plan = 0;         // index into Batch::plans
-  // Whether the ring holds the near keys of the row's last tokens: after each step that computed tokens of the row it
-  // does; before its first one, where `length` tokens came from elsewhere, it does not, and the step fills it.
+  // Whether the ring holds the near keys of the last tokens of the row. It does after each step that computed tokens of
+  // the row. It does not before the first one, where `length` tokens came from the prefix cache: that step fills it.
   bool ring_ready = false;
   // Its blocks in Batch::block_ids, which hold length + n_new tokens.
   int64_t first_block = 0, n_blocks = 0;
-  // A plan with a far regime: its near ring, as many as CacheGeometry::RingBlocks says, that belong to the row alone
-  // and are kept from step to step. Else none.
+  // Where the plan has a far regime: its near ring, CacheGeometry::RingBlocks blocks that belong to the row alone and
+  // are kept from step to step. Else none.
   int64_t first_ring_block = 0, n_ring_blocks = 0;
 };
 
-// What the logits of a token are wanted for: a target to score, or kSampled: its group draws from them.
+// Logits that a step computes: of which token, and what for: a target to score, or kSampled: its group draws from them.
 struct WantedLogits {
   static constexpr TokenId kSampled = -1;
 
@@ -58,17 +59,17 @@ struct WantedLogits {
   TokenId target = kSampled;
 };
 
-// What a group draws at a step.
+// How a group draws its next token.
 struct BatchDraw {
   std::shared_ptr<const SamplerSpec> spec{};  // never null
   ForbiddenTokens forbidden = ForbiddenTokens::kNone;
   uint64_t sample = 0;  // which of the request's answers
   uint64_t index = 0;   // of the token in the answer
-  TokenId forced = -1;  // not negative: taken whatever the logits are
-  // Of the answer, in Batch::counts; without the token that the step before draws, if the group's tokens hold that.
+  TokenId forced = -1;  // if not negative: taken whatever the logits are
+  // Counts of the tokens of the answer, in Batch::counts; without the last token where that is a DrawnBy.
   int64_t first_count = 0, n_counts = 0;
-  // How the logits of several rows become one, and the row that the step before chose (-1: there was none; it does not
-  // matter where the group's tokens hold what that draws). REQUIRED where the group has several rows.
+  // How the logits of several rows are merged; REQUIRED where the group has several rows. `previous`: the row that was
+  // chosen at the step before, -1 for none; not read where the last tokens of the group are DrawnBy.
   std::optional<MergePolicy> merge{};
   int32_t previous = -1;
 };
@@ -85,8 +86,8 @@ struct BatchGroup {
 };
 
 // What a backend computes in one step: a ragged batch, prefill and decode mixed. A value: nothing in it refers to what
-// its maker may change. Every new token takes part in the matrix products of the step; logits exist only where they are
-// wanted ("logit rows", in the order of `wanted`).
+// its maker may change. Every new token passes through all layers; logits are computed only where they are wanted
+// ("logit rows", in the order of `wanted`).
 struct Batch {
   std::vector<TokenId> tokens;     // [n_tokens], row after row: ids, or DrawnBy
   std::vector<int64_t> positions;  // [n_tokens]
@@ -108,7 +109,8 @@ struct Batch {
   std::span<const WantedLogits> Scored(const BatchGroup& group) const {
     return {wanted.data() + group.first_wanted, static_cast<size_t>(group.n_scored)};
   }
-  // The question of a group that draws. `uncounted`: see SamplerInput. A view of this batch.
+  // The input of the sampler for a group that draws; `uncounted`: see SamplerInput. A view: valid while the batch
+  // lives.
   SamplerInput SamplerInputOf(const BatchDraw& draw, TokenId uncounted) const {
     return {.spec = draw.spec.get(),
             .answer_counts = {counts.data() + draw.first_count, static_cast<size_t>(draw.n_counts)},
@@ -131,23 +133,24 @@ struct TokenScore {
   std::vector<TokenLogprob> top;  // most probable first; as many as the group's top_scores
 };
 
-// Which row of several the drawn token is cited from.
+// The row of several that a drawn token is cited from.
 struct MergeChoice {
   int32_t row = -1;              // from 1 on; -1: none was usable
   std::vector<float> entropies;  // of all rows; NaN of one that is not usable
-  bool fell_back = false;        // not what the policy asks for first: see MergePolicy
+  bool fell_back = false;        // drawn from a source other than MergeSource::kMerged
 };
 
-// What a step made of one group: ids, log-probabilities, never whole logits.
+// The result of a step for one group: ids and log-probabilities, never whole logits.
 struct GroupResult {
   SamplerResult drawn;             // where it draws
   MergeChoice choice;              // where it draws from several rows
   std::vector<TokenScore> scores;  // of Batch::Scored(group), in its order
 };
 
+// The result of a step.
 struct StepResult {
   std::vector<GroupResult> groups;       // [Batch::groups]
-  std::chrono::nanoseconds sampling{0};  // the part of the step that made these of logits
+  std::chrono::nanoseconds sampling{0};  // the part of the step that turned logits into these
 };
 
 }  // namespace longhaul

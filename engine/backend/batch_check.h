@@ -16,9 +16,9 @@ struct BatchBounds {
   int64_t vocabulary_size = 0;
 };
 
-// INVALID_ARGUMENT, saying what is wrong, where a batch exceeds the limits, makes no sense, or would make a kernel read
-// or write outside of what it owns: token ids, rows, blocks, plans, logit rows, groups, policies. `drew`: of each group
-// of the step before whether it drew a token.
+// Checks all that a kernel relies on: token ids, rows, blocks, plans, logit rows, groups, policies. INVALID_ARGUMENT,
+// saying what is wrong, where a batch exceeds the limits, is inconsistent, or would make a kernel read or write outside
+// of its memory. `drew`: for each group of the step before, whether it drew a token. A pure function; any thread.
 absl::Status CheckBatch(const Batch& batch, const BatchBounds& bounds, const std::vector<bool>& drew);
 
 }  // namespace longhaul

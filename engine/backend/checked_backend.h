@@ -9,9 +9,9 @@
 
 namespace longhaul {
 
-// Any backend, behind the checks that all of them need: tensors before they are packed, and shapes before an operation.
-// A shape that does not fit is a mistake of the caller: the operation is left out, and EndStep and Collect go on, but
-// Collect says so (INTERNAL). Batches are checked by CheckBatch. One thread at a time.
+// Checks tensors before they are packed and shapes before each operation, then forwards to the given backend. A shape
+// that does not fit is a mistake of the caller: the operation is skipped, the step goes on, and its Collect returns
+// INTERNAL. Batches are checked by CheckBatch. One thread at a time.
 class CheckedBackend final : public Backend {
  public:
   explicit CheckedBackend(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
@@ -38,7 +38,7 @@ class CheckedBackend final : public Backend {
   absl::StatusOr<StepResult> Collect(Ticket ticket) override;
   std::vector<float> Read(ActivationId activation) override { return backend_->Read(activation); }
 
-  // Rows of the smallest embedding table: every token below is in all of them.
+  // Rows of the smallest embedding table: ids below this are in all of them.
   int64_t vocabulary_size() const { return vocabulary_size_; }
 
  private:
@@ -57,12 +57,12 @@ class CheckedBackend final : public Backend {
   };
 
   absl::StatusOr<WeightId> Packed(absl::StatusOr<WeightId> id, WeightKind kind, int64_t rows, int64_t columns);
-  // The weight, with no rows and columns where it is not of the kind: then nothing fits.
+  // The weight; empty (which fits nothing) where it is not of the kind.
   Weight WeightAt(WeightId id, WeightKind kind) const;
   const Activation& At(ActivationId id) const;
-  // Notes the mistake; whether all is right.
+  // Records the mistake `what` unless `right`; returns `right`.
   bool Is(bool right, const char* what);
-  // The same for an activation that is to hold [rows, width], which it does from now on.
+  // The same for an output: whether the activation can hold [rows, width]; if so it has these rows from now on.
   bool Holds(ActivationId id, int64_t rows, int64_t width, const char* what);
 
   const std::unique_ptr<Backend> backend_;

@@ -19,7 +19,7 @@ enum class TensorType : uint32_t {
   kBF16 = 30,
 };
 
-// Elements of a row come in blocks of `block_elements` that take `block_bytes` bytes.
+// How a type lies in a file: rows are cut into blocks of `block_elements` elements in `block_bytes` bytes.
 struct TensorTypeInfo {
   TensorType type;
   std::string_view name;  // "Q4_K"

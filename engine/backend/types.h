@@ -6,10 +6,10 @@
 
 namespace longhaul {
 
-// What activations are rounded to in matrix products.
+// What activations are rounded to before a matmul.
 enum class ComputeType { kAuto, kF32, kBf16, kInt8 };
 
-// What keys and values are rounded to in the cache.
+// What keys and values are rounded to in the KV cache.
 enum class CacheType { kAuto, kF32, kBf16, kF16 };
 
 // "auto", "f32", "bf16", "int8" / "auto", "f32", "bf16", "f16".
@@ -24,7 +24,8 @@ absl::StatusOr<CacheType> ParseCacheType(std::string_view name);
 // instructions, else f32.
 ComputeType ResolveComputeType(ComputeType type, bool layers_quantized, bool has_bf16);
 
-// kAuto becomes f32 with f32 products, f16 with bf16 products, bf16 with int8. REQUIRES: `compute` is not kAuto.
+// kAuto becomes f32 where matmuls are f32, f16 where they are bf16, bf16 where they are int8. REQUIRES: `compute` is
+// not kAuto.
 CacheType ResolveCacheType(CacheType type, ComputeType compute);
 
 }  // namespace longhaul

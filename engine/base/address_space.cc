@@ -12,7 +12,7 @@ namespace {
 
 std::atomic<int64_t> reserve{0};
 
-// Of this process; 0 where it is not known.
+// Size of the address space of this process; 0 where it is not known.
 uint64_t BytesInUse() {
   char text[64] = {};
   const int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);

@@ -3,17 +3,18 @@
 #include <cstddef>
 #include <cstdint>
 
-// What large allocations leave of an address space that is limited (ulimit -v). Libraries in C end the process where
-// they find no memory; ours end a request, so they are to meet the end first.
+// A reserve that large allocations leave in a limited address space (ulimit -v). C libraries end the process when they
+// find no memory, our own code ends one request, so our large allocations have to fail first.
 namespace longhaul {
 
-// What is smaller adds up slowly, and is asked for too often to ask the system each time.
+// Bytes from which on an allocation asks for the reserve. Smaller ones are too frequent for a system call each.
 inline constexpr size_t kLargeAllocation = 1 << 20;
 
-// Bytes that are left; at first 0. Any thread.
+// Sets the size of the reserve in bytes; 0 at first. Any thread.
 void SetAddressSpaceReserve(int64_t bytes);
 
-// Whether so many bytes more leave the reserve: always, where nothing is limited. Takes no memory; some microseconds.
+// Whether `bytes` more can be allocated without touching the reserve; always true without a limit. Allocates nothing,
+// takes some microseconds. Any thread.
 bool LeavesAddressSpaceReserve(size_t bytes) noexcept;
 
 }  // namespace longhaul

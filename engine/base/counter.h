@@ -5,7 +5,7 @@
 
 namespace longhaul {
 
-// A number that only grows. Thread-safe; adding costs one atomic addition.
+// A counter that only grows. Thread-safe; to add costs one atomic addition.
 class Counter {
  public:
   void Add(int64_t n = 1) { value_.fetch_add(n, std::memory_order_relaxed); }

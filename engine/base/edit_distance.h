@@ -7,11 +7,11 @@
 
 namespace longhaul {
 
-// How many letters must be put in, taken out or replaced to make `b` of `a` (Levenshtein).
+// The Levenshtein distance in bytes: how many must be inserted, removed or replaced to turn `a` into `b`.
 size_t EditDistance(std::string_view a, std::string_view b);
 
-// What somebody who wrote `word` meant: of `names` the one that begins with it, else the one that is nearest and at
-// most 2 letters (a third of a short word) away. Empty when there is none.
+// The name that `word` is probably meant to be: the first that begins with it (where it has at least 3 letters), else
+// the nearest one at most 2 letters away, or a third of the word where that is less. Empty where there is none.
 std::string Nearest(std::string_view word, std::span<const std::string> names);
 
 }  // namespace longhaul

@@ -24,14 +24,14 @@ absl::Status CatchExceptions(absl::FunctionRef<absl::Status()> work) {
       return work();
     } catch (const std::bad_alloc&) {
       return OutOfMemoryError();
-    } catch (const std::length_error&) {  // of a container, longer than there could ever be memory for
+    } catch (const std::length_error&) {  // of a container beyond its max_size
       return OutOfMemoryError();
     } catch (const std::system_error& error) {
       return absl::ResourceExhaustedError(error.what());
     } catch (const std::exception& error) {
       return absl::InternalError(error.what());
     }
-  } catch (...) {  // there is no memory for the words
+  } catch (...) {  // there was no memory to make the message
     return OutOfMemoryError();
   }
 }

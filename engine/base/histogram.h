@@ -8,11 +8,11 @@
 
 namespace longhaul {
 
-// How often a value fell into which bucket, and the sum of all. Values are integers: tokens, rows, or nanoseconds, so
-// that sums are exact. Thread-safe; observing costs a binary search and two atomic additions.
+// Counts values by bucket, and sums them. Values are integers (tokens, rows, nanoseconds), so that sums are exact.
+// Thread-safe; to observe costs a binary search and two atomic additions.
 class Histogram {
  public:
-  // What a bucket holds by itself, not what it holds with all below.
+  // Counts are of each bucket alone, not cumulative.
   struct Snapshot {
     std::span<const int64_t> bounds;  // the largest value of each bucket but the last, which has no bound; ascending
     std::vector<int64_t> counts;      // [bounds + 1]
@@ -21,13 +21,13 @@ class Histogram {
     int64_t count() const;
   };
 
-  // `bounds` outlives it and its snapshots.
+  // `bounds` (ascending) outlives it and its snapshots.
   explicit Histogram(std::span<const int64_t> bounds) : bounds_(bounds), counts_(bounds.size() + 1) {}
 
   void Observe(int64_t value);
   void Observe(std::chrono::nanoseconds time) { Observe(time.count()); }
 
-  // Its count is always that of its buckets; the sum may lag behind by what is being observed at this moment.
+  // count() is always the sum of the buckets; `sum` may lack values that are being observed at this moment.
   Snapshot Read() const;
 
  private:

@@ -17,8 +17,8 @@ namespace {
 
 constexpr int kStopPollMs = 100;
 
-// All signals are left to other threads, and a pipe whose reader has gone is an error of the write, not the end of the
-// process.
+// Blocks all signals in the calling thread: other threads handle them, and a pipe whose reader has gone makes the write
+// fail instead of ending the process.
 class AllSignalsBlocked {
  public:
   AllSignalsBlocked() {
@@ -81,7 +81,7 @@ void LineWriter::Drop(int64_t lines) {
   untold_ += lines;
 }
 
-// False when the system has no thread to give.
+// False when no thread can be started.
 bool LineWriter::StartThread() {
   if (thread_.joinable()) return true;
   const AllSignalsBlocked inherited;
@@ -119,8 +119,8 @@ void LineWriter::Run() {
   mutex_.Unlock();
 }
 
-// In pieces that a pipe takes whole once it can take anything. False after an error, or where it would have to `wait`;
-// the line may be unfinished then.
+// Writes in pieces that a pipe takes whole as soon as it takes anything. False after an error, or where it would have
+// to wait and `wait` is false; part of the line may have been written then.
 bool LineWriter::WriteWhole(std::string_view line, bool wait) const {
   while (!line.empty()) {
     pollfd room{.fd = descriptor_, .events = POLLOUT, .revents = 0};

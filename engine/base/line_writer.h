@@ -15,26 +15,29 @@
 
 namespace longhaul {
 
-// Writes lines to a descriptor that may take them slowly, or never: whoever hands one over does not wait. The lines go
-// through a bounded queue, and a thread writes them, which is there from the first line on. Where the queue is full, all
-// lines are dropped until what waits is written; where the system has no thread to give, a line is written at once or
-// dropped. Thread-safe.
+// Writes lines to a descriptor that may be slow or blocked, without making the caller wait: lines pass through a
+// bounded queue to a thread that is started with the first line. Once the queue is full, lines are dropped until it is
+// empty again. Where no thread can be started, a line is written at once if that does not block, else dropped.
+// Thread-safe.
 class LineWriter {
  public:
-  // Told, once writing works again, how many lines were dropped since it was told last. By the thread; it may write.
+  // Called on the writer's thread once the queue is empty again, with how many lines were dropped since the last call.
+  // It may call Write.
   using ToldDropped = std::function<void(int64_t lines)>;
 
-  // `descriptor` is not owned. At most `max_bytes` wait, of lines that end with a line feed.
+  // `descriptor` is not owned. At most `max_bytes` of lines wait; each line ends with a line feed.
   LineWriter(int descriptor, size_t max_bytes, ToldDropped told_dropped);
-  // What still waits is not written: see Flush. Waits for a write of at most a page that was begun.
+  // Lines that still wait are not written: see Flush. Waits for the write that is under way, a page at most.
   ~LineWriter();
 
+  // Queues a line. Does not block.
   void Write(std::string line);
 
   // Waits until all lines are written or dropped; false when that took longer than `patience`. Takes no lock, and may
   // be called by a signal handler.
   bool Flush(std::chrono::milliseconds patience) const;
 
+  // Lines that were dropped so far.
   int64_t dropped() const { return dropped_.value(); }
 
  private:

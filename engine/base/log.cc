@@ -46,7 +46,7 @@ void TellDropped(int64_t lines) {
   LogWarning(lines, " lines of the log were dropped: standard error did not take them");
 }
 
-// Both live for ever: threads log to the very end.
+// Never destroyed: threads log to the very end.
 LineWriter& Writer() {
   static LineWriter* const writer = [] {
     std::atexit(FlushLog);
@@ -57,8 +57,8 @@ LineWriter& Writer() {
 
 Counter lines_without_memory;
 
-// spdlog's own queue is of no use here: it drops the oldest lines without a word, and its end waits for a thread that
-// may be stuck.
+// Not spdlog's own queue: that drops the oldest lines silently, and its shutdown waits for a thread that may be
+// blocked.
 class QueueSink : public spdlog::sinks::base_sink<std::mutex> {
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
@@ -93,14 +93,14 @@ spdlog::logger& Logger() {
   static spdlog::logger* const logger = [] {
     auto* const made = new spdlog::logger("longhaul", std::make_shared<QueueSink>());
     made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %^%l%$ %v");
-    // Its own way is a message on standard error.
+    // The default handler writes to standard error.
     made->set_error_handler([](const std::string&) { lines_without_memory.Add(); });
     return made;
   }();
   return *logger;
 }
 
-// In place of the library's, which writes to standard error by itself.
+// Replaces the standard library's terminate handler, which writes to standard error directly.
 [[noreturn]] void EndUncaught() {
   try {
     if (std::current_exception() != nullptr) std::rethrow_exception(std::current_exception());
@@ -161,7 +161,7 @@ void FlushLog() {
 }
 
 void FlushLogBeforeAbort() {
-  Writer();  // a signal handler must not be the first to ask
+  Writer();  // created here, because a signal handler must not create it
   std::set_terminate(EndUncaught);
   std::signal(SIGABRT, [](int) { FlushLog(); });
 }

@@ -6,12 +6,12 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
-// The one door to the logging library: lines on standard error, thread-safe. What is logged is made printable (see
+// The only interface to the logging library: lines on standard error, thread-safe. Lines are made printable (see
 // Printable): no text of a file or a client can forge a second line or reach a terminal as an escape code.
 //
-// Nobody waits for standard error, which may be a pipe that nobody reads: lines are written by a thread of their own,
-// which is there from the first line on, and dropped and counted where too many wait. A line says so once writing works
-// again. exit() gives what still waits one second; _Exit() and signals give it none.
+// Nobody waits for standard error, which may be a pipe that nobody reads: a thread of its own writes the lines. Where
+// too many wait, lines are dropped and counted, and a later line says how many. exit() gives lines that still wait one
+// second; _Exit() and signals give them none.
 namespace longhaul {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
@@ -22,19 +22,19 @@ absl::Status SetLogLevel(std::string_view name);
 // Whether a line of this level would be written: ask before building an expensive one.
 bool LogEnabled(LogLevel level);
 
-// Does not throw: a line that there is no memory for is dropped.
+// Logs one line. Throws nothing: without memory for it the line is dropped.
 void Log(LogLevel level, std::string_view line) noexcept;
 
-// A line for the user whatever the level, as it stands, without a time. Does not throw either.
+// Writes a line for the user whatever the level, without a time. Throws nothing.
 void PrintError(std::string_view line) noexcept;
 
-// Lines that were not written because nobody took those before them, or because they could not be.
+// Lines that were dropped, because too many waited or a write failed.
 int64_t LogLinesDropped();
 
-// Waits until what was logged so far is written, for a second at most. For those who end the process by _Exit().
+// Waits until all lines so far are written, at most a second. For code that ends the process by _Exit().
 void FlushLog();
 
-// From now on abort() does that first, and an exception that nobody catches is told through the log. Call it once.
+// From now on abort() calls FlushLog first, and an uncaught exception is logged. Call it once.
 void FlushLogBeforeAbort();
 
 template <typename... Parts>

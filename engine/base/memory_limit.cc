@@ -21,8 +21,8 @@ std::optional<int64_t> ReadBytes(const std::filesystem::path& file) {
   return std::nullopt;
 }
 
-// The process's place in the hierarchy of a version of control groups: version 2 has a line "0::/PLACE", version 1 one
-// "N:memory:/PLACE".
+// The process's path in the control group hierarchy: version 2 has a line "0::/PATH", version 1 a line
+// "N:memory:/PATH".
 std::filesystem::path GroupPlace(const std::filesystem::path& root, std::string_view controller) {
   std::ifstream stream(root / "proc/self/cgroup");
   for (std::string line; std::getline(stream, line);) {
@@ -43,7 +43,7 @@ int64_t ReadEntry(const std::filesystem::path& file, std::string_view name) {
   return 0;
 }
 
-// Where a version of control groups says what a group may have, has, and would give back.
+// The files in which a version of control groups tells limit, use and reclaimable bytes of a group.
 struct GroupFiles {
   const char *mount, *controller;
   const char *limit, *used, *reclaimable;
@@ -52,7 +52,7 @@ constexpr GroupFiles kVersions[] = {
     {"sys/fs/cgroup", "", "memory.max", "memory.current", "inactive_file "},
     {"sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "}};
 
-// The least of `bytes` and what the process's group and those above it allow, or have left of it.
+// The minimum of `bytes` and what the process's group and those above it allow, or (`left`) have left.
 int64_t MinOfGroups(const std::filesystem::path& root, bool left, int64_t bytes) {
   for (const GroupFiles& files : kVersions) {
     for (std::filesystem::path place = GroupPlace(root, files.controller);; place = place.parent_path()) {

@@ -38,7 +38,7 @@ std::optional<Overload> OverloadOf(const absl::Status& status) {
 }
 
 absl::Status TryAgainError(std::string_view message) {
-  // About what a restart takes, and a load balancer to notice.
+  // About the time that a restart takes, or a load balancer to react.
   constexpr double kSeconds = 1;
   absl::Status status = absl::UnavailableError(ToAbsl(message));
   SetRetryAfter(kSeconds, status);

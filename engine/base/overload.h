@@ -8,7 +8,7 @@
 
 namespace longhaul {
 
-// Why there is no room for a request at the moment, for programs.
+// Why a request was refused for lack of room, in a form for programs.
 struct Overload {
   std::string reason;      // a constant: QUEUE_FULL, CLIENT_LIMIT, MESSAGE_MEMORY
   std::string flag;        // what sets the limit, "--max-queue"
@@ -16,18 +16,18 @@ struct Overload {
   double retry_after = 0;  // seconds after which trying again makes sense
 };
 
-// RESOURCE_EXHAUSTED with `message` and when to try again, for people, and all of `overload`.
+// RESOURCE_EXHAUSTED whose text is `message` and the time to wait; carries `overload` as payloads.
 absl::Status OverloadError(std::string_view message, const Overload& overload);
 
-// What OverloadError put into a status; none in others.
+// The Overload that a status carries; none if it was not made by OverloadError.
 std::optional<Overload> OverloadOf(const absl::Status& status);
 
-// UNAVAILABLE with `message`, of a server that does not answer at the moment; this one or another will soon.
+// UNAVAILABLE with `message` and a retry-after of a second: this server, or another one, will soon answer.
 absl::Status TryAgainError(std::string_view message);
 
-// Says in a status after how many seconds trying again makes sense.
+// Adds a retry-after to a status.
 void SetRetryAfter(double seconds, absl::Status& status);
-// The seconds that OverloadError, TryAgainError or SetRetryAfter put into a status; none in others.
+// The retry-after of a status in seconds; none if it has none.
 std::optional<double> RetryAfterOf(const absl::Status& status);
 
 }  // namespace longhaul

@@ -4,7 +4,7 @@
 
 namespace longhaul {
 
-// Asks for the cache lines of the addresses [begin, end), and does not wait for them. Any will do: none is accessed.
+// Prefetches the cache lines of [begin, end). The addresses need not be valid: nothing is accessed.
 inline void PrefetchAddresses(uintptr_t begin, uintptr_t end) {
   constexpr uintptr_t kLine = 64;
   for (uintptr_t line = begin & ~(kLine - 1); line < end; line += kLine) {
@@ -12,12 +12,12 @@ inline void PrefetchAddresses(uintptr_t begin, uintptr_t end) {
   }
 }
 
-// The same for what lies from `begin` to `end`.
+// Prefetches the bytes [begin, end).
 inline void Prefetch(const void* begin, const void* end) {
   PrefetchAddresses(reinterpret_cast<uintptr_t>(begin), reinterpret_cast<uintptr_t>(end));
 }
 
-// The same for one object, which need not be there.
+// Prefetches an object; the pointer need not be valid.
 template <typename T>
 void Prefetch(const T* object) {
   PrefetchAddresses(reinterpret_cast<uintptr_t>(object), reinterpret_cast<uintptr_t>(object) + sizeof(T));

@@ -5,8 +5,8 @@
 
 namespace longhaul {
 
-// Untrusted text for a message: in quotes, on one line (see Printable), its quotes and backslashes escaped; whole
-// characters of its first 80 bytes.
+// Untrusted text for a message: in quotes, on one line (see Printable), quotes and backslashes escaped, cut to the
+// whole characters of its first 80 bytes.
 std::string Quoted(std::string_view text);
 
 }  // namespace longhaul

@@ -9,8 +9,8 @@
 
 namespace longhaul {
 
-// A thread that runs `run`, of this name, at most 15 characters. Throws a std::system_error that says what was missing
-// where it cannot be had.
+// Starts a thread that runs `run`. `name`: at most 15 characters. Where the system refuses, throws a std::system_error
+// that names the thread and the limits to look at.
 template <typename Run>
 std::thread StartThread(const char* name, Run run) {
   try {

@@ -5,16 +5,16 @@
 
 namespace longhaul {
 
-// Says whether long work is no longer wanted; empty: it always is. Any thread.
+// Returns true once long work should stop; called on any thread. An empty condition means that it never stops.
 using StopCondition = std::function<bool()>;
 
-// Asks a condition every 16 KiB of work, because asking may cost more than what lies between.
+// Asks a condition once for 16 KiB of work, because asking may cost more than a small piece of it. One thread.
 class StopPoll {
  public:
   // `condition` is not owned and outlives it.
   explicit StopPoll(const StopCondition& condition) : condition_(condition) {}
 
-  // Counts bytes that were worked on. Whether to stop; once true it stays so.
+  // Adds `bytes` of work; returns whether to stop. Once true it stays true.
   bool Stopped(size_t bytes) {
     done_ += bytes;
     if (done_ >= kInterval) {

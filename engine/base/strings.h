@@ -6,7 +6,7 @@
 
 namespace longhaul {
 
-// Debian's Abseil has a string_view of its own that is made of no other.
+// Debian's absl::string_view is not std::string_view and cannot be made from one implicitly.
 inline absl::string_view ToAbsl(std::string_view text) {
   return {text.data(), text.size()};
 }

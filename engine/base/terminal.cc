@@ -17,7 +17,7 @@ std::string_view Environment(const char* name) {
 }  // namespace
 
 bool IsTerminal(FILE* stream) {
-  // By number: a stream that checks what is written has none of its own.
+  // By number: the stream of BeginStandardOutput has no descriptor.
   return isatty(stream == stdout ? STDOUT_FILENO : STDERR_FILENO) != 0;
 }
 

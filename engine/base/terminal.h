@@ -4,19 +4,20 @@
 #include <string>
 #include <string_view>
 
-// What a standard stream, stdout or stderr, is written to.
+// What stdout or stderr is connected to.
 namespace longhaul {
 
+// Whether `stream`, stdout or stderr, is a terminal.
 bool IsTerminal(FILE* stream);
 
-// A terminal that can write over its line and erase it: $TERM names one other than "dumb".
+// Whether it is a terminal that can erase and rewrite a line: $TERM is set and not "dumb".
 bool CanRewriteLine(FILE* stream);
 
-// CanRewriteLine, and $NO_COLOR is not set or empty.
+// Whether it is a terminal that shows colours: CanRewriteLine, and $NO_COLOR is not set or empty.
 bool HasColours(FILE* stream);
 
-// Text of a file, a client or a server, for `stream`: on a terminal Printable, so that it is one line and drives
-// nothing; elsewhere as it is.
+// Text of a file, a client or a server, for `stream`: Printable on a terminal, so that it is one line without escape
+// codes; unchanged elsewhere.
 std::string ForTerminal(FILE* stream, std::string_view text);
 
 // As ForTerminal, but line breaks and tabs stay.

@@ -12,7 +12,7 @@ inline void NameThisThread(const char* name) {
   pthread_setname_np(pthread_self(), name);
 }
 
-// What the calling thread has used of a core.
+// CPU time of the calling thread.
 inline std::chrono::nanoseconds ThreadCpuTime() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);

@@ -6,7 +6,7 @@
 
 namespace longhaul {
 
-// The steady clock that a component reads and waits by; passed in, so that a test can have its own. Thread-safe.
+// The steady clock that a component reads and waits by. Passed in, so that tests can use their own. Thread-safe.
 class TimeSource {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -18,7 +18,7 @@ class TimeSource {
   virtual bool WaitUntil(CondVar& changed, Mutex& mutex, TimePoint deadline) const = 0;
 };
 
-// The machine's.
+// The machine's steady clock. Lives as long as the process.
 inline const TimeSource& SteadyTime() {
   class Steady final : public TimeSource {
    public:

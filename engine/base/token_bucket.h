@@ -5,18 +5,18 @@
 
 namespace longhaul {
 
-// Bounds a rate and lets bursts pass: holds at most `capacity` tokens and gains so many a second. Time is passed in and
-// never goes back. One thread.
+// Limits a rate but lets bursts pass: holds at most `capacity` tokens, gains `per_second` tokens a second, and starts
+// full. Time is passed in and never goes back. One thread.
 class TokenBucket {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
   TokenBucket(double capacity, double per_second) : capacity_(capacity), per_second_(per_second), tokens_(capacity) {}
 
-  // Whether there are `n` tokens; Take takes them then.
+  // Has tells whether there are `n` tokens; Take also removes them if there are.
   bool Has(double n, TimePoint now) {
     if (now > last_) {
-      // The first time, however much time that seems to be, it is full already.
+      // At the first call the time since last_ means nothing, but the bucket is full anyway.
       Give(per_second_ * std::chrono::duration<double>(now - last_).count());
       last_ = now;
     }
@@ -28,12 +28,12 @@ class TokenBucket {
     return true;
   }
 
-  // How many of `capacity` are gone, at the time of the last call.
+  // Tokens missing from `capacity`, as of the last call.
   double missing() const { return capacity_ - tokens_; }
 
   bool full(TimePoint now) { return Has(capacity_, now); }
 
-  // Adds `n` tokens, beside those of time.
+  // Adds `n` tokens, up to `capacity`.
   void Give(double n) { tokens_ = std::min(capacity_, tokens_ + n); }
 
  private:

@@ -6,8 +6,8 @@
 namespace longhaul {
 namespace {
 
-// What stands at the beginning of `text`: the length of a whole character, or of the part that could still become one
-// (`whole` false, all of the text), or of the maximal invalid part (`whole` and `partial` false), at least 1.
+// What `text` begins with: a whole character (`whole`), a part that may still become one (`partial`, all of the text),
+// or a maximal invalid part (neither). `length`: its bytes, at least 1.
 struct Head {
   size_t length;
   bool whole, partial;

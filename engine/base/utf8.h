@@ -10,8 +10,8 @@ namespace longhaul {
 // and values above U+10FFFF are not valid.)
 size_t FirstInvalidUtf8(std::string_view text);
 
-// Takes whole characters from the front of `bytes`; what stays are at most 3 bytes that may still become a character,
-// nothing with `at_end`. Each maximal part that can never become one comes out as U+FFFD.
+// Removes whole characters from the front of `bytes` and returns them; each maximal invalid part comes out as U+FFFD.
+// At most 3 bytes stay, which may still become a character; none with `at_end`.
 std::string TakeUtf8(std::string& bytes, bool at_end);
 
 }  // namespace longhaul

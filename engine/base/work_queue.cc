@@ -6,7 +6,7 @@
 
 namespace longhaul {
 
-// Delegates, so that those which were started are joined when one cannot be.
+// Delegates, so that the destructor joins the threads that were started when a later one cannot be.
 WorkQueue::WorkQueue(size_t threads, const char* name) : WorkQueue() {
   threads_.reserve(threads);
   for (size_t i = 0; i < threads; ++i) threads_.push_back(StartThread(name, [this] { Run(); }));

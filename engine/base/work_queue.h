@@ -10,7 +10,7 @@
 
 namespace longhaul {
 
-// A few threads that run functions in the order in which they were added. Thread-safe.
+// A pool of threads that runs functions in the order in which they were added. Thread-safe.
 class WorkQueue {
  public:
   // `name`: of its threads, at most 15 characters. Throws what StartThread does.
@@ -20,7 +20,7 @@ class WorkQueue {
   WorkQueue(const WorkQueue&) = delete;
   WorkQueue& operator=(const WorkQueue&) = delete;
 
-  // `work` throws nothing. Throws std::bad_alloc, and nothing is added, where there is no memory.
+  // Adds a function, which must not throw. Throws std::bad_alloc, and adds nothing, where there is no memory.
   void Add(std::function<void()> work);
 
  private:

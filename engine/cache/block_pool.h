@@ -8,9 +8,9 @@
 
 namespace longhaul {
 
-// Hands out the blocks of the KV cache by id and counts who holds each. A block that nobody holds is free; if it is
-// cached its content may be taken up again until the block is needed for something else. The pages behind the ids
-// belong to the backend. One thread.
+// Hands out the blocks of the KV cache by id and counts the holders of each. A block without holders is free. A free
+// block that is cached keeps its content and may be held again, until it is evicted: reused for something else. The
+// memory behind the ids belongs to the backend. One thread.
 class BlockPool {
  public:
   explicit BlockPool(const CacheGeometry& geometry);
@@ -18,29 +18,31 @@ class BlockPool {
   const CacheGeometry& geometry() const { return geometry_; }
 
   int64_t total() const { return static_cast<int64_t>(blocks_.size()); }
-  // Blocks that nobody holds, cached ones included.
+  // Free blocks, cached ones included.
   int64_t free() const { return static_cast<int64_t>(empty_.size()) + n_idle_; }
   int64_t used() const { return total() - free(); }
   // Free blocks whose content is cached.
   int64_t idle_cached() const { return n_idle_; }
 
-  // A block with one holder: an empty one, else the cached one that has been free the longest, of which on_evict is
-  // told first. REQUIRES: free() > 0.
+  // Takes a free block, which then has one holder: one that is not cached, else the cached one that has been free the
+  // longest, which is evicted (on_evict is told first). REQUIRES: free() > 0.
   BlockId Allocate();
-  // One holder more. REQUIRES: it is held, or it is cached.
+  // Adds a holder. REQUIRES: it is held, or it is cached.
   void Hold(BlockId block);
-  // One holder less. REQUIRES: it is held.
+  // Removes a holder. REQUIRES: it is held.
   void Release(BlockId block);
 
-  // Whether the block's content may be asked for again. REQUIRES: it is held.
+  // Marks the content of a block as worth keeping: when nobody holds it any more, it stays until it is evicted.
+  // REQUIRES: it is held.
   void SetCached(BlockId block);
+  // Sets what is called with each block that is evicted.
   void SetOnEvict(std::function<void(BlockId)> on_evict) { on_evict_ = std::move(on_evict); }
 
  private:
   struct Block {
     int32_t holders = 0;
     bool cached = false;
-    BlockId before = -1, after = -1;  // among the idle cached ones
+    BlockId before = -1, after = -1;  // neighbours in the list of free cached blocks
   };
 
   Block& At(BlockId block) { return blocks_[static_cast<size_t>(block)]; }

@@ -8,7 +8,7 @@
 
 namespace longhaul {
 
-// The blocks of one row in the order of its tokens; holds them and gives them back. One thread.
+// The blocks of one row, in the order of its tokens. Holds them while it lives. One thread.
 class BlockTable {
  public:
   // `pool` is not owned and outlives it.
@@ -25,17 +25,17 @@ class BlockTable {
   // Takes blocks until there are `n`. REQUIRES: the pool has them.
   void ReserveBlocks(int64_t n) {
     while (static_cast<int64_t>(blocks_.size()) < n) {
-      blocks_.push_back(-1);  // first, since this alone may throw
+      blocks_.push_back(-1);  // before the block is taken: only this may throw
       blocks_.back() = pool_->Allocate();
     }
   }
 
-  // Takes over a block that the caller holds. Throws nothing where MakeRoom was called for so many.
+  // Takes over a block that the caller holds. Throws nothing within the room of MakeRoom.
   void Append(BlockId block) { blocks_.push_back(block); }
-  // For `n` blocks in all, which are not taken yet.
+  // Makes room for the ids of `n` blocks in all; takes no block.
   void MakeRoom(int64_t n) { blocks_.reserve(static_cast<size_t>(n)); }
 
-  // Gives all back, the last one first: of a text that stays cached the end is forgotten before the beginning.
+  // Releases all blocks, the last one first, so that of a cached text the end is evicted before the beginning.
   void Clear() {
     while (!blocks_.empty()) {
       pool_->Release(blocks_.back());

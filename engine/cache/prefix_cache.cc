@@ -49,7 +49,7 @@ int64_t PrefixCache::FullBlocks(std::span<const TokenId> tokens, int64_t max_blo
 std::vector<BlockId> PrefixCache::Take(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash& hash) {
   std::vector<BlockId> blocks;
   max_blocks = FullBlocks(tokens, max_blocks);
-  blocks.reserve(static_cast<size_t>(max_blocks));  // nothing is held that could be lost
+  blocks.reserve(static_cast<size_t>(max_blocks));  // allocated first: an exception must not lose held blocks
   for (int64_t b = 0; b < max_blocks; ++b) {
     const auto of_block = TokensOf(tokens, b);
     const PrefixHash with = Next(hash, of_block);

@@ -11,36 +11,36 @@
 
 namespace longhaul {
 
-// The identity of a beginning of a text, cut at a border of blocks: a hash chained over (scope, plan, the tokens of its
-// blocks). Equal ones stand for equal keys and values, because a token's keys and values depend on nothing else.
+// Identifies a prefix of whole blocks: a hash of 128 bits, chained over scope, plan and tokens. Equal prefixes have
+// equal keys and values, because these depend on nothing else.
 struct PrefixHash {
   uint64_t a = 0, b = 0;
   bool operator==(const PrefixHash&) const = default;
 };
 
-// Maps a chained prefix hash to the block that holds its last tokens, so that a beginning that was read before is not
-// computed again. Only full blocks; never across scopes or plans; compared token by token on a hit. One thread.
+// Maps a chained prefix hash to the block that holds the last tokens of the prefix, so that a cached prefix is not
+// computed again. Full blocks only, never across scopes or plans; a hit is compared token by token. One thread.
 class PrefixCache {
  public:
-  // `pool` is not owned and outlives it; what it evicts is forgotten here.
+  // `pool` is not owned and outlives it. Sets its on_evict: evicted blocks leave the cache.
   explicit PrefixCache(BlockPool& pool);
 
-  // The beginning of no tokens. `scope`: who may share: the identity of the client, 0 for all.
+  // The hash of no tokens. `scope`: rows of different scopes share nothing; 0: one scope for all.
   static PrefixHash Empty(uint64_t scope, const Fingerprint& plan);
 
-  // Finds the leading blocks of `tokens`, at most `max_blocks`, and holds each for the caller. `hash`: of no tokens;
-  // becomes that of what was found.
+  // Finds the longest cached prefix of `tokens`, at most `max_blocks` blocks, and holds each block for the caller.
+  // `hash`: of no tokens (Empty); becomes that of what was found.
   std::vector<BlockId> Take(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash& hash);
-  // How many Take would find; holds nothing.
+  // How many blocks Take would find; holds none.
   int64_t Peek(std::span<const TokenId> tokens, int64_t max_blocks, PrefixHash hash) const;
 
-  // Offers a full block that the caller holds. tokens: all of its. `hash`: of the beginning before it; becomes
-  // that of the beginning with it. If another block holds the same, that one stays the known one.
+  // Adds a full block that the caller holds. `tokens`: all tokens of the block. `hash`: of the prefix before it;
+  // becomes that of the prefix with it. Where the prefix is cached already, in another block, that one stays.
   void Publish(BlockId block, std::span<const TokenId> tokens, PrefixHash& hash);
 
-  // Blocks that were forgotten for want of room.
+  // Blocks that were evicted so far.
   int64_t evictions() const { return evictions_; }
-  // Blocks whose content is known, held ones included.
+  // Cached blocks, held ones included.
   int64_t size() const { return static_cast<int64_t>(known_.size()); }
 
  private:
@@ -64,7 +64,7 @@ class PrefixCache {
   BlockPool& pool_;
   const size_t block_tokens_;
   std::unordered_map<PrefixHash, BlockId, HashOf> known_;
-  // Of each block; its own only where known_ says so.
+  // By block; valid for the blocks that known_ names.
   std::vector<Entry> entries_;
   std::vector<TokenId> tokens_;  // [blocks, block_tokens_]
   int64_t evictions_ = 0;

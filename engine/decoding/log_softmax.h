@@ -11,8 +11,8 @@ namespace longhaul {
 // if a logit is NaN.
 float LogSumExp(std::span<const float> logits);
 
-// The log-probability of a token out of its raw logit and the LogSumExp of its row: the one expression of it. NaN, and
-// nothing else, where the row is no distribution: some logit is NaN or +infinity, or all are -infinity.
+// The log-probability of a token from its raw logit and the LogSumExp of its row; the only place that computes it. NaN
+// if and only if the row is no distribution: some logit is NaN or +infinity, or all are -infinity.
 inline float LogProbability(float logit, float log_sum_exp) {
   return std::isfinite(log_sum_exp) ? logit - log_sum_exp : std::numeric_limits<float>::quiet_NaN();
 }

@@ -13,22 +13,23 @@ enum class MergeSource {
   kChosenRow,   // the chosen row's own
 };
 
-// What became of an attempt to draw from a source.
+// Why no token was drawn from a source.
 enum class MergeOutcome {
   kNothingLeft,  // the merge dropped every token
-  kNothingDrawn  // what it kept is forbidden
+  kNothingDrawn  // every token that it kept is forbidden
 };
 
-// How the rows of a group become one distribution, and what is tried where that leaves nothing: data that every backend
-// executes where the logits are.
+// How the rows of a group are merged into one distribution, and what to draw from where that fails. Data: every backend
+// executes it where the logits are.
 struct MergePolicy {
   NbceParams params;
   std::optional<MergeSource> if_nothing_left = MergeSource::kMinEntropy;  // none: no token is drawn
-  // For example where the end of the text alone was kept, and may not be drawn. None: no token is drawn.
+  // For example where only an end token was kept and it is forbidden. None: no token is drawn.
   std::optional<MergeSource> if_nothing_drawn = MergeSource::kChosenRow;
 };
 
-// What is tried after `tried`; none: no token is drawn. A source is tried once. A pure function; any thread.
+// The source to try after `tried`; none: no token is drawn. Sources are tried in the order of MergeSource, each at most
+// once. A pure function; any thread.
 inline std::optional<MergeSource> NextSource(const MergePolicy& policy, MergeSource tried, MergeOutcome outcome) {
   const auto& next = outcome == MergeOutcome::kNothingLeft ? policy.if_nothing_left : policy.if_nothing_drawn;
   return next.has_value() && *next > tried ? next : std::nullopt;

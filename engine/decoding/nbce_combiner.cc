@@ -12,7 +12,8 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-// The author's bound on row 0: what is rarer counts as dropped. Only without truncation is anything so rare kept.
+// The author's bound on row 0: what is less probable counts as dropped. Only without truncation is anything so
+// improbable kept.
 constexpr float kBaselineFloor = -100;
 
 // Calls visit(begin, end, least) so that of the tokens begin..end-1 exactly those with logits from `least` on are kept:
@@ -82,7 +83,7 @@ bool MergeNbce(const NbceLogits& logits, std::span<const NbceRow> rows, float be
     return false;
   }
   bool any = false;
-  // In pieces, so that what is pooled stays near.
+  // In pieces, so that the pooled values stay in the cache.
   for (; begin < end; begin += kLogitRange) {
     const size_t piece_end = std::min(begin + kLogitRange, end);
     Pool(logits, rows, pooling, chosen, begin, piece_end, combined);

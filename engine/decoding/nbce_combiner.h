@@ -7,18 +7,18 @@
 
 #include "engine/decoding/nbce_row.h"
 
-// Naive Bayes Context Extension: rows of logits that read different documents become one distribution (kexue.fm 9617,
-// 9632).
+// Naive Bayes Context Extension: merges the logits of rows that read different documents into one distribution
+// (kexue.fm 9617, 9632).
 namespace longhaul {
 
-// What stands for all documents together: the surest row's log-probabilities, or the mean or the maximum of all rows'.
+// How the document rows are pooled: the row of least entropy, the mean, or the maximum of their log-probabilities.
 enum class NbcePooling { kMinEntropy, kMean, kMax };
 
-// The author's values.
+// The defaults are the author's.
 struct NbceParams {
-  float beta = 0.25f;   // >= -1: how far to go from what would be said without a document; 0: nowhere
-  float eta = 0.1f;     // nats: how much surer another document must be before the choice leaves the last one
-  float top_p = 0.95f;  // (0, 1]: how much of each row's distribution is kept
+  float beta = 0.25f;   // >= -1: weight of the contrast with row 0; 0: none
+  float eta = 0.1f;     // nats: bonus of the row that was chosen at the step before
+  float top_p = 0.95f;  // (0, 1]: probability mass that is kept of each row
   NbcePooling pooling = NbcePooling::kMinEntropy;
 };
 
@@ -45,21 +45,22 @@ int32_t ChooseNbceRow(std::span<const NbceRow> rows, float eta, int32_t previous
 // gives it less than e^-100; -infinity where l is, for every beta. Rows that are not usable take no part, nor does a
 // row 0 that is not. Rows are added in their order; where the ranges end changes no bit. `chosen`: of ChooseNbceRow; -1
 // gives -infinity alone. False when all tokens of the range are at -infinity: with kMean that can be so for the whole
-// vocabulary, and then the step is to be merged again as kMinEntropy.
+// vocabulary (see MergePolicy::if_nothing_left).
 // REQUIRES: begin <= end <= vocabulary; combined is [vocabulary].
 bool MergeNbce(const NbceLogits& logits, std::span<const NbceRow> rows, float beta, NbcePooling pooling, int32_t chosen,
                size_t begin, size_t end, float* combined);
 
-// --- All of it, on the calling thread ---
+// --- All parts together, on the calling thread ---
 
 struct NbceResult {
-  std::vector<float> logits;     // [vocabulary], for Sample; all -infinity when no row was usable
+  std::vector<float> logits;     // [vocabulary], for SampleToken; all -infinity when no row was usable
   int32_t chosen = -1;           // the cited row, 1..n-1; -1: no row was usable
   std::vector<float> entropies;  // [n] of the rows, nats, before `eta`; NaN of a row that is not usable
   bool fell_back = false;        // kMean left no token: this is what kMinEntropy gives
 };
 
 // REQUIRES: logits.n_rows >= 1 (with row 0 alone there is nothing to choose), params as they say.
+// Merges as `params` say, kMean again as kMinEntropy where nothing is left. `previous`: see ChooseNbceRow.
 NbceResult CombineNbce(const NbceLogits& logits, const NbceParams& params, int32_t previous);
 
 }  // namespace longhaul

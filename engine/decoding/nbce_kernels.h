@@ -27,7 +27,7 @@ void GatherCandidates(std::span<const float> logits, float log_sum_exp, float le
 void NarrowCandidates(NbceCandidates& candidates, float low, float high);
 
 // masses[i] = the sum of the probabilities whose logit is at least thresholds[i]: in 16 lanes over ranges of 1,024
-// candidates, the ranges added in double. So it falls, or stays, where a threshold rises. REQUIRES: they are finite.
+// candidates, the ranges added in double; never larger for a larger threshold. REQUIRES: they are finite.
 inline constexpr size_t kThresholds = 8;
 std::array<double, kThresholds> MassesFrom(const NbceCandidates& candidates,
                                            const std::array<float, kThresholds>& thresholds);

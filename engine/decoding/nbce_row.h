@@ -6,7 +6,7 @@
 
 namespace longhaul {
 
-// What NBCE knows of one row alone: its normaliser, where top-p cuts it, how sure it is.
+// What NBCE computes from one row alone: its normaliser, its top-p cut, its entropy.
 struct NbceRow {
   // Some token has a probability, and no logit is NaN or +infinity. Of a row that is not usable nothing else holds.
   bool usable = false;

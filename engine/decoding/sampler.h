@@ -27,7 +27,7 @@ struct SamplingParams {
 // Occurrences of each token.
 using TokenCounts = std::unordered_map<TokenId, int32_t>;
 
-// What stays as it is while a request's answers are made; shared by all their steps and never changed.
+// What does not change while a request's answers are made. Immutable; shared by all its steps.
 struct SamplerSpec {
   SamplingParams params;
   TokenCounts prompt_counts;         // of the prompt, for the repetition penalty; empty: they do not count
@@ -41,7 +41,7 @@ struct SamplerSpec {
   }
 };
 
-// What is never drawn at a step.
+// Tokens that a step must not draw: end tokens, stop tokens.
 enum class ForbiddenTokens { kNone, kEnds, kEndsAndStops };
 
 // A token and how often an answer holds it.
@@ -50,15 +50,15 @@ struct TokenCount {
   int32_t count = 0;
 };
 
-// One answer's question to the sampler at one step. A view: it owns nothing.
+// The input of SampleToken for one answer at one step. A view: owns nothing.
 struct SamplerInput {
   const SamplerSpec* spec = nullptr;            // never null
   std::span<const TokenCount> answer_counts{};  // ids distinct, counts positive; only where spec->counts_tokens()
-  TokenId uncounted = -1;                       // not negative: a token of the answer that the counts leave out once
+  TokenId uncounted = -1;                       // if not negative: a token of the answer that answer_counts leaves out
   ForbiddenTokens forbidden = ForbiddenTokens::kNone;
   uint64_t sample = 0;  // which of the request's answers
-  uint64_t index = 0;   // of the token in the answer: with seed and sample it keys the random number
-  TokenId forced = -1;  // not negative: taken whatever the logits are; its log-probability is what is wanted
+  uint64_t index = 0;   // of the token in the answer; the random number is keyed by (seed, sample, index)
+  TokenId forced = -1;  // if not negative: taken whatever the logits are, for its log-probability
 };
 
 struct TokenLogprob {
@@ -67,8 +67,8 @@ struct TokenLogprob {
 };
 
 struct SamplerResult {
-  TokenId id = -1;                // -1: every token was forbidden, or a logit was NaN or +infinity
-  float logprob = 0;              // when asked for
+  TokenId id = -1;    // -1: every token was forbidden, or a logit was NaN or +infinity; nothing else holds then
+  float logprob = 0;  // where spec->top_logprobs >= 0
   std::vector<TokenLogprob> top;  // most probable first, equal ones by id
 };
 

@@ -7,9 +7,9 @@
 
 namespace longhaul {
 
-// Finds stop strings in text that arrives in pieces, also across their borders, and holds back what might still become
-// one. The stop string itself is never released. Where the pieces end changes nothing but when text is released. Of
-// valid UTF-8 in whole characters it releases whole characters.
+// Finds stop strings in text that arrives in pieces, also across their borders, and holds back text that may still
+// become one. The stop string itself is never released. Where the pieces end changes only when text is released. Given
+// whole UTF-8 characters it releases whole characters.
 class StopMatcher {
  public:
   // REQUIRES: no stop string is empty.

@@ -99,7 +99,7 @@ class MemorySource final : public ByteSource {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenFile(const std::string& path) {
-  // Without O_NONBLOCK a named pipe would wait here for its writer.
+  // Without O_NONBLOCK, open() of a named pipe would block until it has a writer.
   Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.number() < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be opened"));
   LH_ASSIGN_OR_RETURN(const struct stat info, Examine(file, path));

@@ -29,7 +29,7 @@ struct TensorEntry {
   TensorType type = TensorType::kF32;
   std::vector<int64_t> dims;  // 1 to 4, each at least 1
   int64_t elements = 0;
-  int64_t offset = 0, bytes = 0;  // where it lies in the source: whole
+  int64_t offset = 0, bytes = 0;  // its range in the source, checked to lie inside
 };
 
 // What the reader of a file format finds. The file is untrusted: the reader checks every count, length, offset and

@@ -6,21 +6,21 @@
 
 namespace longhaul {
 
-// By what the queries and keys of a layer turn.
+// Which rotation a layer applies to its queries and keys.
 enum class LayerRotation {
-  kRequest,   // the request's plan: what a position mode changes
+  kRequest,   // the plan of the row: what a position mode changes
   kConstant,  // ModelConfig::constant_rotation, whatever the request asks for
-  kNone,      // they do not turn
+  kNone,      // none
 };
 
-// What is normalised of queries and keys, before they turn.
+// How queries and keys are normalised before the rotation.
 enum class QkNorm {
   kNone,
   kPerHead,   // each head by itself, weights [head_dim]
   kAllHeads,  // all heads together, weights [n_heads * head_dim], [n_kv_heads * head_dim]
 };
 
-// act of the gated feed-forward.
+// The activation of the gated feed-forward, `act` below.
 enum class Gate {
   kSilu,  // x / (1 + exp(-x))
   kGelu,  // x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
@@ -33,8 +33,8 @@ std::string_view Name(Gate gate);
 
 // Where a part of a layer (attention or feed-forward) is normalised.
 struct NormPlaces {
-  bool before = true;  // what goes in
-  bool after = false;  // what comes out, before it is added to the residual stream
+  bool before = true;  // its input
+  bool after = false;  // its output, before it is added to the residual stream
 };
 
 // Which linear maps of a layer add a vector.

@@ -14,7 +14,7 @@
 namespace longhaul {
 namespace {
 
-// What keeps later allocations sane; the largest published models of this kind stay below a quarter of it.
+// Bounds later allocations; the largest published models of this kind stay below a quarter of it.
 constexpr int64_t kMaxVocabulary = 1 << 20;
 
 // The name is shown to clients, whose messages hold UTF-8 only.
@@ -24,7 +24,7 @@ std::string Printable(const std::string& name) {
   return absl::CHexEscape(name.substr(0, kMaxBytes));
 }
 
-// A GGUF file may hold less than a model, or something beside one.
+// A GGUF file may hold a part of a model, or something that is no language model.
 absl::Status RefusePartsAndOthers(const Checkpoint& checkpoint) {
   LH_ASSIGN_OR_RETURN(const std::optional<int64_t> parts, checkpoint.OptionalInteger("split.count"));
   if (parts.value_or(1) > 1) {

@@ -12,7 +12,7 @@
 
 namespace longhaul {
 
-// Which dimensions of a head turn together in the file's q and k rows.
+// Which dimensions of a head are rotated as a pair in the q and k rows of the file.
 enum class PairLayout { kInterleaved, kHalfSplit };  // (2i, 2i+1); (i, i + rotary_dims / 2)
 
 // The hyperparameters of a decoder-only transformer: what all layers share, and how each one computes.
@@ -31,8 +31,8 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;                 // [n_layers]
 };
 
-// Reads and checks the hyperparameters. INVALID_ARGUMENT naming file and key; of an architecture that no family of
-// engine/model/families has, it lists those that there are.
+// Reads and checks the hyperparameters. INVALID_ARGUMENT names file and key; for an unknown architecture it lists the
+// known ones (engine/model/families).
 absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint);
 
 }  // namespace longhaul

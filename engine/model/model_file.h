@@ -11,8 +11,8 @@
 
 namespace longhaul {
 
-// A model that was found whole: every tensor there, of the right shape and a supported type. Their bytes have not been
-// read: see TensorReader. The file is open as long as this lives.
+// A model file that was checked to be complete: every tensor is there, with the right shape and a supported type. The
+// bytes of tensors have not been read: see TensorReader. The file is open as long as this lives.
 struct ModelFile {
   std::unique_ptr<Checkpoint> checkpoint;
   ModelConfig config;
@@ -21,7 +21,7 @@ struct ModelFile {
   bool layers_quantized = false;  // the layers' matrices are of a quantized type (the first layer's decide)
 };
 
-// INVALID_ARGUMENT names the file and the tensor, its shape and the expected one.
+// Opens and checks a model file. INVALID_ARGUMENT names the file and the tensor, its shape and the expected one.
 absl::StatusOr<ModelFile> LoadModelFile(const std::string& path);
 // The same from an open checkpoint.
 absl::StatusOr<ModelFile> LoadModelFile(std::unique_ptr<Checkpoint> checkpoint);

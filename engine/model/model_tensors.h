@@ -8,15 +8,15 @@
 
 namespace longhaul {
 
-// A tensor as the model uses it, and where it lies in the checkpoint's source.
+// A tensor of the model, and where its bytes are in the checkpoint's source.
 struct StoredTensor {
   HostTensor tensor;  // without its bytes
   int64_t offset = 0;
 };
 
-// The tensors of one layer. q and k have a row_order that brings their pairs into the half-split layout.
+// The tensors of one layer. The row_order of query and key brings their rotary pairs into the half-split layout.
 struct LayerTensors {
-  std::optional<StoredTensor> attention_norm, feed_forward_norm;  // there where the LayerConfig has them before
+  std::optional<StoredTensor> attention_norm, feed_forward_norm;  // where the LayerConfig has the norm before
   StoredTensor query, key, value, attention_output;
   StoredTensor gate, up, down;
 };
@@ -24,7 +24,7 @@ struct LayerTensors {
 // The tensors of a model.
 struct ModelTensors {
   StoredTensor embedding, output_norm;
-  std::optional<StoredTensor> output;  // none where the file ties it to the embedding
+  std::optional<StoredTensor> output;  // none where the output shares the embedding's matrix
   std::vector<LayerTensors> layers;    // [n_layers]
 };
 

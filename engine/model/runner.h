@@ -9,18 +9,19 @@
 
 namespace longhaul {
 
+// What a runner says of itself; constant.
 struct RunnerInfo {
   BackendInfo backend;
   std::string file_digest;  // of every byte of the model's files
   StepLimits limits;
   CacheGeometry geometry;
-  // A step should be submitted while the one before it has not been collected: what is done between two steps then
-  // costs no time of the device.
+  // Whether the engine gains by submitting a step before it has collected the one before: its own work between two
+  // steps then overlaps with that of the device.
   bool one_step_ahead = false;
 };
 
 // All that the engine knows of a model: it turns batches into tokens and scores. Steps run in the order in which they
-// were submitted; at most two may be submitted and not collected. One thread at a time.
+// were submitted; at most two may be in flight (submitted and not collected). One thread at a time.
 class Runner {
  public:
   virtual ~Runner() = default;
@@ -29,7 +30,8 @@ class Runner {
 
   // Begins a step; its tokens may be those that the step submitted before it draws. Not OK: the step has not been
   // begun, and the runner is as it was. INVALID_ARGUMENT when CheckBatch refuses the batch, RESOURCE_EXHAUSTED when
-  // there is no memory for it, UNAVAILABLE when the device is lost: then no step will ever be done again.
+  // there is no memory for it, UNAVAILABLE when the device is lost: then no step will ever be done again. May also
+  // throw std::bad_alloc, after which the same holds.
   virtual absl::StatusOr<Ticket> Submit(Batch batch) = 0;
 
   // Waits for a step. Not OK: what it should have written to the cache is not there; UNAVAILABLE as above.

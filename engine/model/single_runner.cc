@@ -21,7 +21,7 @@ absl::StatusOr<std::unique_ptr<SingleRunner>> SingleRunner::Create(const ModelFi
                          .n_heads = config.n_heads,
                          .n_kv_heads = config.n_kv_heads,
                          .head_dim = config.head_dim};
-  // Known before the weights are read, which takes long.
+  // Checked before the weights are read, which takes long.
   LH_ASSIGN_OR_RETURN(const CacheGeometry geometry, runner->backend_->PlanCache(shape, options.kv_cache_bytes));
   RunnerInfo& info = runner->info_;
   TensorReader reader(*model.checkpoint, runner->backend_->info().threads, stopped);

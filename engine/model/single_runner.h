@@ -13,18 +13,18 @@
 namespace longhaul {
 
 struct SingleRunnerOptions {
-  BackendOptions backend;      // layers_quantized is told by the model
-  int64_t kv_cache_bytes = 0;  // at least one block
+  BackendOptions backend;      // layers_quantized is taken from the model
+  int64_t kv_cache_bytes = 0;  // of the whole cache
   StepLimits limits;
-  bool one_step_ahead = false;  // see RunnerInfo: of no use on a CPU but for tests
+  bool one_step_ahead = false;  // see RunnerInfo; on a CPU for tests only
 };
 
 // One transformer on one backend.
 class SingleRunner final : public Runner {
  public:
-  // Chooses the backend and reads the whole model, in the order weights, activations, cache; afterwards nothing of
-  // `model` is needed. RESOURCE_EXHAUSTED when the cache holds no block, CANCELLED soon after `stopped` holds, else
-  // what TensorReader says.
+  // Creates the backend and reads the whole model, in the order weights, activations, cache; `model` is not needed
+  // afterwards. RESOURCE_EXHAUSTED when `kv_cache_bytes` hold no block, CANCELLED soon after `stopped` holds, else as
+  // TensorReader, Transformer::Create and CreateBackend.
   static absl::StatusOr<std::unique_ptr<SingleRunner>> Create(const ModelFile& model,
                                                               const SingleRunnerOptions& options,
                                                               const StopCondition& stopped = {});

@@ -20,20 +20,20 @@
 namespace longhaul {
 namespace {
 
-// It is hashed while it lies in a core's cache, and a slow disk needs no half second for it. Changing this changes
-// every digest.
+// A piece is hashed while it is in the cache of a core, and even a slow disk reads it within half a second. The digest
+// of a file depends on this size.
 constexpr int64_t kPieceBytes = 128 << 10;
-// Of what nobody asked for, read before its digests are taken further.
+// Bytes that no Read asked for are read and added to the digest in strides, so that only one stride of digests is kept.
 constexpr int64_t kStride = 1024 * kPieceBytes;
 
-// Of a tensor in the buffer, up to where the next one may begin.
+// The room that a tensor takes in the buffer, up to where the next one may begin.
 int64_t BufferBytes(const HostTensor& tensor) {
   constexpr int64_t kAlignment = 64;
   const int64_t bytes = tensor.rows * RowBytes(tensor.type, tensor.columns);
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-// 128 bits of XXH3: fast enough to be lost in the reading, and enough that no two files agree by chance.
+// 128 bits of XXH3: fast compared with reading, and enough that no two files agree by chance.
 template <typename Digest>
 Digest ToDigest(const XXH128_hash_t& hash) {
   XXH128_canonical_t canonical;
@@ -146,7 +146,7 @@ absl::Status TensorReader::ReadAll(const std::vector<Piece>& pieces) {
       });
       return absl::OkStatus();
     });
-    if (!added.ok()) done.count_down();  // the others do its share
+    if (!added.ok()) done.count_down();  // the other threads take over its share
   }
   work();
   done.wait();

@@ -18,31 +18,32 @@
 
 namespace longhaul {
 
-// Reads a model file once: hands out its tensors, those that are packed together at a time, and makes a digest of every
-// byte while it is read, also of those that nobody asks for. One thread at a time.
+// Reads each byte of a model file once: Read returns tensors, those that are packed together at a time, and Finish the
+// digest of the whole file. One thread at a time.
 class TensorReader {
  public:
-  // Reads on `threads` threads, the caller's among them. `checkpoint` and `stopped`, which any of them asks every 128
-  // KiB, outlive it.
+  // Reads on `threads` threads, the caller's among them; each asks `stopped` every 128 KiB. `checkpoint` and `stopped`
+  // are not owned and outlive it.
   TensorReader(const Checkpoint& checkpoint, int threads, const StopCondition& stopped);
 
-  // The tensors with their bytes. The next call takes the same memory unless somebody still holds it. CANCELLED when
-  // stopped, RESOURCE_EXHAUSTED without memory, else as ByteSource::Read. REQUIRES: they are the file's, and different.
+  // Returns the tensors with their bytes. The next call reuses their memory unless somebody still holds it. CANCELLED
+  // when stopped, RESOURCE_EXHAUSTED without memory, else as ByteSource::Read. REQUIRES: they are tensors of the file,
+  // none twice.
   absl::StatusOr<std::vector<HostTensor>> Read(std::initializer_list<const StoredTensor*> tensors);
 
-  // Reads what is left, and returns the digest of the whole file: 32 hex digits, equal for equal files, whatever was
-  // read first. FAILED_PRECONDITION when the file changed since it was opened, else as Read.
+  // Reads the rest and returns the digest of the whole file: 32 hex digits, equal for equal files, whatever was read
+  // first. FAILED_PRECONDITION when the file changed since it was opened, else as Read.
   absl::StatusOr<std::string> Finish();
 
  private:
   using Digest = std::array<unsigned char, 16>;
 
-  // Of one of the file's tensors.
+  // The bytes of one tensor in the file.
   struct Region {
     int64_t begin = 0, end = 0;
-    std::vector<Digest> digests;  // of its pieces; empty until it was read
+    std::vector<Digest> digests;  // of its pieces; empty until it has been read
   };
-  // What a thread reads and hashes at once.
+  // What a thread reads and hashes at a time.
   struct Piece {
     int64_t offset = 0;
     size_t bytes = 0;

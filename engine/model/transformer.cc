@@ -14,9 +14,9 @@
 namespace longhaul {
 namespace {
 
-// The one place that knows what Backend has no operation for yet. An operation that comes takes its line from here, and
-// Forward calls it. The members of a LayerConfig are bound one by one, so that a new one does not compile before it
-// stands here or in Forward.
+// The only place that knows what Backend has no operation for yet. Whoever adds an operation removes its line here and
+// calls it in Forward. The members of a LayerConfig are bound one by one, so that a new one does not compile before it
+// is named here or used in Forward.
 absl::Status RefuseWhatNoOperationDoes(const ModelConfig& config, const std::string& path) {
   struct Property {
     bool supported;
@@ -83,7 +83,7 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelFile
     return packed;
   };
 
-  // A tied output is packed from the same bytes.
+  // A tied output is packed from the bytes of the embedding.
   {
     LH_ASSIGN_OR_RETURN(const std::vector<HostTensor> read, reader.Read({&tensors.embedding}));
     LH_ASSIGN_OR_RETURN(t.embedding_, backend.PackEmbedding(read.front()));

@@ -13,17 +13,17 @@
 
 namespace longhaul {
 
-// The forward pass of decoder-only transformers, written once over Backend's operations; LayerConfig has its formula.
+// The forward pass of decoder-only transformers, written once over the operations of Backend; see LayerConfig for the
+// formula. One thread at a time.
 class Transformer {
  public:
-  // Reads the weights of `model` and packs them into `backend`, which is not owned and outlives it. Beside what is
-  // packed it takes the memory of the tensors at hand. UNIMPLEMENTED, before anything is read, naming layer, property
-  // and value, where the model's configuration asks for what no operation does yet. CANCELLED when the reader is
-  // stopped.
+  // Reads the weights of `model` and packs them into `backend`, which is not owned and outlives it. Memory beside the
+  // packed weights: the tensors that are packed together. UNIMPLEMENTED, before anything is read, where the model asks
+  // for what no operation does yet; names layer, property and value. CANCELLED when the reader is stopped.
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelFile& model, TensorReader& reader,
                                                              const StepLimits& limits, Backend& backend);
 
-  // The operations of one step, from the batch's tokens to ChooseTokens. REQUIRES: Backend::BeginStep was called.
+  // Runs the operations of one step, from Embed to ChooseTokens. REQUIRES: Backend::BeginStep(batch) was called.
   void Forward(const Batch& batch);
 
   // The logits of the last step, [n_logit_rows, vocabulary]. For tests.
@@ -31,21 +31,24 @@ class Transformer {
 
  private:
   struct Layer {
-    std::optional<WeightId> attention_norm, feed_forward_norm;  // before; there where the LayerConfig has them
+    std::optional<WeightId> attention_norm, feed_forward_norm;  // norms before a part; where the LayerConfig has them
     WeightId qkv, attention_output, gate_up, down;
   };
 
   Transformer(const ModelConfig& config, Backend& backend) : config_(config), backend_(backend) {}
 
-  // What goes into a part of a layer: the residual stream, normalised where there is a norm.
+  // The input of a part of a layer: the residual stream, normalised where `norm` is there.
   ActivationId Normed(const std::optional<WeightId>& norm);
 
   ModelConfig config_;
   Backend& backend_;
   WeightId embedding_{}, output_norm_{}, output_{};
   std::vector<Layer> layers_;
-  // Activations of one step: hidden, normed [tokens, width]; qkv; attended [tokens, n_heads * head_dim]; gate_up;
-  // activated; those of logit rows.
+  // Activations of one step; heads_width = n_heads * head_dim, F = feed_forward_width.
+  //   hidden, normed  [tokens, width]           attended   [tokens, heads_width]
+  //   qkv             [tokens, heads_width + 2 * n_kv_heads * head_dim]
+  //   gate_up         [tokens, 2 * F]           activated  [tokens, F]
+  //   selected        [logit rows, width]       logits     [logit rows, vocabulary]
   ActivationId hidden_{}, normed_{}, qkv_{}, attended_{}, gate_up_{}, activated_{}, selected_{}, logits_{};
 };
 

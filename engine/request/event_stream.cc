@@ -39,7 +39,7 @@ std::optional<Event> EventStream::TryNext() {
   }
   size_.store(size - 1, std::memory_order_release);
   full_since_ = time_.Now();
-  // Under the lock, so that nobody is called after SetOnRoom took the function away.
+  // Under the lock, so that the function is not called after SetOnRoom replaced it.
   const size_t room = capacity_ - std::min(capacity_, size - 1);
   if ((room == kEventsPerStep || room == 2 * kEventsPerStep) && on_room_) on_room_();
   return event;

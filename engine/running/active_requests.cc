@@ -82,13 +82,13 @@ void ActiveRequests::DropEnded() {
 }
 
 bool ActiveRequests::DropHopeless(const Step& step, const StepRates& rates) {
-  // The prompt's reading time is a lower bound; it must exceed what is left so many times.
+  // SecondsToRead is a lower bound; to be safe it must exceed the time left by this factor.
   constexpr double kClearly = 4;
   bool any = false;
   for (const Step::GroupPart& part : step.groups) {
     RequestState* const state = OwnerOf(part.group);
     if (state == nullptr) continue;  // it went with its request
-    // What is read now leaves out what the cache holds: before a request is scheduled that is not known.
+    // The prefix cache is taken into account here; before admission its hits are not known.
     const int64_t tokens = part.group->Remaining();
     const std::optional<double> needed = rates.SecondsToRead(tokens);
     if (state->was_scheduled() || !state->request().deadline.has_value() || !needed.has_value()) continue;
@@ -152,13 +152,13 @@ void ActiveRequests::LetGo() {
 }
 
 void ActiveRequests::End(RequestState& state) {
-  TellReaders();  // its own may be among them
+  TellReaders();  // `ready` may hold its stream
   for (Group& group : state.groups()) {
     if (owners_.erase(&group) > 0) scheduler_.Remove(group);
   }
   state.stream().SetOnRoom(nullptr);
   if (!state.was_scheduled()) options_.on_left_queue();
-  // Not there yet where it ends because there was no memory for its place.
+  // Not in active_ where it ends because there was no memory to add it.
   if (const auto active = active_.find(&state); active != active_.end()) {
     if (state.in_flight()) {
       state.next_leaving = std::move(leaving_);
@@ -169,8 +169,8 @@ void ActiveRequests::End(RequestState& state) {
   options_.on_ended();
 }
 
-// A client that gives up at its deadline cancels, and does so up to a hundredth early: gRPC rounds a deadline up on its
-// way here.
+// A client that gives up at its deadline cancels, up to a hundredth early, because gRPC rounds a deadline up on its way
+// here: such a cancellation counts as a passed deadline.
 bool ActiveRequests::IsTooLate(const RequestState& state, Clock::time_point now) {
   const std::optional<Clock::time_point>& deadline = state.request().deadline;
   if (!deadline.has_value()) return false;

@@ -18,22 +18,22 @@
 
 namespace longhaul {
 
-// The requests that wait or run: who owns which of the scheduler's groups, whose time is over, who is to be told. The
-// engine's thread.
+// The requests that wait or run. Knows which request owns which group of the scheduler, ends requests (deadline,
+// cancelled, stalled), and wakes readers. Engine thread.
 class ActiveRequests {
  public:
   struct Options {
-    std::chrono::milliseconds stall_timeout{0};  // a reader who takes nothing for so long is given up; 0: never
-    std::function<void()> on_left_queue;         // a request has its first step, or ends without one; throws nothing
-    std::function<void()> on_ended;              // a request is over; throws nothing
+    std::chrono::milliseconds stall_timeout{0};  // end a request whose reader consumes nothing for this long; 0: never
+    // Called when a request has its first step or ends without one; throws nothing.
+    std::function<void()> on_left_queue;
+    std::function<void()> on_ended;  // called when a request has ended; throws nothing
   };
 
   // None is owned; all outlive it.
   ActiveRequests(Scheduler& scheduler, Telemetry& telemetry, const TimeSource& time, Options options)
       : scheduler_(scheduler), telemetry_(telemetry), time_(time), options_(std::move(options)) {}
 
-  // Takes a request in, tells its client, and queues its first group; where that fails the request ends. Throws
-  // nothing.
+  // Takes over a request, emits Started, and queues its first group. Where that fails the request ends. Throws nothing.
   void Arrive(std::unique_ptr<RequestState> arrived);
 
   // Queues a further group of a request.
@@ -42,48 +42,50 @@ class ActiveRequests {
   // The request of a group that was queued and has not ended; else null.
   RequestState* OwnerOf(Group* group) const;
 
-  // A step is about to be submitted that the request takes part in. Throws nothing.
+  // To be called before a step is submitted that holds a group of the request. Throws nothing.
   void BeforeStep(RequestState& state);
 
-  // The group has made its answer: takes it out, and with the last one its request.
+  // Removes a group that has ended, and with the last one its request.
   void EndGroup(Group& group);
 
-  // Ends a request with ERROR and no last words, if it has not ended; whether it had not. Null: false. Throws nothing.
+  // Ends a request with ERROR, without flushing held-back text. Returns false where it is null or has ended already.
+  // Throws nothing.
   bool Fail(RequestState* state, const absl::Status& status);
 
-  // Ends those that were cancelled, are too late, or whose reader stalls.
+  // Ends the requests that were cancelled, whose deadline has passed, or whose reader stalls.
   void DropEnded();
-  // Ends what would have its first step now and cannot be read before its deadline, by the rates so far; whether there
-  // was any.
+  // Ends requests that would have their first step now but cannot be prefilled before their deadline, by the rates so
+  // far. Returns whether there were any.
   bool DropHopeless(const Step& step, const StepRates& rates);
-  // Ends all with UNAVAILABLE and what `error` says.
+  // Ends all requests with UNAVAILABLE and the status that `error` returns.
   void EndAll(const std::function<absl::Status()>& error);
 
-  // Pauses those whose stream has no room for the events of so many steps.
+  // Pauses the groups whose stream has no room for the events of `steps` further steps, and resumes the others.
   void PauseFullStreams(size_t steps);
 
-  // When DropEnded is to be called next, if nothing happens until then.
+  // When DropEnded has to be called next if nothing else happens; none: never.
   std::optional<Clock::time_point> NextDeadline() const;
 
-  // Writes how far each is into its entry of the registry; how many have had a step.
+  // Writes the progress of each request to its record in the registry. Returns how many have had a step.
   int64_t PublishProgress() const;
 
-  // Tells the readers of `ready` one after the other, so that one wake-up serves all: it costs more than all the rest.
+  // Wakes the readers of `ready`. All in one place, so that those who share a thread cost one wake-up, which is the
+  // expensive part.
   void TellReaders();
-  // Where the streams are added whose readers are to be told: see RunningContext.
+  // The streams whose readers TellReaders wakes: see RunningContext.
   std::vector<EventStream*>& ready() { return ready_; }
 
-  // Destroys those that have ended and that no step in flight holds any more.
+  // Destroys the requests that have ended and that no step in flight holds.
   void LetGo();
 
  private:
   using StatePtr = std::unique_ptr<RequestState>;
 
-  // Takes a request that has finished out of everything. Throws nothing.
+  // Removes a request that has finished. Throws nothing.
   void End(RequestState& state);
   void Finish(RequestState& state, FinishReason reason, const std::function<absl::Status()>& error);
   static bool IsTooLate(const RequestState& state, Clock::time_point now);
-  // When its reader has taken nothing for too long; none while there is room for more.
+  // When it will have stalled; none while its stream has room.
   std::optional<Clock::time_point> StallsAt(const RequestState& state) const;
 
   Scheduler& scheduler_;
@@ -92,7 +94,7 @@ class ActiveRequests {
   const Options options_;
   std::unordered_map<RequestState*, StatePtr> active_;
   std::unordered_map<Group*, RequestState*> owners_;  // of the scheduler's groups
-  StatePtr leaving_;                                  // ended while a step in flight holds their blocks, chained
+  StatePtr leaving_;                                  // ended, but held by a step in flight; linked by next_leaving
   std::vector<EventStream*> ready_;                   // their requests are still active
 };
 

@@ -16,7 +16,7 @@ constexpr char kReason[] = "CLIENT_LIMIT";
 absl::Status ClientLimits::Begin(const std::string& client, double retry_after) {
   Use& use = clients_[client];
   if (max_requests_ > 0 && use.requests >= max_requests_) {
-    // What must end first is a request of its own, and those that run are in no queue.
+    // A request of the same client must end first; the queue says nothing about when.
     constexpr double kShortest = 1;
     return OverloadError(absl::StrCat("client ", Quoted(client), " has ", use.requests, " requests, the limit is ",
                                       max_requests_, " (--max-client-requests)"),

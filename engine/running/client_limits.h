@@ -8,30 +8,29 @@
 
 namespace longhaul {
 
-// How much one client may have at a time, so that a greedy one leaves room in the queue for others. One thread at a
-// time.
+// Limits what one client may have waiting or running, so that there is room for others. One thread at a time.
 class ClientLimits {
  public:
-  // `max_requests`: that wait or run. `max_queued_tokens`: row-tokens (tokens of the prompt, of all rows together) of
-  // requests that wait. 0: no limit.
+  // `max_requests`: requests that wait or run. `max_queued_tokens`: row-tokens (prompt tokens of all rows) of requests
+  // that wait. 0: no limit.
   ClientLimits(int64_t max_requests, int64_t max_queued_tokens)
       : max_requests_(max_requests), max_queued_tokens_(max_queued_tokens) {}
 
-  // Counts a request from its arrival to End. An Overload, and nothing counted, when its client has as many as it may;
+  // Counts a request until End. An Overload, and nothing is counted, where its client has as many as it may;
   // `retry_after`: see Overload.
   absl::Status Begin(const std::string& client, double retry_after);
-  // REQUIRES: one that began and did not end.
+  // Ends a request. REQUIRES: Begin counted it.
   void End(const std::string& client);
 
-  // Counts a request's row-tokens until LeaveQueue. An Overload, and nothing counted, when they and what its client has
-  // in the queue exceed what it may; a client with nothing in the queue may queue one request of any size.
+  // Counts the row-tokens of a request until LeaveQueue. An Overload, and nothing is counted, where the client would
+  // exceed what it may have in the queue; a client with nothing queued may queue one request of any size.
   absl::Status Enqueue(const std::string& client, int64_t row_tokens, double retry_after);
-  // REQUIRES: so many were counted.
+  // Takes off what Enqueue counted. REQUIRES: it did.
   void LeaveQueue(const std::string& client, int64_t row_tokens);
 
   // Row-tokens in the queue, of all clients.
   int64_t queued_tokens() const { return queued_tokens_; }
-  // Clients that have a request: what the memory of this grows with.
+  // Clients that have a request; the memory of this grows with them.
   size_t clients() const { return clients_.size(); }
 
  private:

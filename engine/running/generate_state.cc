@@ -42,7 +42,7 @@ void GenerateState::AddAnswer(Group& group) {
 std::vector<Group*> GenerateState::MakeFurtherGroups() {
   std::vector<Group*> further;
   if (std::ssize(answers_) >= n_samples_ || !groups_.front().prompt_read || finished()) return further;
-  // Each copies the prompt: no more than a few wait for their first step.
+  // Each group copies the prompt, so only a few wait at a time.
   constexpr int64_t kMaxWaiting = 8;
   int64_t waiting = std::count_if(groups_.begin(), groups_.end(),
                                   [](const Group& group) { return !group.cached_tokens.has_value(); });
@@ -143,7 +143,7 @@ void GenerateState::End(Answer& answer, FinishReason reason, Clock::time_point n
 }
 
 void GenerateState::AppendText(Answer& answer, const std::string& text) {
-  // Before min_tokens nothing ends the answer, so the stop strings do not see its text.
+  // Stop strings do not end an answer before min_tokens, so they do not see its text.
   answer.pending.text += answer.n_tokens < min_tokens_ ? text : answer.stop_matcher.Append(text);
 }
 
@@ -156,7 +156,7 @@ void GenerateState::AppendRest(Answer& answer) {
 void GenerateState::EmitPending(Answer& answer) {
   Chunk& pending = answer.pending;
   if (pending.text.empty() && pending.tokens.empty() && pending.entropies.empty() && !pending.ended.has_value()) return;
-  // Text that was held back comes after its tokens.
+  // Held-back text comes after its tokens; it is cited as the last one.
   if (!pending.text.empty() && !pending.citation.has_value()) pending.citation = answer.cited;
   Emit(std::move(pending));
   pending = Chunk{.sample = pending.sample};

@@ -14,7 +14,7 @@
 
 namespace longhaul {
 
-// Makes its answers token by token.
+// A Generate request: turns drawn tokens into the text of its answers.
 class GenerateState final : public RequestState, private DrawSource {
  public:
   // `tokenizer` is not owned and outlives it. REQUIRES: the request holds GenerateParams.
@@ -23,7 +23,7 @@ class GenerateState final : public RequestState, private DrawSource {
   std::vector<Group*> MakeFurtherGroups() override;
 
  private:
-  // What is made of the tokens of the group of the same place.
+  // The answer that the group of the same index makes.
   struct Answer {
     Answer(const Tokenizer& tokenizer, const std::vector<std::string>& stops)
         : detokenizer(tokenizer), stop_matcher(stops) {}
@@ -36,8 +36,8 @@ class GenerateState final : public RequestState, private DrawSource {
     StopMatcher stop_matcher;
     Chunk pending;
     std::optional<Citation> cited;  // of its last token
-    TokenCounts counts;             // of its tokens, where a penalty is on
-    int32_t previous_row = -1;      // the one that its last token is cited from
+    TokenCounts counts;             // of its tokens; kept where a penalty is on
+    int32_t previous_row = -1;      // the row that its last token is cited from
   };
 
   BatchDraw NextDraw(const Group& group, int64_t n_ahead, Batch& batch) const override;
@@ -48,15 +48,15 @@ class GenerateState final : public RequestState, private DrawSource {
   int64_t n_samples() const override { return n_samples_; }
 
   const GenerateParams& params() const { return std::get<GenerateParams>(request_.params); }
-  // What becomes of the tokens of `group`.
+  // Adds the answer of `group`.
   void AddAnswer(Group& group);
-  // The token that joins comes from the chosen document: what came from another one is emitted before.
+  // Sets the citation of the next token; emits what is pending where that cites another document.
   void Cite(Answer& answer, const MergeChoice& choice);
-  // With its last answer the request finishes.
+  // Ends an answer; with the last one the request finishes.
   void End(Answer& answer, FinishReason reason, Clock::time_point now);
   // Adds text to the pending chunk, through the stop strings once min_tokens have been made.
   void AppendText(Answer& answer, const std::string& text);
-  // Adds what was held back in case that more would come.
+  // Adds the text that detokenizer and stop matcher hold back.
   void AppendRest(Answer& answer);
   void EmitPending(Answer& answer);
 
@@ -65,7 +65,7 @@ class GenerateState final : public RequestState, private DrawSource {
   const Tokenizer& tokenizer_;
   const std::span<const TokenId> stop_ids_;
   const int64_t max_tokens_, min_tokens_, n_samples_;
-  const bool tells_tokens_;  // chunks carry more than text
+  const bool tells_tokens_;  // chunks carry token ids, log-probabilities or the like
   int64_t n_ended_ = 0;
   FinishReason first_reason_ = FinishReason::kError;  // of answer 0
   std::vector<DocumentUse> documents_;                // their mean entropies are sums until the end

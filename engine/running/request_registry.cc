@@ -46,7 +46,7 @@ void RequestRecord::LeaveQueue() {
 }
 
 void RequestRecord::SetProgress(const RequestProgress& progress) {
-  // Each for itself: whoever looks may see the one of now beside the other of a step before.
+  // Stored one by one: a reader may see values of two steps.
   phase_.store(progress.phase, std::memory_order_relaxed);
   tokens_read_.store(progress.tokens_read, std::memory_order_relaxed);
   tokens_generated_.store(progress.tokens_generated, std::memory_order_relaxed);

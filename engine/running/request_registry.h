@@ -19,22 +19,22 @@ namespace longhaul {
 
 class RequestRegistry;
 
-// A request's entry in the registry; the request has left it when this is gone. One thread at a time works on it, any
-// may look.
+// The entry of a request in the registry, which it leaves when it is destroyed. One thread at a time writes it, any may
+// read.
 class RequestRecord {
  public:
   ~RequestRecord();
   RequestRecord(const RequestRecord&) = delete;
   RequestRecord& operator=(const RequestRecord&) = delete;
 
-  // The prompt has been tokenized and waits for its first step, its tokens counted until LeaveQueue. An Overload when
-  // they are more than its client may queue. Called once.
+  // Queues the tokenized request: its row-tokens count until LeaveQueue. An Overload when they are more than its client
+  // may queue. Called once.
   absl::Status Enqueue(const PositionMode& position, int64_t rows, int64_t row_tokens, double retry_after);
 
-  // It has its first step now.
+  // To be called before the first step.
   void LeaveQueue();
 
-  // A few stores: for every request before every step.
+  // Cheap (a few stores): called for every request before every step.
   void SetProgress(const RequestProgress& progress);
 
  private:
@@ -52,7 +52,7 @@ class RequestRecord {
   const Clock::time_point submitted_;
   int64_t number_ = 0;
   bool entered_ = false;  // the registry has it
-  bool queued_ = false;   // by whoever works on it
+  bool queued_ = false;   // written by the thread that works on it
   std::atomic<RequestPhase> phase_{RequestPhase::kWaiting};
   std::atomic<int64_t> tokens_read_{0}, tokens_generated_{0}, blocks_{0};
   // Under the registry's mutex.
@@ -60,24 +60,24 @@ class RequestRecord {
   int64_t rows_ = 0, row_tokens_ = 0;
 };
 
-// The requests that have not finished, whoever works on them at the moment, and what their clients may have at a time.
-// Looking at them waits for no step. Thread-safe; outlives its records.
+// The requests that have not finished, in whatever thread they are, and the limits of their clients. Reading waits for
+// no step. Thread-safe; outlives its records.
 class RequestRegistry {
  public:
   explicit RequestRegistry(const ClientLimits& limits) : limits_(limits) {}
 
-  // An Overload when its client has as many requests as it may.
+  // Adds a request. An Overload when its client has as many requests as it may.
   absl::StatusOr<std::shared_ptr<RequestRecord>> Add(const Request& request, std::shared_ptr<EventStream> stream,
                                                      Clock::time_point submitted, double retry_after);
 
   // In the order of their arrival.
   std::vector<RequestInfo> List(Clock::time_point now) const;
 
-  // Cancels the streams of all requests of this id, and says how many that were not cancelled before. The engine must
-  // be woken to see it.
+  // Cancels the streams of all requests with this id; returns how many were not cancelled before. The caller wakes the
+  // engine, which sees it.
   int64_t Cancel(const std::string& id);
 
-  // Tokens of the prompts that wait, of all rows.
+  // Row-tokens of the requests that wait.
   int64_t queued_tokens() const;
 
  private:

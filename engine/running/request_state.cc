@@ -98,7 +98,7 @@ bool RequestState::AfterStep(Group& group, bool drew, GroupResult& result, Clock
   }
   if (!result.scores.empty()) OnScores(result.scores, now);
   for (size_t row = 0; row < result.choice.entropies.size(); ++row) {
-    // The others could answer, but what they say would not be what was asked for.
+    // The other rows could answer, but not what was asked for.
     if (std::isnan(result.choice.entropies[row])) {
       const std::string which = row == 0 ? "the row without a document" : absl::StrCat("the row of document ", row - 1);
       Finish(FinishReason::kError, NotNumbers(absl::StrCat(which, " cannot be combined")), now);
@@ -110,7 +110,7 @@ bool RequestState::AfterStep(Group& group, bool drew, GroupResult& result, Clock
   if (drew) {
     ended = OnDrawn(group, result, now);
   } else if (remaining == 0) {
-    // The prompt has been read to its end and no token is wanted.
+    // The prompt has been prefilled and no token is wanted.
     ended = true;
     Finish(FinishReason::kLength, absl::OkStatus(), now);
   }
@@ -171,7 +171,7 @@ void RequestState::EmitFinished(Finished&& finished, Clock::time_point now) {
   if (was_scheduled_) finished.timings.prefill = Seconds((is_prompt_read_ ? prompt_read_ : now) - first_step_);
   if (is_prompt_read_) finished.timings.decode = Seconds(now - prompt_read_);
   if (completion_tokens_ > 0) finished.timings.first_token = Seconds(first_token_ - submitted_);
-  record_.reset();  // the client may ask for the next one as soon as it reads this
+  record_.reset();  // before the event: the client may send its next request as soon as it reads it
   finished.refused = !has_started_;
   if (has_started_) {
     const bool scores = std::holds_alternative<ScoreParams>(request_.params);

@@ -18,15 +18,15 @@
 
 namespace longhaul {
 
-// What the rows of a request read, and how.
+// The prompts of the rows of a request, and their plans.
 struct PromptRows {
   struct Row {
     std::vector<TokenId> tokens;
     std::shared_ptr<const RotaryPlan> plan;
-    std::optional<int64_t> reach;  // tokens that the plan holds; none = no bound
+    std::optional<int64_t> reach;  // tokens; none: no bound
   };
   std::vector<Row> rows;                  // with contexts: the one without a document, then the documents in order
-  std::vector<std::string> document_ids;  // of these; empty for windows
+  std::vector<std::string> document_ids;  // of the documents; empty for windows
 
   int64_t n_tokens() const {
     int64_t n = 0;
@@ -35,7 +35,7 @@ struct PromptRows {
   }
 };
 
-// What a request's state is made of.
+// What a RequestState is made of; complete, nothing is added later.
 struct RequestParts {
   Request request;
   std::shared_ptr<EventStream> stream;
@@ -45,18 +45,17 @@ struct RequestParts {
   PromptRows rows;
 };
 
-// What the requests of an engine share. Not owned; outlives them.
+// What the requests of an engine share. Members are not owned and outlive the requests.
 struct RunningContext {
   BlockPool& pool;
   Telemetry& telemetry;  // counts what becomes of them
-  // Of the engine's thread: where a reader is to be told, the stream is added instead of telling it at once. The
-  // streams live as long as their requests.
+  // Streams whose readers are to be woken, later and together. Engine thread. A stream lives as long as its request.
   std::vector<EventStream*>& ready;
-  std::chrono::milliseconds progress_interval;  // at least so long between two Progress of a request
+  std::chrono::milliseconds progress_interval;  // minimum time between two Progress of a request
 };
 
-// A request that the engine runs: its groups of rows, and what becomes of the results of their steps. Engine thread
-// only, after its construction.
+// A request that waits or runs: its groups of rows, and what becomes of the results of their steps. Engine thread only,
+// after its construction.
 class RequestState {
  public:
   RequestState(RequestParts parts, const RunningContext& context);
@@ -64,12 +63,12 @@ class RequestState {
   RequestState(const RequestState&) = delete;
   RequestState& operator=(const RequestState&) = delete;
 
-  // All groups that it has had so far, the ended ones too. There is one at first; it gets the others once that has read
-  // the prompt, so that they find it in the cache: see MakeFurtherGroups.
+  // All groups so far, ended ones included. There is one at first; the others are added once that has prefilled the
+  // prompt, so that they find it in the prefix cache: see MakeFurtherGroups.
   std::deque<Group>& groups() { return groups_; }
   const std::deque<Group>& groups() const { return groups_; }
 
-  // The groups that are to be queued beside the first one now; none when nothing is due.
+  // Makes and returns the groups that are to be queued now beside the first one; often none.
   virtual std::vector<Group*> MakeFurtherGroups() { return {}; }
 
   const Request& request() const { return request_; }
@@ -77,65 +76,67 @@ class RequestState {
   const EventStream& stream() const { return *stream_; }
   Clock::time_point submitted() const { return submitted_; }
 
-  // What follows may throw std::bad_alloc, unless it says otherwise; then the request is to be ended by Fail.
+  // The functions below may throw std::bad_alloc, unless they say otherwise; the request must then be ended by Fail.
+  //
+  // Emits Started; `cached_tokens` tokens of the prompt are in the prefix cache now.
 
   // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
   void EmitStarted(int64_t cached_tokens);
 
-  // Before a step that one of its groups takes part in. Throws nothing.
+  // To be called before a step that holds one of its groups. Throws nothing.
   void BeforeStep(Clock::time_point now);
 
-  // After a step that the group took part in, and in which it drew or did not. Emits events; returns whether the group
-  // has ended. With the last group the request has finished.
+  // Takes the result of a step for the group; `drew`: whether it draws in the step. Emits events. Returns whether the
+  // group has ended; with the last group the request has finished.
   bool AfterStep(Group& group, bool drew, GroupResult& result, Clock::time_point now);
 
-  // Ask for the memory that AfterStep of the group will touch: a step has driven it out of the caches. For all groups
-  // of a step before AfterStep of the first, so that they wait for it side by side: first PrefetchSelf for all, then
-  // PrefetchReached, which reads some of that to find the rest.
+  // Prefetch the memory that AfterStep of the group will touch, which the step has driven out of the caches. To be
+  // called for all groups of a step before AfterStep of the first, so that their cache misses overlap: first
+  // PrefetchSelf for all, then PrefetchReached, which follows pointers in what PrefetchSelf fetched.
   void PrefetchSelf(const Group& group) const;
   void PrefetchReached(const Group& group, bool drew, const GroupResult& result) const;
 
-  // Ends all groups and emits Finished. `status` may be OK. Throws nothing: where there is no memory for the last words
-  // the request ends as by Fail.
+  // Ends all groups and emits held-back text and Finished. `status` may be OK. Throws nothing: where there is no memory
+  // for that, it does what Fail does.
   void Finish(FinishReason reason, absl::Status status, Clock::time_point now);
-  // Ends it with ERROR and no last words, because what was done of a step may be half done. Throws nothing.
+  // Ends it with ERROR and emits Finished alone, because the results of a step may be half processed. Throws nothing.
   void Fail(absl::Status status, Clock::time_point now);
   bool finished() const { return finished_; }
 
-  // Whether a step that has not been collected holds one of its groups: until then they, and so this, must live.
+  // Whether a step in flight holds one of its groups; until then the groups, and so this, must live.
   bool in_flight() const {
     return std::ranges::any_of(groups_, [](const Group& group) { return group.n_in_flight > 0; });
   }
-  std::unique_ptr<RequestState> next_leaving;  // for a list of those that wait for that
+  std::unique_ptr<RequestState> next_leaving;  // of the list ActiveRequests::leaving_
 
   bool was_scheduled() const { return was_scheduled_; }
 
-  // Writes how far it is into its entry of the registry. Throws nothing.
+  // Writes its progress to its record in the registry. Throws nothing.
   void PublishProgress() const;
 
  protected:
-  // What PrefetchReached asks for on behalf of OnDrawn.
+  // The part of PrefetchReached for OnDrawn.
   virtual void PrefetchDrawn(const Group&, const SamplerResult&) const {}
-  // Returns whether the group has ended.
+  // A token was drawn for the group. Returns whether the group has ended.
   virtual bool OnDrawn(Group& group, const GroupResult& result, Clock::time_point now) = 0;
   virtual void OnScores(std::span<TokenScore> scores, Clock::time_point now) = 0;
-  // The last words before Finished, and what it adds to that.
+  // Emits what is held back before Finished, and fills in more of Finished.
   virtual void OnFinish(Finished&) {}
   // Answers that the request makes.
   virtual int64_t n_samples() const { return 1; }
 
   void Emit(Event&& event);
   void EmitFinished(Finished&& finished, Clock::time_point now);
-  // A token joins an answer, `gap` after the one before it. The first token of an answer has none.
+  // Counts a token of an answer, `gap` after the one before it; none for the first one.
   void CountToken(std::optional<Clock::duration> gap, Clock::time_point now);
-  // Counts a step of NBCE; `previous`: the row that was chosen before.
+  // Counts a choice of NBCE; `previous`: the row chosen before.
   void CountChoice(const MergeChoice& choice, int32_t previous);
-  // A group that reads the prompt in its rows.
+  // Adds a group with the prompt in its rows.
   Group& AddGroup();
   const Started& started() const { return started_; }
   // Whether it reads documents.
   bool has_contexts() const { return n_rows_ > 1; }
-  // INTERNAL, of a step that could not draw.
+  // INTERNAL: a step could not draw a token; the logits of `what` are no numbers.
   static absl::Status NothingToDraw();
   static absl::Status NotNumbers(const std::string& what);
 
@@ -143,7 +144,7 @@ class RequestState {
   int64_t completion_tokens_ = 0;  // of all answers
 
  private:
-  // What each token touches comes first and lies together.
+  // Hot fields first: touched once per token.
   bool has_started_ = false, was_scheduled_ = false, is_prompt_read_ = false, finished_ = false;
   const RunningContext& context_;
   RequestTelemetry& of_mode_;  // of the context's telemetry

@@ -26,7 +26,7 @@ void ScoreState::OnScores(std::span<TokenScore> scores, Clock::time_point now) {
     chunk.tokens.push_back({score.logprob, std::move(score.top)});
   }
   next_token_ += static_cast<int64_t>(scores.size());
-  groups_.front().score_from = next_token_;  // should the text be read again, this much has been told
+  groups_.front().score_from = next_token_;  // after a preemption these are not scored again
   Emit(std::move(chunk));
 }
 

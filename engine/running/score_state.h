@@ -10,7 +10,7 @@
 
 namespace longhaul {
 
-// Scores a given text.
+// A Score request without contexts: the log-probabilities of a given text.
 class ScoreState final : public RequestState {
  public:
   // REQUIRES: the request holds ScoreParams without contexts, and there is one row; 1 <= first_token < its tokens.
@@ -20,11 +20,11 @@ class ScoreState final : public RequestState {
   bool OnDrawn(Group&, const GroupResult&, Clock::time_point) override { return false; }
   void OnScores(std::span<TokenScore> scores, Clock::time_point now) override;
 
-  int64_t next_token_;  // the first that has not been reported
+  int64_t next_token_;  // the first token that has not been reported
 };
 
-// Scores a given answer to a question about documents: goes on as if each of its tokens were drawn, because what a step
-// makes of the rows depends on the choice of the step before.
+// A Score request with contexts: decodes with the tokens of the given answer as if they were drawn, because the merge
+// of a step depends on the choice of the step before.
 class ContextScoreState final : public RequestState, private DrawSource {
  public:
   // REQUIRES: the request holds ScoreParams with contexts; 0 <= first_token < answer.size().

@@ -13,12 +13,12 @@ namespace longhaul {
 
 struct Group;
 
-// Says what a group draws. Implemented by whoever makes answers of the tokens; engine thread.
+// Tells what a group draws; the state of its request implements it. Engine thread.
 class DrawSource {
  public:
   virtual ~DrawSource() = default;
 
-  // What the group draws next, once `n_ahead` tokens have been drawn that have not been told yet (0 or 1). Appends to
+  // What the group draws next, after `n_ahead` tokens (0 or 1) that steps in flight draw for it. Appends to
   // batch.counts what the result names there.
   virtual BatchDraw NextDraw(const Group& group, int64_t n_ahead, Batch& batch) const = 0;
 };
@@ -27,34 +27,35 @@ class DrawSource {
 // plain request is a group of one row.
 struct Group {
   std::vector<Sequence> rows;
-  int64_t max_new_tokens = 0;         // that each row may come to hold beside its prompt
+  int64_t max_new_tokens = 0;         // that each row may gain beyond its prompt
   const DrawSource* draws = nullptr;  // what to draw from the logits of the last tokens; null: nothing. Not owned
   int64_t score_from = 0;             // above 0: tokens score_from.. of each row are scored, and none is drawn
   int32_t top_scores = 0;             // how many top tokens are reported with each score
-  bool paused = false;                // its reader has no room: not scheduled until it has
-  bool prompt_read = false;           // what it computes from now on is its answer, or is computed again
+  bool paused = false;                // its stream has no room: not scheduled meanwhile
+  bool prompt_read = false;           // its prompt has been prefilled once: what follows is decode, or recomputed
   size_t sample = 0;                  // which of its request's answers it makes
 
   std::string client;    // who shares fairly with others
   int32_t priority = 0;  // larger first
   uint64_t scope = 0;    // whose cached blocks it may use
 
-  // The scheduler's own.
+  // For the scheduler.
   uint64_t order = 0;                       // of arrival
   double queued_since = 0;                  // seconds on the scheduler's clock
-  std::optional<double> not_fitting_since;  // first of the queue and without room
-  std::optional<int64_t> cached_tokens;     // of all rows, that came out of the prefix cache at its first admission
+  std::optional<double> not_fitting_since;  // when it was first in the queue and did not fit
+  std::optional<int64_t> cached_tokens;     // of all rows, that its first admission found in the prefix cache
   int64_t preemptions = 0;
   int64_t n_in_flight = 0;  // steps that hold it and have not been collected; while there are any it keeps its blocks
   int64_t n_drawn = 0;      // tokens that those draw
-  int32_t drawn_by = -1;    // its place among the groups of the last step that drew for it
-  uint64_t generation = 0;  // changes when it is removed: what steps of an older one made is void
+  int32_t drawn_by = -1;    // its index in the last submitted step that draws for it: see DrawnBy
+  uint64_t generation = 0;  // changes when it is removed: parts of steps of an older one are void
 
-  // Tokens of a row that are still to be computed, drawn ones that are not known yet included. A text that is scored
+  // Tokens of a row that are still to be submitted, those that steps in flight draw included. A text that is scored
   // needs no logits of its last token.
   int64_t Remaining(const Sequence& row) const {
     return static_cast<int64_t>(row.tokens.size()) + n_drawn - (score_from > 0 ? 1 : 0) - row.n_submitted;
   }
+  // The same of all rows.
   int64_t Remaining() const {
     int64_t n = 0;
     for (const Sequence& row : rows) n += Remaining(row);
@@ -68,19 +69,20 @@ struct Group {
     }
     return n;
   }
+  // Whether one token of each row is left to submit, as in decode.
   bool Decodes() const { return Remaining() == static_cast<int64_t>(rows.size()); }
 
-  // Whether what steps in flight draw is all that it may come to hold.
+  // Whether it has all tokens that it may gain once the steps in flight have been collected.
   bool AwaitsItsEnd() const {
     if (n_drawn == 0) return false;
     const Sequence& row = rows.front();
     return static_cast<int64_t>(row.tokens.size()) - row.prompt_tokens + n_drawn >= max_new_tokens;
   }
 
-  // Tokens that a row may come to hold.
+  // The length up to which a row may grow.
   int64_t Capacity(const Sequence& row) const { return row.prompt_tokens + max_new_tokens; }
 
-  // Blocks that it takes at most, and those that it holds.
+  // Blocks that it takes at its full length, and those that it holds.
   int64_t MaxBlocks() const {
     int64_t n = 0;
     for (const Sequence& row : rows) n += row.BlocksNeeded(Capacity(row), Capacity(row));

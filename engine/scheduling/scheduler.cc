@@ -12,14 +12,14 @@ namespace {
 // Candidates that are asked whether they fit where the first of the queue does not.
 constexpr size_t kMaxCandidates = 8;
 
-// A victim should not hold more than so many times the blocks that are needed while a smaller one would do.
+// A group that holds more than so many times the blocks that are needed is not preempted where a smaller one would do.
 constexpr int64_t kGreedyVictim = 4;
 
 constexpr double kMinStepTarget = 0.020;
 
-// A step in which nobody decodes may take so many times as long: only who comes meanwhile waits for its end.
+// A step without decode may take so many times as long: only those that arrive meanwhile wait for its end.
 constexpr double kPromptsAlone = 5;
-// And it has at least so many tokens, which fetch the keys before them together.
+// Such a step has at least so many tokens: they share the cost of fetching the keys before them.
 constexpr int64_t kMinTokensAlone = 16;
 
 bool GoesBefore(const Group* a, const Group* b) {
@@ -52,7 +52,7 @@ void Scheduler::Remove(Group& group) {
 void Scheduler::StopRunning(Group& group) {
   if (std::erase(running_, &group) > 0) running_rows_ -= static_cast<int64_t>(group.rows.size());
   free_at_refusal_ = -1;
-  if (group.n_in_flight > 0) return;  // the last of the steps frees them
+  if (group.n_in_flight > 0) return;  // the last of these steps frees the blocks
   for (Sequence& row : group.rows) row.Free();
 }
 
@@ -118,7 +118,7 @@ bool Scheduler::TryAdmit(Group& group, double now) {
   for (const Sequence& row : group.rows) {
     missing += row.BlocksNeeded(static_cast<int64_t>(row.tokens.size()), group.Capacity(row)) - row.blocks_held();
   }
-  // A block for each row that runs, so that the next tokens do not preempt somebody at once.
+  // One more block for each row that runs, so that the next tokens do not cause a preemption at once.
   const int64_t watermark = running_.empty() ? 0 : running_rows_ + n_rows;
   if (missing + watermark > pool_.free()) return false;
   int64_t cached = 0;
@@ -168,8 +168,8 @@ bool Scheduler::Grow() {
   return true;
 }
 
-// Groups before `first` have their place in this step already; the last one is the youngest of the lowest priority. One
-// of that priority that holds not many more blocks than are needed is better.
+// Groups before `first` are in this step already. The last one is the youngest of the lowest priority; one of the same
+// priority that holds few more blocks than are needed is preferred.
 Group* Scheduler::Victim(size_t first, int64_t needed) const {
   Group* const last = running_.back();
   for (size_t i = running_.size(); i-- > first && running_[i]->priority == last->priority;) {
@@ -204,9 +204,9 @@ std::optional<Step> Scheduler::NextStep(double now) {
   return builder.Take();
 }
 
-// The first of the prompts has what is left, but for what shorter ones of its priority need, up to half of it: so the
-// shortest do not wait for the whole of a long prompt, and that comes to its end whoever else comes. A group of many
-// rows counts as one row here, as deep as its first.
+// The group that came first prefills within what is left, less what shorter prompts of its priority need, up to half of
+// it: so short prompts do not wait for all of a long one, and the long one makes progress whatever arrives. A group of
+// many rows is predicted as one row, as long as its first.
 void Scheduler::ReadPrompts(StepBuilder& builder) {
   std::vector<Group*>& prompts = prompts_;
   prompts.clear();
@@ -217,12 +217,12 @@ void Scheduler::ReadPrompts(StepBuilder& builder) {
   const StepWork decoding = builder.work();
   double target = limits_.step_target > 0 ? limits_.step_target : std::max(kMinStepTarget, 2 * cost_.Predict(decoding));
   const bool alone = decoding.tokens == 0;
-  // Not so short that fetching the weights takes most of it.
+  // Long enough that fetching the weights does not dominate.
   if (alone) target = kPromptsAlone * std::max(target, 2 * cost_.Predict(StepWork().With(1, 0)));
   std::sort(prompts.begin() + 1, prompts.end(), [](const Group* a, const Group* b) {
     return std::tuple(-a->priority, a->Remaining(), a->order) < std::tuple(-b->priority, b->Remaining(), b->order);
   });
-  // What the shorter ones of its priority need, up to half of the tokens and of the time, is kept from the first.
+  // Reserved for the shorter ones: up to half of the tokens and of the time.
   int64_t kept_tokens = 0;
   StepWork with_shorter = decoding;
   for (const Group* group : prompts) {
@@ -277,7 +277,7 @@ void Scheduler::StepFailed(const Step& step) {
 }
 
 void Scheduler::StepDone(const Step& step, double seconds) {
-  StepFailed(step);  // what both have in common: it is no longer in flight
+  StepFailed(step);  // the common part: it is no longer in flight
   cost_.Observe(step.work, seconds);
   for (const Step::GroupPart& part : step.groups) {
     if (IsVoid(part)) continue;

@@ -18,10 +18,10 @@ struct SchedulerLimits {
   int64_t max_tokens = 512;      // of one step
   int64_t max_logit_rows = 512;  // of one step
   int64_t max_rows = 257;        // that run at a time; at most max_tokens and max_logit_rows
-  // Seconds that a step in which rows decode should take at most, prompts included; 0: the larger of 20 ms and twice
-  // what the decoding alone takes. One in which none does may take five times as long.
+  // Seconds that a step in which rows decode should take at most, prefill included; 0: the larger of 20 ms and twice
+  // the predicted time of its decode. A step without decode may take five times as long.
   double step_target = 0;
-  double reserve_after = 5;  // seconds after which what becomes free is kept for the first of the queue
+  double reserve_after = 5;  // seconds; how long the first of the queue may not fit before free blocks are kept for it
   bool prefix_cache = true;
 };
 
@@ -31,12 +31,13 @@ struct SchedulerStats {
 };
 
 // Decides which rows take part in the next step. A group is admitted when there are blocks for the tokens that it has
-// (what the prefix cache holds of them is not computed again), and takes further ones as it grows; when none is left,
-// the youngest group of the lowest priority is preempted: it gives its blocks back, keeps its tokens, and is read again
+// (those in the prefix cache are not computed again), and takes further blocks as it grows. Where none are left the
+// youngest group of the lowest priority is preempted: it releases its blocks, keeps its tokens, and is prefilled again
 // when there is room. Owns no group and no tensor, and reads no clock. One thread.
 //
-// A step goes NextStep -> OnSubmitted -> StepDone (or StepFailed). The next one may be made and submitted before that:
-// rows then hold a token that has been drawn and is not known. Who needs a result first waits for it: see NextStep.
+// A step goes NextStep -> OnSubmitted -> StepDone (or StepFailed). The next one may be made and submitted before
+// StepDone: its rows then hold a token that has been drawn and is not known (DrawnBy). NextStep returns none where a
+// result is needed first.
 class Scheduler {
  public:
   // `pool` is not owned and outlives it.
@@ -48,39 +49,39 @@ class Scheduler {
   // What takes memory may throw std::bad_alloc. Add has then done nothing; after NextStep the group at_hand is to be
   // removed, and after StepDone all those of the step; the others are as they were.
 
-  // Whether a group could ever be admitted and grow to its capacity, alone on an empty machine.
+  // Whether a group would fit at its full length if it were alone.
   bool CanEverFit(const Group& group) const;
 
-  // Tokens of the group's rows that the prefix cache holds now.
+  // Tokens of the rows of the group that are in the prefix cache now.
   int64_t CachedTokens(const Group& group) const;
 
-  // Queues a group at time `now`, seconds. REQUIRES: CanEverFit, and that it has tokens to compute; it stays where it
-  // is until Remove.
+  // Queues a group at time `now`, seconds. It is not owned and must live until Remove, and as long as steps in flight
+  // hold it. REQUIRES: CanEverFit, and it has tokens to compute.
   void Add(Group& group, double now);
 
-  // Takes a group out, wherever it is, and frees its blocks; while steps in flight hold it they keep them, and it must
-  // live. Throws nothing.
+  // Removes a group that waits or runs and frees its blocks; where steps in flight hold it, the last of them frees
+  // them, and the group must live until then. Throws nothing.
   void Remove(Group& group);
 
-  // Admits what fits and makes the next step: first the rows that decode, then, with what is left of the limits and of
-  // the time, prompts, larger priority first: at least half of it for the first that came, the rest for those that have
-  // the fewest tokens left. Empty when nothing can run. None when a step in flight is to be collected first: it
-  // completes a prompt, or blocks run out and somebody would have to be preempted.
+  // Admits what fits and makes the next step: first the rows that decode; then, within what is left of the limits and
+  // of the step's time, prefill, larger priority first: at least half of that for the group that came first, the rest
+  // for those with the fewest tokens left. Empty when nothing can run. None when a step in flight must be collected
+  // first: it completes a prompt, or a group would have to be preempted.
   std::optional<Step> NextStep(double now);
 
-  // The group that NextStep was busy with when it threw; null where it was none in particular.
+  // The group that NextStep was working on when it threw; null where it was no single one.
   Group* at_hand() const { return at_hand_; }
 
   // The step was submitted. Throws nothing. REQUIRES: it is what NextStep returned last, and since then no group of it
   // was removed.
   void OnSubmitted(const Step& step);
 
-  // The oldest step that was submitted is done and took so long: its tokens are in the cache.
+  // The oldest step in flight is done after `seconds`: its tokens are in the cache.
   void StepDone(const Step& step, double seconds);
-  // It failed: its groups are to be removed. Throws nothing.
+  // The oldest step in flight failed; its groups must be removed. Throws nothing.
   void StepFailed(const Step& step);
 
-  // Whether the part of a step is of a group that was removed since.
+  // Whether the group of a part has been removed since the step was made.
   static bool IsVoid(const Step::GroupPart& part) { return part.generation != part.group->generation; }
 
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
@@ -94,8 +95,8 @@ class Scheduler {
   bool TryAdmit(Group& group, double now);
   int64_t MaxCachedBlocks(const Group& group, const Sequence& row) const;
   void TakeCached(Group& group);
-  // Gives every decoding group room for its next token; who gets none is preempted. False when somebody would have to
-  // be while a step is in flight.
+  // Takes the blocks for the next token of every group that decodes, and preempts where there are none. False where it
+  // would preempt while a step is in flight.
   bool Grow();
   // Whom to preempt for `needed` blocks among running_[first..].
   Group* Victim(size_t first, int64_t needed) const;
@@ -109,7 +110,7 @@ class Scheduler {
   BlockPool& pool_;
   PrefixCache cache_;
   WaitingQueue waiting_;
-  // None grows: there is a row for each.
+  // Reserved for max_rows groups: they never reallocate.
   std::vector<Group*> running_;  // larger priority first, then in the order of arrival
   std::vector<Group*> prompts_;  // of these, that are being read
   int64_t running_rows_ = 0;

@@ -12,7 +12,7 @@ void StepBuilder::Reserve() {
   batch.row_of.reserve(expected_.tokens);
   batch.rows.reserve(expected_.rows);
   batch.groups.reserve(expected_.groups);
-  batch.block_ids.reserve(expected_.blocks + expected_.rows);  // each row may have got one more
+  batch.block_ids.reserve(expected_.blocks + expected_.rows);  // each row may hold one more
   batch.wanted.reserve(expected_.wanted);
   step_.rows.reserve(expected_.rows);
   step_.groups.reserve(expected_.groups);
@@ -24,7 +24,7 @@ StepBuilder::Sizes StepBuilder::sizes() const {
 }
 
 void StepBuilder::Add(Group& group, int64_t max_tokens) {
-  if (step_.empty()) Reserve();  // only now, so that whoever finds no memory is a group
+  if (step_.empty()) Reserve();  // here, so that running out of memory is blamed on a group
   Batch& batch = step_.batch;
   const int64_t n_rows = static_cast<int64_t>(group.rows.size());
   const bool scores = group.score_from > 0;

@@ -7,10 +7,10 @@
 
 namespace longhaul {
 
-// Adds groups to a step, within its limits. One thread.
+// Makes a step of groups, within its limits. One thread.
 class StepBuilder {
  public:
-  // The lists of a step as long as they were in an earlier one, so that they seldom grow while they are filled.
+  // Sizes of the lists of an earlier step, to reserve for the next one.
   struct Sizes {
     size_t tokens = 0, rows = 0, groups = 0, blocks = 0, wanted = 0;
   };
@@ -19,7 +19,8 @@ class StepBuilder {
   StepBuilder(int64_t max_tokens, int64_t max_logit_rows, const Sizes& expected)
       : max_tokens_(max_tokens), max_logit_rows_(max_logit_rows), expected_(expected) {}
 
-  // At most so many tokens of the group; its last ones all together or not at all. The group stays as it is.
+  // Adds at most `max_tokens` tokens of the group. The last tokens of all its rows go into one step or not at all. The
+  // group is not changed.
   void Add(Group& group, int64_t max_tokens);
 
   const StepWork& work() const { return step_.work; }

@@ -7,7 +7,7 @@
 namespace longhaul {
 namespace {
 
-// A step counts half as much after 350 further ones, for the speed after 7.
+// The weight of a step halves in 350 further ones; for the speed in 7.
 constexpr double kForgetting = 0.998;
 constexpr double kSpeedForgetting = 0.9;
 constexpr double kLargestRatio = 4;  // of a step that took longer, or shorter, than its terms say
@@ -20,7 +20,7 @@ StepCost::StepCost() {
 }
 
 StepCost::Vector StepCost::GuessedTerms(const StepWork& work) {
-  // Of a small model on a slow machine.
+  // For a small model on a slow machine.
   return {2e-3, 1e-3 * static_cast<double>(work.tokens), 1e-4 * static_cast<double>(work.rows), 1e-7 * work.keys,
           5e-7 * work.context};
 }
@@ -40,7 +40,7 @@ void StepCost::Observe(const StepWork& work, double seconds) {
   Solve();
 }
 
-// Least squares without negative terms, by coordinate descent from where the last solution was.
+// Least squares with nonnegative coefficients, by coordinate descent from the last solution.
 void StepCost::Solve() {
   constexpr int kSweeps = 5;
   for (int sweep = 0; sweep < kSweeps; ++sweep) {

@@ -7,16 +7,16 @@
 
 namespace longhaul {
 
-// Counts what the scheduler does and what a step holds. The engine thread's own; what it counts in is read by any.
+// Adds what the scheduler does and what steps hold to Telemetry. Engine thread.
 class StepCounter {
  public:
   // `telemetry` is not owned and outlives it.
   explicit StepCounter(Telemetry& telemetry) : telemetry_(telemetry) {}
 
-  // What the scheduler has counted since the last call.
+  // Adds what the scheduler has counted since the last call.
   void CountScheduling(const Scheduler& scheduler);
 
-  // A step that was run.
+  // Adds a step that was collected.
   void CountStep(const StepTally& tally);
 
  private:

@@ -7,7 +7,7 @@ namespace longhaul {
 namespace {
 
 constexpr double kMemory = 10, kPrefillMemory = 120;  // seconds of work
-constexpr int64_t kSizeable = 32;                     // a shorter piece takes hardly less time
+constexpr int64_t kSizeable = 32;                     // a shorter piece takes hardly less time, so its rate says little
 constexpr int64_t kEvidence = 1024;
 
 }  // namespace

@@ -59,7 +59,7 @@ void RequestTelemetry::OnFinished(RequestMethod method, const Finished& request,
   prompt_tokens.Observe(request.usage.prompt_tokens);
   const int64_t tokens = request.usage.completion_tokens;
   generation_tokens.Observe(tokens);
-  // Several answers are made side by side.
+  // The answers of a request are made side by side.
   if (tokens > n_answers) time_per_output_token.Observe(since_first_token * n_answers / (tokens - n_answers));
 }
 

@@ -15,25 +15,24 @@
 #include "engine/position/position_mode.h"
 #include "engine/request/request.h"
 
-// What the engine counts of its work since it started. Plain atomic numbers: any thread adds and reads at any time, and
-// nobody waits for anybody. What is at this moment (running, waiting, blocks) is in EngineStats.
+// Counters and histograms of what the engine has done since it started. Atomic numbers: any thread adds and reads at
+// any time, without waiting. What holds at this moment (running, waiting, blocks) is in EngineStats.
 namespace longhaul {
 
-// The largest values of buckets; times in nanoseconds.
+// Upper bounds of buckets; times in nanoseconds.
 std::span<const int64_t> LongTimeBuckets();   // 5 ms to 2 hours: whole requests and their parts
 std::span<const int64_t> ShortTimeBuckets();  // 0.5 ms to 80 s: between tokens, and steps
 std::span<const int64_t> TokenBuckets();      // powers of 2 from 16 to 4 Mi
 std::span<const int64_t> RowBuckets();        // powers of 2 from 1 to 512
 
-// The sets that figures are split by, and their names. Each has a fixed size: nothing that a client chooses freely is
-// ever one.
+// The label values that metrics are split by. Each set is fixed: no value is chosen freely by a client.
 enum class RequestMethod { kGenerate, kScore };
 inline constexpr std::array kRequestMethodNames = {"Generate", "Score"};
 
 enum class DecodingKind { kPlain, kNbce };
 inline constexpr std::array kDecodingKindNames = {"plain", "nbce"};
 
-// Why a request was refused before a step was spent on it.
+// Why a request was refused before its first step.
 enum class Rejection {
   kQueueFull,
   kTooLong,   // for the position mode's reach or --max-request-tokens
@@ -44,7 +43,7 @@ enum class Rejection {
 };
 inline constexpr std::array kRejectionNames = {"queue_full", "too_long", "no_blocks", "quota", "draining", "no_memory"};
 
-// Where a request was when something happened to it: before its first step, or past it.
+// The stage of a request at an event: before its first step, or after.
 enum class RequestStage { kQueue, kRunning };
 inline constexpr std::array kRequestStageNames = {"queue", "running"};
 
@@ -60,12 +59,12 @@ inline constexpr std::array kStepKindNames = {"prefill", "decode"};
 // Named by Name(FinishReason).
 inline constexpr size_t kFinishReasons = static_cast<size_t>(FinishReason::kUnavailable) + 1;
 
-// Position modes by their place in PositionMode::kind. The first, Auto, is never what a request resolved to.
+// Position modes by their index in PositionMode::kind. The first, Auto, is never what a request resolves to.
 inline constexpr size_t kPositionModes = std::variant_size_v<decltype(PositionMode::kind)>;
 inline constexpr size_t kFirstResolvedMode = 1;
 static_assert(std::is_same_v<std::variant_alternative_t<0, decltype(PositionMode::kind)>, position::Auto>);
 
-// One for each member of an enumeration.
+// A counter for each value of an enumeration.
 template <typename Enum, size_t kSize>
 class CountersBy {
  public:
@@ -92,7 +91,7 @@ class HistogramsBy {
   std::array<Histogram, kSize> histograms_;
 };
 
-// Of the requests of one position mode and one kind of decoding.
+// Metrics of the requests of one position mode and one way of decoding.
 struct RequestTelemetry {
   Histogram time_to_first_token{LongTimeBuckets()};
   Histogram inter_token_latency{ShortTimeBuckets()};
@@ -101,17 +100,17 @@ struct RequestTelemetry {
   HistogramsBy<FinishReason, kFinishReasons> duration{LongTimeBuckets()};
   Histogram prompt_tokens{TokenBuckets()}, generation_tokens{TokenBuckets()};
   std::array<CountersBy<FinishReason, kFinishReasons>, kRequestMethodNames.size()> finished;  // by RequestMethod
-  Counter generated;  // tokens, those of requests that still run too
+  Counter generated;  // tokens, also of requests that still run
   Counter refits;     // Auto or a fit chose another plan than the plain one
 
-  // A request of so many answers ended that had been accepted, `total` after it was submitted and `since_first_token`
-  // after its first token.
+  // A request with `n_answers` answers that had been accepted has ended, `total` after it was submitted and
+  // `since_first_token` after its first token.
   void OnFinished(RequestMethod method, const Finished& finished, std::chrono::nanoseconds total,
                   std::chrono::nanoseconds since_first_token, int64_t n_answers);
 };
 
 struct Telemetry {
-  // REQUIRES: not Auto.
+  // The metrics of a resolved mode. REQUIRES: not Auto.
   RequestTelemetry& Of(const PositionMode& resolved, DecodingKind decoding) {
     return requests[resolved.kind.index()][static_cast<size_t>(decoding)];
   }
@@ -121,21 +120,21 @@ struct Telemetry {
   CountersBy<RequestStage, kRequestStageNames.size()> deadlines_expired, stream_stalls;
   CountersBy<TokenSource, kTokenSourceNames.size()> prompt_tokens;
 
-  // Of each step; a step without rows of a kind is not observed for it.
+  // One observation a step; none of a kind of which the step has no rows.
   HistogramsBy<StepPhase, kStepPhaseNames.size()> step_time{ShortTimeBuckets()};
   HistogramsBy<StepKind, kStepKindNames.size()> step_tokens{TokenBuckets()}, step_rows{RowBuckets()};
-  Counter emit_cpu;                   // nanoseconds of the engine thread; less than kEmit's where it lost its core
+  Counter emit_cpu;  // CPU time of kEmit in nanoseconds; less than its wall time where the thread was preempted
   std::atomic<int64_t> last_step{0};  // when it ended, nanoseconds since 1970; 0: none yet
 
-  // Of whoever shares blocks and takes them back.
-  Counter prefix_cache_queries, prefix_cache_hits;  // tokens that were looked up, and that were found
+  // The prefix cache and preemption.
+  Counter prefix_cache_queries, prefix_cache_hits;  // prompt tokens: looked up, found
   Counter prefix_cache_evictions;                   // blocks
   Counter preemptions;                              // groups
 
   // Of NBCE.
-  Histogram contexts{RowBuckets()};  // a request's documents, once a request
+  Histogram contexts{RowBuckets()};  // documents or windows of a request
   Counter context_switches;          // the chosen document changed between two tokens
-  Counter nbce_fallbacks;            // every token was at -inf, the row of least entropy was taken
+  Counter nbce_fallbacks;            // tokens drawn from a fallback source: MergeChoice::fell_back
 };
 
 }  // namespace longhaul

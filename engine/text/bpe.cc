@@ -14,12 +14,12 @@
 namespace longhaul {
 namespace {
 
-// Up to here a scan for the lowest rank is faster than a heap.
+// Up to this length a scan for the lowest rank is faster than a heap.
 constexpr size_t kShortPiece = 32;
-// From here on a heap of all places costs more than a list for each rank.
+// From this length on a heap of all places is slower than RankQueue.
 constexpr size_t kHugePiece = 1 << 14;
 
-// What RankQueue does, faster for not so many places.
+// As RankQueue, but faster for fewer places.
 class PlaceHeap {
  public:
   explicit PlaceHeap(std::vector<uint64_t>& heap) : heap_(heap) { heap_.clear(); }
@@ -152,7 +152,7 @@ bool Bpe::MergeLong(Queue queue, StopPoll& poll, Scratch& scratch) const {
   while (!queue.empty()) {
     if (poll.Stopped(1)) return false;
     const auto [best, left] = queue.Pop();
-    // A rank belongs to one pair: where it has changed, the pair is gone.
+    // Stale where the rank has changed: a rank belongs to one pair, so that pair is gone.
     if (at(rank, left) != best) continue;
     const int32_t right = at(next, left);
     at(id, left) = Find(at(id, left), at(id, right)).merged;

@@ -20,10 +20,10 @@ namespace longhaul {
 class Bpe {
  public:
   // Tokens for which `special` holds are never the result of a merge and stand for no byte, so that no text becomes
-  // one. INVALID_ARGUMENT, naming the key, when a token stands twice, a merge is malformed or speaks of unknown tokens.
+  // one. INVALID_ARGUMENT, naming the key, when a token occurs twice or a merge is malformed or names unknown tokens.
   absl::Status Create(const Vocabulary& vocabulary, const std::function<bool(TokenId)>& special);
 
-  // What Encode works in, to be used for many pieces.
+  // Working memory of Encode, reused for many pieces.
   struct Scratch {
     std::vector<TokenId> id;    // [bytes of the piece]; -1 once merged into its left neighbour
     std::vector<int32_t> rank;  // of the merge with the right neighbour
@@ -46,7 +46,7 @@ class Bpe {
     return found == merges_.end() ? Merge() : found->second;
   }
   void MergeShort(Scratch& scratch) const;
-  // Queue: of (rank, place), lowest first. False when stopped.
+  // Queue: yields (rank, place), lowest first. False when stopped.
   template <typename Queue>
   bool MergeLong(Queue queue, StopPoll& poll, Scratch& scratch) const;
 

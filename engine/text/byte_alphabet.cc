@@ -43,7 +43,7 @@ std::string BytesOfToken(std::string_view token) {
   for (size_t i = 0; i < token.size(); ++i) {
     unsigned code = static_cast<unsigned char>(token[i]);
     if (code >= 0x80) {
-      // The whole alphabet lies in the characters of two bytes.
+      // All characters of the alphabet take at most two bytes.
       if (code < 0xc2 || code > 0xdf || i + 1 == token.size()) return std::string(token);
       const unsigned second = static_cast<unsigned char>(token[++i]);
       if ((second & 0xc0) != 0x80) return std::string(token);

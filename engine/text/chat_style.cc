@@ -25,7 +25,7 @@ std::string TokenName(const Vocabulary& vocabulary, std::optional<TokenId> id) {
              : std::string();
 }
 
-// Longer than what a template that leaves the early turns out would keep.
+// Long enough to reveal a template that leaves out early turns.
 Turns LongChat(bool system) {
   constexpr std::string_view kText = "The quick brown fox jumps over the lazy dog.";
   Turns turns;
@@ -34,8 +34,8 @@ Turns LongChat(bool system) {
   return turns;
 }
 
-// What is tried. The white space at the ends and what stands in the texts is what templates are known to treat in some
-// way of their own.
+// The conversations that are tried. White space at the ends and marks inside the texts are what templates are known to
+// treat specially.
 const std::vector<Turns> kOrdinary = {
     {{"user", "Why is it so?"}},
     {{"system", "Be brief."}, {"user", "Why?"}},
@@ -93,7 +93,7 @@ class StyleFinder {
     } else if (alone.find(first_mark) == std::string::npos) {
       return Unknown("it writes ", Quoted(alone));
     }
-    // Before the first mark: in some vocabularies the BOS is that mark.
+    // With the first mark behind it, because in some vocabularies the BOS is that mark.
     if (!bos_.empty() && alone.starts_with(absl::StrCat(bos_, ToAbsl(first_mark)))) style.bos = bos_;
     LH_ASSIGN_OR_RETURN(const std::string spaced, Run({{"user", " a\n"}}));
     style.trims = alone == spaced;
@@ -104,13 +104,13 @@ class StyleFinder {
     }
     style.system_turn = SystemTurn(alone, style);
     for (const Turns& turns : kOrdinary) LH_RETURN_IF_ERROR(Compare(style, turns));
-    // Turns out of order many templates refuse, or write in ways that no one means: then they are refused here.
+    // Many templates refuse turns out of order, or write them in unintended ways: then RenderChat refuses them too.
     for (const Turns& turns : kUnusual) style.alternates = style.alternates || !Compare(style, turns).ok();
     return style;
   }
 
  private:
-  // What the template makes of a conversation.
+  // The text that the template writes for a conversation.
   absl::StatusOr<std::string> Run(const Turns& turns) const {
     jinja::List messages;
     for (const ChatTurn& turn : turns) {
@@ -128,7 +128,8 @@ class StyleFinder {
     return Unknown(refuses, Printable(std::string(text.status().message())));
   }
 
-  // What `text`, the template's of one turn of a user, "a", holds in a turn of the system before it; none without one.
+  // What `text`, written for one turn of a user, "a", holds in a turn of the system before that; none where there is no
+  // such turn.
   std::optional<std::string> SystemTurn(std::string_view text, ChatStyle style) const {
     constexpr char kHere = '\1';
     style.system_turn = std::string(1, kHere);

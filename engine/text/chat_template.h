@@ -22,7 +22,7 @@ absl::StatusOr<ChatFamily> ParseChatFamily(std::string_view name);
 // The special tokens that a family writes.
 std::span<const std::string_view> ChatMarks(ChatFamily family);
 
-// How conversations are written: a family, and what differs inside it.
+// How conversations are written: the family, and what models of a family differ in.
 struct ChatStyle {
   ChatFamily family = ChatFamily::kChatMl;
   std::string bos{};                         // the special token before the first turn; empty: none

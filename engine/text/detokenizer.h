@@ -6,17 +6,17 @@
 
 namespace longhaul {
 
-// Turns tokens into text one by one, holding back bytes of a character that is not whole. Joined, what it returns is
-// the exact text; bytes that can never become a character come out as U+FFFD, one for each maximal invalid part.
+// Turns tokens into text one by one, and holds back bytes of an incomplete character. What it returns adds up to the
+// exact text; each maximal invalid part comes out as U+FFFD. One thread.
 class Detokenizer {
  public:
   // `tokenizer` is not owned and outlives it.
   explicit Detokenizer(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
 
-  // The text that is whole after this token; may be empty. Special tokens give none.
+  // The text that this token completes; may be empty. Special tokens have none.
   std::string Append(TokenId id);
 
-  // The end: what was held back, as U+FFFD.
+  // Ends the text: returns what was held back, as U+FFFD.
   std::string Finish();
 
  private:

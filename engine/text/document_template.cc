@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view kDocument = "{document}", kQuestion = "{question}";
 constexpr std::string_view kBetween = "\n\n";
 
-// Where the one `placeholder` stands.
+// The offset of `placeholder`, which must occur exactly once.
 absl::StatusOr<size_t> FindOnce(std::string_view text, std::string_view placeholder) {
   const size_t at = text.find(placeholder);
   const char* wrong = at == std::string_view::npos                               ? " is missing"
@@ -68,7 +68,7 @@ absl::StatusOr<DocumentTemplate> DefaultDocumentTemplate(const absl::StatusOr<Ch
   if (system.has_value()) turns.push_back({"system", *system});
   turns.push_back({"user", user});
   LH_ASSIGN_OR_RETURN(std::vector<Segment> segments, RenderChat(*style, turns));
-  // The last one that holds them: a system message, which may hold the same words, comes before.
+  // The last segment that holds them: a system message before it may contain the same words.
   size_t turn = segments.size();
   while (turn-- > 0) {
     if (!segments[turn].parse_special && segments[turn].text.find(user) != std::string::npos) break;

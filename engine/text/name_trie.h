@@ -9,7 +9,7 @@
 
 namespace longhaul {
 
-// Names of tokens, to find the longest one at a place of a text.
+// A trie of token names, to find the longest one at a place of a text.
 class NameTrie {
  public:
   // REQUIRES: `name` is not empty.

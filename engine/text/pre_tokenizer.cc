@@ -21,7 +21,7 @@ constexpr const char* kSpace = R"(\t-\r \x{85}\p{Z})";
 // Every pattern matches at least one character.
 constexpr const char* kGpt2 =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^SPACE\p{L}\p{N}]+|[SPACE]+(?![^SPACE])|[SPACE]+)";
-// Digits stand alone before anything else: what is left is cut as by GPT-2, with every digit an end of the text.
+// Digits are cut out first; the rest is cut as by GPT-2, with every digit acting as an end of the text.
 constexpr const char* kSmolLm =
     R"(\p{N}|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?[^SPACE\p{L}\p{N}]+|[SPACE]+(?![^SPACE\p{N}])|[SPACE]+)";
 constexpr const char* kLlama3 =
@@ -63,7 +63,7 @@ class PreTokenizer::Pattern {
     }
     // Where there is no JIT the interpreter does the same, only slower.
     pcre2_jit_compile(made->code_, PCRE2_JIT_COMPLETE);
-    // A run of spaces of any length is stepped back through once: work in proportion to the text, not a runaway match.
+    // No match limits: a run of spaces is backtracked over once, so the work is linear in the text.
     pcre2_set_match_limit(made->context_, UINT32_MAX);
     pcre2_set_depth_limit(made->context_, UINT32_MAX);
     pcre2_set_heap_limit(made->context_, UINT32_MAX);
@@ -77,7 +77,7 @@ class PreTokenizer::Pattern {
     pcre2_code_free(code_);
   }
 
-  // Hands over the matches and what lies between them; stops at the first error of `piece`.
+  // Calls `piece` with the matches and what lies between them; stops at its first error.
   absl::Status Split(std::string_view text, absl::FunctionRef<absl::Status(std::string_view)> piece) const {
     const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(pcre2_match_data_create(1, nullptr),
                                                                                     pcre2_match_data_free);

@@ -10,14 +10,14 @@
 
 namespace longhaul {
 
-// Cuts text into the pieces that byte-level BPE may merge within. Immutable: any thread may call.
+// Cuts text into the pieces within which byte-level BPE merges. Immutable: any thread may call.
 class PreTokenizer {
  public:
   // The pre-tokenizer with this name of tokenizer.ggml.pre; INVALID_ARGUMENT lists those that are known.
   static absl::StatusOr<std::unique_ptr<PreTokenizer>> Create(std::string_view name);
   ~PreTokenizer();
 
-  // Hands over the pieces of `text`, in order; joined they are the text, none is empty; stops at the first
+  // Calls `piece` with the pieces of `text`, in order; joined they are the text, none is empty. Stops at the first
   // error of `piece`. INTERNAL when the matcher gives up. REQUIRES: `text` is valid UTF-8.
   absl::Status Split(std::string_view text, absl::FunctionRef<absl::Status(std::string_view)> piece) const;
 

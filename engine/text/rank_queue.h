@@ -9,8 +9,8 @@
 
 namespace longhaul {
 
-// Places by (rank, place), lowest first, for many places of few ranks: a list of places for each rank and a heap of the
-// ranks. A heap of all places would walk through all of its memory for each of them.
+// A priority queue of (rank, place), lowest first, for many places and few ranks: a list of places for each rank and a
+// heap of the ranks. (A heap of all places would touch memory all over for each of them.)
 class RankQueue {
  public:
   struct Entry {

@@ -5,8 +5,8 @@
 
 namespace longhaul {
 
-// An empty map of Abseil's with room for `n` entries. Where there is no memory it throws std::bad_alloc and leaves the
-// map that failed behind: those do not survive an exception of their own. So none may grow beyond its room.
+// An empty Abseil map with room for `n` entries. Abseil maps do not survive an exception while they grow, so none may
+// grow beyond this room. Throws std::bad_alloc where there is no memory, and leaks the map that failed.
 template <typename Map>
 Map ReservedMap(size_t n) {
   auto* const made = new Map;

@@ -17,7 +17,7 @@ std::vector<int64_t> TokenEnds(const Tokenizer& tokenizer, std::string_view text
   size_t at = 0;
   for (TokenId id : ids) {
     for (char byte : tokenizer.TokenBytes(id)) {
-      // What the tokenizer left out is passed over.
+      // Skips bytes that the tokenizer left out.
       while (at < text.size() && text[at] != byte) ++at;
       at = std::min(at + 1, text.size());
     }

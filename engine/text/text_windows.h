@@ -10,10 +10,10 @@
 
 namespace longhaul {
 
-// A stretch of a text on token borders.
+// A range of a text between token borders.
 struct TextWindow {
   int64_t first_token = 0, n_tokens = 0;
-  int64_t first_byte = 0, n_bytes = 0;  // may begin or end inside of a character, as tokens may
+  int64_t first_byte = 0, n_bytes = 0;  // may begin or end inside a character, as tokens may
 };
 
 // How many windows CutIntoWindows makes. REQUIRES: as there.

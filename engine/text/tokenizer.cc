@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, 5> kEndNames = {"<|im_end|>", "<|endoftex
 constexpr std::array<std::string_view, 8> kMarks = {"<|im_start|>",        "<|im_end|>",       "<|endoftext|>",
                                                     "<|eot_id|>",          "<|end_of_text|>",  "<|begin_of_text|>",
                                                     "<|start_header_id|>", "<|end_header_id|>"};
-// Places in a text are 32 bits wide.
+// Offsets in a text are 32 bits wide.
 constexpr size_t kMaxTextBytes = size_t{1} << 30;
 
 bool Contains(std::span<const std::string_view> names, std::string_view name) {
@@ -66,7 +66,7 @@ absl::Status Check(const Vocabulary& vocabulary) {
 }  // namespace
 
 struct Tokenizer::Impl {
-  // What a token is to text: made by merges, found by its name in any text, or found by its name where it is allowed.
+  // How text becomes this token: by merges, by its name in any text, or by its name where special tokens are parsed.
   enum class Role : uint8_t { kText, kAdded, kSpecial };
 
   Vocabulary vocabulary;
@@ -97,7 +97,7 @@ struct Tokenizer::Impl {
     return Role::kText;
   }
 
-  // What one call of Encode works in.
+  // Working memory of one call of Encode.
   struct Work {
     StopPoll poll;
     std::vector<TokenId> ids{};

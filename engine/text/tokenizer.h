@@ -15,7 +15,7 @@
 
 namespace longhaul {
 
-// A piece of text that is tokenized apart: no merge crosses its borders.
+// A piece of text that is tokenized by itself: no merge crosses its borders.
 struct Segment {
   std::string text;
   // Whether names of special tokens in it become those tokens: the template's own pieces, never a user's text.
@@ -26,7 +26,7 @@ struct Segment {
 class Tokenizer {
  public:
   // INVALID_ARGUMENT, naming the GGUF key, on an empty vocabulary, a tokenizer model other than "gpt2", an unknown
-  // pre-tokenizer (the message lists those that are known), a token that stands twice, a merge of unknown tokens or an
+  // pre-tokenizer (the message lists those that are known), a token that occurs twice, a merge of unknown tokens or an
   // id outside the vocabulary.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Create(Vocabulary vocabulary);
   ~Tokenizer();
@@ -44,7 +44,7 @@ class Tokenizer {
 
   // The bytes that a token stands for; for special tokens their name. REQUIRES: 0 <= id < vocabulary_size().
   std::string_view TokenBytes(TokenId id) const;
-  // Asks for the memory that TokenBytes, IsSpecial and IsEnd read of a token. REQUIRES: as TokenBytes.
+  // Prefetches what TokenBytes, IsSpecial and IsEnd read of a token. REQUIRES: as TokenBytes.
   void PrefetchToken(TokenId id) const;
   // Control, unknown and unused tokens, and the marks of the known chat templates: no text of a user becomes one.
   bool IsSpecial(TokenId id) const;
@@ -57,7 +57,7 @@ class Tokenizer {
   // The length of that text, without making it.
   size_t DecodedBytes(std::span<const TokenId> ids, bool special) const;
 
-  // Ends an answer: end of sequence, of text or of turn.
+  // Whether the token ends an answer: end of sequence, of text or of turn.
   bool IsEnd(TokenId id) const;
   const std::vector<TokenId>& end_tokens() const;
 

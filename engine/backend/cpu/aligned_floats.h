@@ -14,8 +14,8 @@ struct FreeDeleter {
 };
 using AlignedFloats = std::unique_ptr<float[], FreeDeleter>;
 
-// `n` floats, not initialised, on a border of 64 bytes; large ones become resident when they are first written. Null
-// where there is no memory or n is negative.
+// Allocates `n` uninitialised floats, aligned to 64 bytes; large ones become resident when they are first written. Null
+// where there is no memory or `n` is negative.
 inline AlignedFloats AllocateFloats(int64_t n) {
   constexpr int64_t kAlignment = 64, kMax = INT64_MAX / 8;
   if (n < 0 || n > kMax) return nullptr;

@@ -115,11 +115,11 @@ class CpuBackend final : public Backend {
     batch_ = &batch;
     result_ = StepResult();
     result_.groups.resize(batch.groups.size());
-    // A CPU's step is done when it ends, so what the step before drew is known.
+    // A step on the CPU is complete when it ends, so the tokens that the step before drew are known.
     tokens_.assign(batch.tokens.begin(), batch.tokens.end());
     for (TokenId& token : tokens_) {
       if (!IsDrawn(token)) continue;
-      // Where nothing could be drawn the answer has ended with an error, and what becomes of its rows tells nobody.
+      // Where nothing could be drawn the answer has ended with an error, and the results of its rows are not used.
       token = std::max(drawn_[static_cast<size_t>(DrawingGroup(token))].drawn.id, 0);
     }
     attention_->BeginStep(batch);

@@ -13,7 +13,8 @@ struct CpuBackendOptions {
   CacheType cache_type = CacheType::kF32;        // not kAuto
 };
 
-// The backend of machines without a GPU. Uses the instruction set that is active when it is made.
+// Creates the backend that computes on the CPU, with the instruction set that is active now (ActiveInstructionSet).
+// INVALID_ARGUMENT names an option that is not allowed.
 absl::StatusOr<std::unique_ptr<Backend>> CreateCpuBackend(const CpuBackendOptions& options);
 
 }  // namespace longhaul

@@ -49,7 +49,7 @@ void TokenChooser::Choose(const Batch& batch, const float* logits, int64_t width
     if (!group.draw.has_value()) continue;
     const BatchDraw& draw = *group.draw;
     const float* const drawn_from = scored + group.n_scored * width;
-    // What the step before drew counts, although the batch's maker had not seen it.
+    // Penalties count what the step before drew, which the maker of the batch had not seen.
     const BatchRow& row = batch.rows[static_cast<size_t>(group.first_row)];
     const TokenId last = batch.tokens[static_cast<size_t>(row.first_token + row.n_new - 1)];
     const GroupResult* const drawer = IsDrawn(last) ? &before[static_cast<size_t>(DrawingGroup(last))] : nullptr;
@@ -86,7 +86,7 @@ void TokenChooser::Choose(const Batch& batch, const float* logits, int64_t width
   });
 }
 
-// On a worker; touches the group's own memory alone.
+// Runs on a worker; writes only the memory of its own group.
 void TokenChooser::Draw(Drawing& drawing) {
   *drawing.drawn = SampleToken(drawing.logits, drawing.input);
   Merging* const merging = drawing.merging;
@@ -150,7 +150,7 @@ void TokenChooser::Combine(std::vector<Merging>& mergings) {
 void TokenChooser::Merge(std::vector<Merging>& mergings, MergeSource source) {
   const size_t vocabulary = mergings.front().logits.vocabulary;
   const size_t n_ranges = (vocabulary + kRange - 1) / kRange;
-  // Atomics do not move: a deque of its own.
+  // A deque, because atomics cannot be moved.
   std::deque<std::atomic<bool>> keeps_some(mergings.size());
   pool_.ParallelFor(static_cast<int64_t>(mergings.size() * n_ranges), [&](int64_t i, int) {
     const size_t index = static_cast<size_t>(i) / n_ranges;

@@ -12,8 +12,8 @@
 
 namespace longhaul::cpu {
 
-// Makes tokens and scores of a step's logits, spread over the workers. What a group gets depends on its own rows alone.
-// One thread at a time.
+// Draws tokens and computes scores from the logits of a step, spread over the workers. The result of a group depends on
+// its own rows alone. One thread at a time.
 class TokenChooser {
  public:
   // `pool` is not owned and outlives it.

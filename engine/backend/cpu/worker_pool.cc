@@ -8,7 +8,7 @@
 namespace longhaul::cpu {
 namespace {
 
-// Some tens of microseconds: longer than the serial stretches of a step, shorter than what a core costs.
+// Some tens of microseconds: longer than the serial parts of a step, too short to waste much of a core.
 constexpr int kSpins = 2000;
 
 constexpr uint64_t MakeShare(int64_t next, int64_t end) {
@@ -36,12 +36,12 @@ int64_t TakePiece(std::atomic<uint64_t>& share, bool first) {
 }  // namespace
 
 WorkerPool::WorkerPool(int threads, NotStarted) : shares_(static_cast<size_t>(threads)) {
-  // Spinning takes the core away from the thread that is waited for when there are not enough of them.
+  // With more threads than cores, spinning would keep the core from the thread that is waited for.
   if (threads <= static_cast<int>(std::thread::hardware_concurrency())) spins_ = kSpins;
   workers_.reserve(shares_.size());
 }
 
-// Delegates, so that those which were started are joined when one cannot be.
+// Delegates, so that the destructor joins the threads that were started when a later one cannot be.
 WorkerPool::WorkerPool(int threads) : WorkerPool(threads, NotStarted()) {
   for (int thread = 1; thread < threads; ++thread) {
     workers_.push_back(StartThread("cpu worker", [this, thread] { Run(thread); }));
@@ -70,7 +70,7 @@ void WorkerPool::ParallelFor(int64_t pieces, WorkRef work) {
     shares_[static_cast<size_t>(i)].pieces.store(MakeShare(next, end));
     next = end;
   }
-  // Either this load sees the sleeper, or the sleeper's look at its share comes later and sees the work.
+  // Either this load sees the sleeper, or the sleeper loads its share later and sees the work.
   if (sleepers_.load() > 0) {
     MutexLock lock(mutex_);
     wake_.NotifyAll();
@@ -115,7 +115,7 @@ int64_t WorkerPool::Work(int thread) {
     for (int64_t piece; (piece = TakePiece(share, whose == thread)) >= 0; ++done) {
       try {
         (*work_)(piece, thread);
-      } catch (...) {  // others still work: nobody leaves before all are done
+      } catch (...) {  // other threads still work: nobody leaves before all are done
         NoteFailure();
       }
     }

@@ -11,7 +11,7 @@
 
 namespace longhaul::cpu {
 
-// The threads of the CPU backend. Between two pieces of work they spin for some microseconds, then sleep.
+// The threads of the CPU backend. Without work they spin for some tens of microseconds, then sleep.
 class WorkerPool {
  public:
   // The calling thread works too: threads - 1 are started. Throws what StartThread does. REQUIRES: threads >= 1.
@@ -23,11 +23,11 @@ class WorkerPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls work(piece, thread) once for each piece in 0..pieces-1, on any thread (0..threads()-1) in any order, and
-  // returns when all are done. Each thread begins with the first pieces of a share of its own, one of threads() that
-  // follow each other and are equally large, the earlier ones by one piece larger where they must be. The number of
-  // pieces must not depend on the number of threads, so that no result does. One caller at a time; `work` calls no
-  // ParallelFor of the same pool. What `work` throws, on any thread, is thrown here when all pieces are done: the first
-  // that came. REQUIRES: pieces < 2^32.
+  // returns when all are done. The pieces are cut into threads() consecutive shares of equal size, the first ones
+  // larger by one where they must be; a thread takes those of its own share from the front, then those of others from
+  // the back. The number of pieces must not depend on the number of threads, so that results do not either. One caller
+  // at a time; `work` calls no ParallelFor of the same pool. The first exception of `work`, on any thread, is thrown
+  // here once no thread works any more; pieces may then be left out. REQUIRES: pieces < 2^32.
   void ParallelFor(int64_t pieces, absl::FunctionRef<void(int64_t piece, int thread)> work);
 
  private:
@@ -36,16 +36,16 @@ class WorkerPool {
 
   using WorkRef = absl::FunctionRef<void(int64_t, int)>;
 
-  // The pieces [next, end) that are left to one thread, as end << 32 | next, in a cache line of its own: a thread takes
-  // its own from the front, so that it reads memory in order and no other core hears of it, and from the back of
-  // another one's when it has none left. Whoever moves a border owns the piece, and ParallelFor does not return before
-  // that is done: so a worker that wakes late finds nothing or joins the present call, and nobody waits for it.
+  // The pieces [next, end) that are left of a share, as end << 32 | next, in a cache line of its own. The owner takes
+  // from the front, so that it reads memory in order; a thief takes from the back. Whoever moves a border owns the
+  // piece, and ParallelFor waits for all pieces: so a worker that wakes late finds nothing, or joins the call that runs
+  // by then, and nobody waits for it.
   struct alignas(64) Share {
     std::atomic<uint64_t> pieces{0};
   };
 
   void Run(int thread);
-  // Does pieces until none is left to take; returns how many.
+  // Runs pieces until none is left to take; returns how many.
   int64_t Work(int thread);
   void NoteFailure();
   void ThrowFailure();

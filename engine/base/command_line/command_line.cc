@@ -22,7 +22,7 @@
 namespace longhaul {
 namespace {
 
-// The digits of a whole number without leading zeros, as a base is guessed from these.
+// Checks a whole number and removes leading zeros, which CLI11 would take for a sign of base 8. Returns an error or "".
 std::string CheckWhole(bool has_sign, std::string& text) {
   const bool negative = has_sign && text.starts_with('-');
   std::string digits = text.substr(negative || (has_sign && text.starts_with('+')) ? 1 : 0);
@@ -51,8 +51,8 @@ std::string CheckNotEmpty(const std::string& text) {
   return text.empty() ? "it is given and empty" : "";
 }
 
-// CLI11 takes a word like "[a, b]" for a list where an option has several values. No word of a command line holds this
-// byte, so it keeps the bracket from being the last one.
+// CLI11 takes a word like "[a, b]" for a list where an option has several values. This byte, which no word of a command
+// line holds, is appended so that the word does not end with the bracket.
 constexpr char kNoList = '\0';
 
 std::string WithoutMark(std::string word) {

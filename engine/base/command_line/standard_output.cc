@@ -38,7 +38,7 @@ ssize_t Write(void*, const char* bytes, size_t size) {
 void OpenStandardDescriptors(int, char**, char**) {
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(descriptor, F_GETFD) >= 0) continue;
-    // The lowest free number is this one. Read-only, writes to it fail.
+    // open() returns the lowest free number, which is this one. Read-only, so that writes to it fail.
     (void)!open("/dev/null", descriptor == STDERR_FILENO ? O_WRONLY : O_RDONLY);
   }
 }

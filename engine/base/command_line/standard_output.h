@@ -1,6 +1,6 @@
 #pragma once
 
-// Standard output that tells when it could not be written. A full disk is noticed, not taken for success.
+// Standard output that reports failed writes, so that a full disk is not taken for success.
 namespace longhaul {
 
 // Makes `stdout` note the first error of a write. Call it first in main. A program that calls it has standard
@@ -9,7 +9,7 @@ namespace longhaul {
 void BeginStandardOutput();
 
 // Writes what is left of `stdout`. Returns `exit_code`, or 1 after a message on standard error when something could not
-// be written. A pipe that its reader has closed is no news to anybody: silently 141, as after SIGPIPE.
+// be written. Where the reader of a pipe has closed it: silently 141, as after SIGPIPE.
 int EndStandardOutput(int exit_code);
 
 }  // namespace longhaul

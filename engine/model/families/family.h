@@ -12,24 +12,24 @@
 
 namespace longhaul {
 
-// A family of models: how a checkpoint of its architecture is read. Each stands in a file of its own, as a constant
-// that family.cc lists.
+// A family of models: how to read a checkpoint of its architecture. Each is a constant in a file of its own, and
+// family.cc lists it.
 struct Family {
   std::string_view architecture;  // what "general.architecture" holds
 
-  // Fills `config`, whose architecture, name and vocabulary_size are there already, from the family's keys, with the
-  // LayerConfig of every layer. INVALID_ARGUMENT naming file and key, also of a key that would change the forward pass
+  // Completes `config`, which has architecture, name and vocabulary_size, from the keys of the family, with the
+  // LayerConfig of every layer. INVALID_ARGUMENT names file and key, also for a key that would change the forward pass
   // and has no place in ModelConfig.
   absl::StatusOr<ModelConfig> (*read_config)(const Checkpoint& checkpoint, ModelConfig config);
 
-  // Takes the tensors that such a model has. INVALID_ARGUMENT naming file and tensor.
+  // Takes the tensors of the model. INVALID_ARGUMENT names file and tensor.
   absl::StatusOr<ModelTensors> (*take_tensors)(TensorSource& source, const ModelConfig& config);
 };
 
-// All that there are.
+// All families.
 std::span<const Family* const> Families();
 
-// The one of an architecture; null when there is none.
+// The family of an architecture; null when there is none.
 const Family* FindFamily(std::string_view architecture);
 
 // "'llama' is", or "'a', 'b' are": for a message that says which architectures are supported.

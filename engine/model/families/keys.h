@@ -23,14 +23,14 @@ class Keys {
   std::string Key(std::string_view suffix) const;
   bool Has(std::string_view suffix) const;
 
-  // An integer of [least, most]; `otherwise` where the key is missing, and an error where that is none.
+  // The integer of a key, in [least, most]; `otherwise` where the key is missing, which is an error without it.
   absl::StatusOr<int64_t> Integer(std::string_view suffix, int64_t least, int64_t most,
                                   std::optional<int64_t> otherwise = std::nullopt) const;
-  // The same for a number.
+  // As Integer, for a float or integer.
   absl::StatusOr<double> Number(std::string_view suffix, double least, double most,
                                 std::optional<double> otherwise = std::nullopt) const;
 
-  // For a value that makes no sense: "... holds" and `parts`.
+  // The error of a key whose value is not allowed: "... holds" and `parts`.
   template <typename... Parts>
   absl::Status Error(std::string_view suffix, const Parts&... parts) const {
     return absl::InvalidArgumentError(

@@ -16,14 +16,14 @@
 namespace longhaul {
 namespace {
 
-// What keeps later allocations sane; the largest published models of this kind stay below a quarter of each.
+// Bound later allocations; the largest published models of this kind stay below a quarter of each.
 constexpr int64_t kMaxLayers = 1000;
 constexpr int64_t kMaxWidth = 1 << 16;
 constexpr int64_t kMaxFeedForwardWidth = 1 << 18;
 constexpr int64_t kMaxHeads = 4096;
 
 // Keys that would change the forward pass, with the value that leaves it as it is. A file that holds another is
-// refused: its answers would be wrong without a sign.
+// refused: its answers would be silently wrong.
 absl::Status RefuseOtherForwardPasses(const Checkpoint& checkpoint, const Keys& keys, int64_t context_length) {
   struct Neutral {
     std::string_view suffix;

@@ -15,7 +15,7 @@
 namespace longhaul {
 namespace {
 
-// Keeps later arithmetic sane; no published model comes near.
+// Bounds later arithmetic; no published model comes near.
 constexpr int64_t kMaxContextLength = 1 << 30;
 
 // A table of what each theta_i is divided by; empty when the file has none.

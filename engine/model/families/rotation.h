@@ -9,8 +9,8 @@
 
 namespace longhaul {
 
-// Reads how a model turns its queries and keys: context_length, the keys of "rope.", and the tables of factors.
-// INVALID_ARGUMENT naming file and key or tensor.
+// Reads how a model rotates its queries and keys: context_length, the keys of "rope.", and the tables of factors.
+// INVALID_ARGUMENT names file and key or tensor.
 absl::StatusOr<ModelRotation> ReadRotation(const Checkpoint& checkpoint, const Keys& keys, int64_t head_dim);
 
 }  // namespace longhaul

@@ -11,8 +11,8 @@
 
 namespace longhaul {
 
-// Hands out a checkpoint's tensors by name and shape, and knows which ones nobody asked for. Errors are
-// INVALID_ARGUMENT and name file and tensor.
+// Hands out the tensors of a checkpoint by name and shape, and knows which were not taken. Errors are INVALID_ARGUMENT
+// and name file and tensor.
 class TensorSource {
  public:
   // `checkpoint` outlives it.
@@ -25,8 +25,8 @@ class TensorSource {
   // [elements], of a type that is not quantized.
   absl::StatusOr<StoredTensor> Vector(const std::string& name, int64_t elements);
 
-  // An error when a tensor was left over: a bias, an adapter, an expert or a layer too many would change the results,
-  // which would be wrong without a sign.
+  // An error when a tensor was not taken: a bias, an adapter, an expert or a further layer that is ignored would make
+  // the results silently wrong.
   absl::Status CheckAllUsed() const;
 
  private:
@@ -36,8 +36,8 @@ class TensorSource {
   std::vector<bool> used_;  // of checkpoint_.tensors()
 };
 
-// The order of rows that brings the rotary pairs (2i, 2i+1) of each head to (i, i + rotary_dims / 2). The dimensions
-// that do not turn stay where they are.
+// The order of rows that brings the rotary pairs (2i, 2i+1) of each head to (i, i + rotary_dims / 2). Dimensions that
+// are not rotated stay in place.
 std::vector<int32_t> HalfSplitOrder(int64_t n_heads, int64_t head_dim, int64_t rotary_dims);
 
 }  // namespace longhaul

@@ -19,11 +19,11 @@ namespace longhaul {
 
 static_assert(std::endian::native == std::endian::little, "the reader copies little-endian bytes as they are");
 
-// Reads little-endian values one after another from the begin of an untrusted source, and keeps its bytes. A read past
+// Reads little-endian values one after another from the start of an untrusted source, and keeps its bytes. A read past
 // the end gives zero or an empty string and sets failed() for good, so that a caller may check once after several.
 class ByteReader {
  public:
-  // Of at most the first `limit` bytes. `source` outlives it.
+  // Reads at most the first `limit` bytes. `source` outlives it.
   ByteReader(const ByteSource& source, int64_t limit)
       : source_(source), size_(static_cast<size_t>(std::min(source.size(), limit))) {}
 

@@ -7,11 +7,11 @@
 
 namespace longhaul {
 
-// So many of its first bytes tell what a file is.
+// How many leading bytes NameOtherFile looks at.
 inline constexpr size_t kFileKindBytes = 512;
 
-// What users take for a GGUF file and is none, told by its first bytes, and what to do about it: "an HTML page, ...".
-// Empty for a file that begins as a GGUF file does.
+// Names the kind of a file that is not GGUF but is often taken for it, by its first bytes, and what to do about it: "an
+// HTML page, ...". Empty for a file that begins as a GGUF file does.
 std::string NameOtherFile(std::span<const std::byte> begin, int64_t file_bytes);
 
 }  // namespace longhaul

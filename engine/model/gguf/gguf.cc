@@ -83,7 +83,7 @@ class Parser {
     return absl::InvalidArgumentError(absl::StrCat(source_.name(), ": ", parts...));
   }
 
-  // For what was being read when the header ended.
+  // The error for a header that ends inside `what`.
   absl::Status Truncated(const std::string& what) const {
     if (!reader_.status().ok()) return reader_.status();
     if (source_.size() > kMaxHeaderBytes) {
@@ -323,7 +323,7 @@ class Parser {
   ByteReader reader_;
   uint64_t n_tensors_ = 0, n_values_ = 0, alignment_ = kDefaultAlignment;
   bool bad_bool_ = false;
-  std::vector<uint64_t> offsets_;  // of contents_.tensors, from the begin of the data
+  std::vector<uint64_t> offsets_;  // of contents_.tensors, from the start of the data
   CheckpointContents contents_;
 };
 

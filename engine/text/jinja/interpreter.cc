@@ -12,7 +12,8 @@
 namespace longhaul::jinja {
 namespace {
 
-// Bytes that are read or made; a step counts as some. A hundred times what real templates need for what is tried.
+// Bounds the work of a run: bytes that are read or made, plus a constant for each step; a hundred times what real
+// templates need for the conversations that chat_style tries.
 constexpr size_t kMaxWork = size_t{1} << 20, kStep = 16, kLoopStep = 256;
 
 class Interpreter {
@@ -32,14 +33,14 @@ class Interpreter {
     return Value();
   }
 
-  // False, and an error, once the bound is passed. To call before what takes time or memory.
+  // Adds work; false, with an error, once the bound is passed. Call it before what takes time or memory.
   bool Spend(size_t bytes) {
     work_ += bytes;
     if (work_ > kMaxWork) Fail("the template does too much");
     return error_.ok();
   }
 
-  // Runs a statement too. An undefined value once an error is known.
+  // Evaluates an expression or runs a statement. An undefined value once an error has occurred.
   Value Evaluate(const Node& node) {
     if (!Spend(kStep)) return Value();
     line_ = node.line;
@@ -122,7 +123,7 @@ class Interpreter {
     return values;
   }
 
-  // An error for what could hold itself, or others so deep that to free them would overrun the stack.
+  // Fails for a value that could contain itself, or nest so deep that to free it would overflow the stack.
   bool Holdable(const Value& value) {
     if (value.space() != nullptr || value.list() != nullptr) Fail("a list or a namespace in another is not supported");
     return error_.ok();
@@ -143,7 +144,7 @@ class Interpreter {
     return object.map() != nullptr ? Value() : Fail("the member ", Quoted(*index.text()), " is not supported");
   }
 
-  // As Python's: what lies outside is cut off.
+  // As in Python, indices outside are clamped.
   Value Slice(const List& operands) {
     const List* all = operands[0].list();
     if (all == nullptr) return Fail("a slice of anything but a list is not supported");
@@ -268,7 +269,7 @@ class Interpreter {
     return value.space() != nullptr || (value.map() != nullptr && !value.map()->empty());
   }
 
-  // As it is written.
+  // The text that a template writes for a value.
   std::string ToText(const Value& value) {
     if (value.text() != nullptr) return Spend(value.text()->size()) ? *value.text() : std::string();
     if (value.undefined()) return "";

@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view kSpaces = " \t\n\v\f\r";
 constexpr std::string_view kLongSymbols[] = {"==", "!=", "<=", ">="};
 constexpr std::string_view kShortSymbols = "+-~%<>=()[]{}.,:|";
-constexpr size_t kMaxName = 64;  // so that to look for one takes no time
+constexpr size_t kMaxName = 64;  // bounds the cost of looking a name up
 
 class Lexer {
  public:
@@ -90,7 +90,7 @@ class Lexer {
     }
   }
 
-  // A tag that ends at `at`, in `length` characters; what follows it is taken away.
+  // Ends a tag with `length` characters at `at`, and skips the white space after it as the arguments say.
   void EndTag(size_t at, size_t length, bool takes_spaces, bool takes_newline) {
     Advance(at + length);
     if (takes_spaces) {

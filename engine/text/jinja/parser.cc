@@ -18,7 +18,7 @@ namespace {
 constexpr int kMaxDepth = 200;
 constexpr size_t kMaxBytes = 256 << 10, kMaxTokens = 20'000;
 
-// How tight an operator binds.
+// Operator precedence, weakest first.
 enum Binding { kNoOperator, kConditional, kOr, kAnd, kNot, kComparison, kSum, kJoin, kRemainder };
 
 int BindingOf(std::string_view op) {
@@ -32,7 +32,7 @@ int BindingOf(std::string_view op) {
   return kNoOperator;
 }
 
-// By recursive descent. The first error is kept; from then on every token is a kEnd, so that all loops end.
+// A recursive descent parser. The first error is kept; from then on every token is a kEnd, so that all loops end.
 class Parser {
  public:
   explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
@@ -91,7 +91,7 @@ class Parser {
 
   // --- Statements ---
 
-  // Up to a block tag that begins with one of `ends`, whose name is still to be read.
+  // Parses up to a block tag that begins with one of `ends`; that name is not consumed.
   NodePtr ParseBlock(std::initializer_list<std::string_view> ends) {
     if (++depth_ > kMaxDepth) Fail("nested too deep");
     NodePtr block = Make(NodeKind::kBlock, "");
@@ -113,7 +113,7 @@ class Parser {
     return block;
   }
 
-  // Its statements up to the tag `end`, and that tag.
+  // Parses the statements up to the tag `end`, and that tag.
   NodePtr ParseBody(std::string_view end) {
     Expect("%}");
     NodePtr body = ParseBlock({end});
@@ -129,7 +129,7 @@ class Parser {
     if (name == "set") return ParseSet();
     if (name != "macro") Fail("the statement ", Quoted(name), " is not supported");
     while (Peek().kind != TokenKind::kEnd && !Is("%}")) Take();
-    ParseBody("endmacro");  // for tools alone in the templates that are known
+    ParseBody("endmacro");  // known templates use it for tools only
     return Make(NodeKind::kBlock, "");
   }
 
@@ -151,7 +151,7 @@ class Parser {
     return node;
   }
 
-  // Of more variables than one and with a condition it is for tools alone in the templates that are known.
+  // With several variables or a condition it is not supported: known templates use that for tools only.
   NodePtr ParseFor() {
     std::string variable = TakeName();
     for (; Accept(","); TakeName()) variable.clear();
@@ -182,13 +182,13 @@ class Parser {
 
   NodePtr ParseExpression() { return ParseBinary(kConditional); }
 
-  // The operator that comes next; another text where none does.
+  // The next operator; some other text where none comes.
   std::string_view Operator() const {
     if (Peek().kind != TokenKind::kWord) return "";
     return Is("not") && tokens_[at_ + 1].text == "in" ? "not in" : std::string_view(Peek().text);
   }
 
-  // Operators that bind at least as tight as `least`.
+  // Parses operators of precedence `least` or higher.
   NodePtr ParseBinary(int least) {
     if (++depth_ > kMaxDepth) Fail("nested too deep");
     NodePtr left = least <= kNot && Accept("not") ? Make(NodeKind::kNot, "", ParseBinary(kNot)) : ParseOperand();
@@ -268,7 +268,7 @@ class Parser {
       ParseItems("]", [&] { Append(*list, ParseExpression()); });
       return list;
     }
-    if (Accept("{")) {  // for tools alone in the templates that are known
+    if (Accept("{")) {  // known templates use it for tools only
       ParseItems("}", [&] {
         ParseExpression();
         Expect(":");
@@ -308,7 +308,7 @@ class Parser {
     });
   }
 
-  // Calls `parse_one` for each up to `end`; commas between them.
+  // Calls `parse_one` for each item up to `end`; items are separated by commas.
   template <typename ParseOne>
   void ParseItems(std::string_view end, ParseOne parse_one) {
     while (error_.ok() && !Accept(end)) {

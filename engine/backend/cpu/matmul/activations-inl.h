@@ -1,4 +1,4 @@
-// Rounds activations for the products: plain loops that the compiler vectorises for the including file's target.
+// Rounds activations for the matmuls: plain loops that the compiler vectorises for the target of the including file.
 
 namespace longhaul::cpu {
 namespace {

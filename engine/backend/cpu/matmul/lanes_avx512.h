@@ -1,6 +1,6 @@
 #pragma once
 
-// GCC 12 takes the deliberately undefined registers of its own intrinsics for a fault.
+// GCC 12 warns of the deliberately undefined registers in its own intrinsics.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif

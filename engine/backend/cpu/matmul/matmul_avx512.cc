@@ -16,7 +16,7 @@ LH_END_TARGET()
 
 namespace longhaul::cpu {
 
-// Without VNNI the AVX2 products are as good; the results are equal to the bit.
+// Without VNNI the AVX2 kernel is as fast, and its results are equal to the bit.
 const MatmulKernels& Avx512Kernels() {
   static const MatmulKernels kernels = {
       Avx2Kernels().int8_tile,   Lanes::kFloatTile,    QuantizeRows,         RoundRows,

@@ -1,4 +1,4 @@
-// The f32 and bf16 products in Lanes. Included as panel_reader-inl.h, which comes first.
+// The f32 and bf16 matmuls in Lanes. Included as panel_reader-inl.h, which comes first.
 //
 // The order of summation of an output, whatever the tile: one chain from 0 over k. f32: sum = x[k] * w[k] + sum, fused
 // where the CPU can. bf16: over pairs of k, by a Step that adds the pair's two products. Quantized weights have the

@@ -1,4 +1,4 @@
-// The int8 products in Lanes and a Dot: Dot::Step<max code>(sum, codes, x) adds to each lane the four products of its
+// The int8 matmuls in Lanes and a Dot: Dot::Step<max code>(sum, codes, x) adds to each lane the four products of its
 // unsigned codes with the signed bytes of x, exactly. Included as panel_reader-inl.h, which comes first.
 //
 // The order of summation of an output, whatever the tile: for each run of 32 in the order of k
@@ -30,7 +30,7 @@ LH_INLINE Lanes::I StartSum(const int32_t* minus_8_sum) {
   return start;
 }
 
-// The first tile of a panel waits for memory, and the CPU's own prefetching stops at the end of a page: asks for what
+// The first tile of a panel waits for memory, and the hardware prefetcher stops at the end of a page: prefetches what
 // is read some microseconds later, in this panel or, past its end, in the next ones.
 template <PanelFormat kFormat>
 LH_INLINE void PrefetchRun(const uint8_t* panel, int64_t run) {

@@ -8,11 +8,11 @@
 
 namespace longhaul::cpu {
 
-// The inner products, one table of functions per instruction set. Rows are worked on in tiles: 12 rows share each
-// vector of weights that is read. A tile's activations are interleaved, unit by unit: [units][rows of the tile], where
-// a unit is 32 codes (int8), a pair of bf16, or an f32. How rows fall into tiles changes no result.
+// The matmul kernels, one table of functions per instruction set. Rows are worked on in tiles: the rows of a tile share
+// each vector of weights that is read. A tile's activations are interleaved, unit by unit: [units][rows of the tile],
+// where a unit is 32 codes (int8), a pair of bf16, or an f32. How rows fall into tiles changes no result.
 
-// Rows of the tile that starts where `rows` are left: 12, 8, 4, 2 or 1, and no more than `most`.
+// The size of the next tile where `rows` rows are left: 12, 8, 4, 2 or 1, at most `most`.
 constexpr int TileRows(int64_t rows, int most) {
   for (int tile : {12, 8, 4, 2}) {
     if (tile <= most && tile <= rows) return tile;
@@ -20,7 +20,7 @@ constexpr int TileRows(int64_t rows, int most) {
   return 1;
 }
 
-// What the int8 products need to know of 32 activations beside their codes.
+// What the int8 matmuls need of a run of 32 activations beside their codes.
 struct RunSums {
   float scale;       // value = scale * code
   float scaled_sum;  // scale * sum of the codes: what a min is multiplied with

@@ -28,7 +28,7 @@ struct Segment {
   int64_t n_panels() const { return (outputs + kPanelOutputs - 1) / kPanelOutputs; }
 };
 
-// What a segment's products are computed in.
+// The type that a segment is computed in.
 ComputeType SegmentCompute(PanelFormat format, ComputeType compute) {
   return compute == ComputeType::kInt8 && !IsQuantized(format) ? ComputeType::kBf16 : compute;
 }
@@ -136,7 +136,7 @@ int64_t Bytes(const PackedMatrix& matrix) {
 
 namespace {
 
-// A part of a product that one thread computes at once.
+// A part of a matmul that one thread computes at a time.
 struct Piece {
   const Segment* segment;
   int64_t first_panel, panels;
@@ -240,7 +240,7 @@ ActivationMemory TakeMemory(const PackedMatrix& matrix, int64_t rows, MatmulScra
   return memory;
 }
 
-// The activations of one product in the forms that its segments want.
+// The activations of one matmul in the forms that its segments take.
 struct Activations {
   Int8Rows int8{};
   FloatRows f32{};

@@ -11,8 +11,8 @@
 
 namespace longhaul::cpu {
 
-// A matrix of weights in the order in which the products read it: panels of 16 outputs, interleaved over k, in the
-// type's own codes (never expanded to float as a whole). Immutable once packed.
+// A matrix of weights in the order in which the matmuls read it: panels of 16 outputs, interleaved over k, in the codes
+// of its own type (never expanded to float as a whole). Immutable once packed.
 class PackedMatrix;
 struct PackedMatrixDeleter {
   void operator()(PackedMatrix* matrix) const;

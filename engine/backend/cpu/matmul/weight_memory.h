@@ -7,8 +7,8 @@
 
 namespace longhaul::cpu {
 
-// Memory for arrays that stay: small ones lie together on large pages. On pages of 4 KiB, taking the pages costs more
-// than writing into them. One thread at a time.
+// Memory for arrays that live long: small ones share huge pages, because with pages of 4 KiB the page faults would cost
+// more than writing the arrays. One thread at a time.
 class WeightMemory {
  public:
   // Uninitialised bytes on a border of 64, kept as long as this pointer or a copy is; null when there is no memory.
