@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/base/exceptions.h"
+#include "engine/base/field_error.h"
 #include "engine/base/log.h"
 #include "engine/base/memory_limit.h"
 #include "engine/base/overload.h"
@@ -14,6 +15,7 @@
 #include "engine/model/model_file.h"
 #include "engine/model/single_runner.h"
 #include "engine/model/vocabulary_reader.h"
+#include "engine/request/request_check.h"
 
 namespace longhaul {
 namespace {
@@ -112,6 +114,7 @@ absl::Status EngineImpl::RunOnTextPool(std::function<void()> work) {
 
 absl::StatusOr<std::vector<TokenId>> EngineImpl::Tokenize(const Prompt& prompt, bool parse_special,
                                                           const StopCondition& stopped) const {
+  LH_RETURN_IF_ERROR(CheckPrompt(prompt));
   if (preparer_.gives_up()) return DrainedError();
   auto ids = encoder_->Encode(prompt, parse_special, [&] { return preparer_.gives_up() || (stopped && stopped()); });
   if (absl::IsCancelled(ids.status()) && preparer_.gives_up()) return DrainedError();
@@ -123,8 +126,8 @@ absl::StatusOr<std::string> EngineImpl::Detokenize(std::span<const TokenId> ids,
   LH_RETURN_IF_ERROR(encoder_->CheckIds("token_ids.ids", ids));
   const Tokenizer& tokenizer = encoder_->tokenizer();
   if (const size_t bytes = tokenizer.DecodedBytes(ids, special); bytes > max_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("token_ids: ", bytes, " bytes of text are more than the ", max_bytes, " of one answer"));
+    return FieldError("token_ids",
+                      absl::StrCat(bytes, " bytes of text are more than the ", max_bytes, " of one answer"));
   }
   return tokenizer.Decode(ids, special);
 }
@@ -176,6 +179,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
 
 absl::Status EngineImpl::Accept(Request request, const std::shared_ptr<EventStream>& stream,
                                 Clock::time_point submitted, int64_t waiting) {
+  LH_RETURN_IF_ERROR(CheckRequest(request));
   if (waiting >= options_.max_queue) {
     telemetry_.rejections[Rejection::kQueueFull].Add();
     return OverloadError(absl::StrCat("the queue is full: ", options_.max_queue, " requests are waiting (--max-queue)"),

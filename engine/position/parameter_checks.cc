@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "engine/base/field_error.h"
 
 namespace longhaul {
 namespace {
@@ -12,19 +13,18 @@ std::string Shown(double number) {
   return absl::StrFormat("%.15g", number);  // 0.999999999 is not 1
 }
 
-absl::Status NotAllowed(const char* field, const std::string& value, const std::string& allowed) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("position.", field, ": ", value, " is not allowed; it must be ", allowed));
+std::string PathOf(const char* field) {
+  return absl::StrCat("position.", field);
 }
 
 }  // namespace
 
 absl::Status Refusal(const char* field, double value, const std::string& allowed) {
-  return NotAllowed(field, Shown(value), allowed);
+  return NotAllowed(PathOf(field), Shown(value), allowed);
 }
 
 absl::Status Refusal(const char* field, int64_t value, const std::string& allowed) {
-  return NotAllowed(field, absl::StrCat(value), allowed);
+  return NotAllowed(PathOf(field), value, allowed);
 }
 
 // NaN lies outside of every range.

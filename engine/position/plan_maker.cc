@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/field_error.h"
 #include "engine/base/status_macros.h"
 #include "engine/position/frequency_scaling.h"
 #include "engine/position/length_fit.h"
@@ -108,9 +109,9 @@ class PlanMaker {
       mode.factors.assign(rotation_.long_factors.begin(), rotation_.long_factors.end());
     }
     if (mode.factors.size() != plan_.inv_freq.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("position.per_pair.factors: ", mode.factors.size(),
-                                                     " values are not allowed; there must be ", plan_.inv_freq.size(),
-                                                     ", one for each rotary pair"));
+      return FieldError("position.per_pair.factors",
+                        absl::StrCat(mode.factors.size(), " values are not allowed; there must be ",
+                                     plan_.inv_freq.size(), ", one for each rotary pair"));
     }
     for (double factor : mode.factors) {
       LH_RETURN_IF_ERROR(CheckRange("per_pair.factors", factor, kMinScale, kMaxScale));

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/field_error.h"
 #include "engine/base/status_macros.h"
 #include "engine/position/parameter_checks.h"
 #include "engine/position/plan_maker.h"
@@ -61,9 +62,11 @@ absl::StatusOr<ResolvedPosition> PositionResolver::Resolve(const PositionMode& m
     resolved->refit = resolved->plan.fingerprint != plain_.fingerprint;
   } else if (!plain && mode.trained_length != 0) {
     // The default mode was found right with the server's trained length, so what it is with this one is the request's.
-    return absl::Status(resolved.status().code(),
-                        absl::StrCat("position.trained_length: ", mode.trained_length,
-                                     " does not go with the server's default mode: ", resolved.status().message()));
+    const absl::Status& why = resolved.status();
+    return AtField(
+        "position.trained_length",
+        absl::Status(why.code(), absl::StrCat(mode.trained_length,
+                                              " does not go with the server's default mode: ", why.message())));
   }
   return resolved;
 }

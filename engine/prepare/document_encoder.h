@@ -41,11 +41,11 @@ class DocumentEncoder {
 
   // `question`: a text, token ids, or a chat of at most one system message and exactly one message of the user, which
   // is the question. Where it is token ids, a row is what the template says and no more: no BOS is added.
-  // INVALID_ARGUMENT names the field, and a document by its index and id: contexts.documents (none, too many, an empty
-  // one, an id that stands twice), contexts.long_document (its text, window_tokens, overlap_tokens, too many windows),
-  // contexts.document_template, contexts.baseline, prompt, or a row without any token. FAILED_PRECONDITION for a system
-  // message, or a chat as baseline, when the model's template is unknown. CANCELLED soon after `stopped` holds.
-  // Rows that together are more than `most_together` tokens are refused, naming `limit`, before they are made.
+  // INVALID_ARGUMENT names the field: a document, contexts.long_document (overlap_tokens that a window of the default
+  // length does not hold, too many windows), contexts.document_template, contexts.baseline, prompt. FAILED_PRECONDITION
+  // for a system message when the model's template is unknown. CANCELLED soon after `stopped` holds. Rows that together
+  // are more than `most_together` tokens are refused, naming `limit`, before they are made. REQUIRES: they are of a
+  // request that CheckRequest takes, and the documents with the row without one are at most max_rows.
   absl::StatusOr<ContextRows> Encode(const Contexts& contexts, const Prompt& question,
                                      const StopCondition& stopped = {}, int64_t most_together = INT64_MAX,
                                      const std::string& limit = "") const;
@@ -62,17 +62,15 @@ class DocumentEncoder {
     int64_t most, left;
     const std::string& limit;
 
-    // Takes a row of so many tokens; INVALID_ARGUMENT naming `field` where there is no room.
-    absl::Status Take(const std::string& field, int64_t tokens);
+    // Takes a row of so many tokens; INVALID_ARGUMENT of `field`, which begins with `name`, where there is no room.
+    absl::Status Take(const std::string& field, const std::string& name, int64_t tokens);
   };
 
-  absl::Status CheckDocuments(const std::vector<Document>& documents) const;
-  absl::Status CheckRows(const std::string& field, int64_t documents, const std::string& what) const;
   absl::StatusOr<Frame> EncodeFrame(const Contexts& contexts, const Prompt& question,
                                     const StopCondition& stopped) const;
-  absl::StatusOr<std::vector<TokenId>> EncodeText(std::string_view text, const std::string& name,
+  absl::StatusOr<std::vector<TokenId>> EncodeText(std::string_view text, const std::string& field,
                                                   const StopCondition& stopped) const;
-  absl::StatusOr<std::vector<TokenId>> EncodeDocument(const Document& document, const std::string& name,
+  absl::StatusOr<std::vector<TokenId>> EncodeDocument(const Document& document, const std::string& field,
                                                       const StopCondition& stopped) const;
   absl::Status AddWindows(const LongDocument& document, const Frame& frame, const StopCondition& stopped, Room& room,
                           ContextRows& rows) const;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/base/field_error.h"
 #include "engine/base/log.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/strings.h"
@@ -11,10 +12,6 @@
 
 namespace longhaul {
 namespace {
-
-absl::Status NameField(const std::string& field, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat(field, ": ", status.message()));
-}
 
 // REQUIRES: it is no TokenPrompt.
 size_t TextBytes(const Prompt& prompt) {
@@ -58,8 +55,8 @@ absl::StatusOr<std::unique_ptr<PromptEncoder>> PromptEncoder::Create(Vocabulary 
 
 absl::Status PromptEncoder::CheckId(const std::string& field, TokenId id) const {
   if (id >= 0 && id < tokenizer_->vocabulary_size()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, ": token id ", id, " is outside the vocabulary: 0 to ", tokenizer_->vocabulary_size() - 1));
+  return FieldError(
+      field, absl::StrCat("token id ", id, " is outside the vocabulary: 0 to ", tokenizer_->vocabulary_size() - 1));
 }
 
 absl::Status PromptEncoder::CheckIds(const std::string& field, std::span<const TokenId> ids) const {
@@ -82,12 +79,11 @@ absl::Status PromptEncoder::CheckLength(const Prompt& prompt, int64_t most, cons
                                         const std::string& field) const {
   if (MinTokens(prompt) <= most) return absl::OkStatus();
   if (const auto* ids = std::get_if<TokenPrompt>(&prompt)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, ".token_ids: ", ids->ids.size(), " tokens exceed ", most, ", ", limit));
+    return FieldError(field + ".token_ids", absl::StrCat(ids->ids.size(), " tokens exceed ", most, ", ", limit));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, std::holds_alternative<TextPrompt>(prompt) ? ".text: " : ".chat: ", TextBytes(prompt),
-                   " bytes, in tokens of at most ", LongestToken(), " bytes, exceed ", most, " tokens, ", limit));
+  return FieldError(field + (std::holds_alternative<TextPrompt>(prompt) ? ".text" : ".chat"),
+                    absl::StrCat(TextBytes(prompt), " bytes, in tokens of at most ", LongestToken(), " bytes, exceed ",
+                                 most, " tokens, ", limit));
 }
 
 absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt, bool parse_special,
@@ -95,24 +91,22 @@ absl::StatusOr<std::vector<TokenId>> PromptEncoder::Encode(const Prompt& prompt,
                                                            const std::string& field) const {
   if (const auto* ids = std::get_if<TokenPrompt>(&prompt)) {
     LH_RETURN_IF_ERROR(CheckIds(field + ".token_ids.ids", ids->ids));
-    if (ids->ids.empty()) return absl::InvalidArgumentError(absl::StrCat(field, ".token_ids: the prompt is empty"));
     return ids->ids;
   }
   if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
-    if (text->text.empty()) return absl::InvalidArgumentError(absl::StrCat(field, ".text: the prompt is empty"));
     auto encoded = tokenizer_->Encode(text->text, parse_special, /*add_bos=*/true, stopped);
-    if (!encoded.ok()) return NameField(field + ".text", encoded.status());
+    if (!encoded.ok()) return AtField(field + ".text", encoded.status());
     return encoded;
   }
   const auto& chat = std::get<ChatPrompt>(prompt);
   std::vector<ChatTurn> turns;
   for (const ChatMessage& message : chat.messages) turns.push_back({message.role, message.content});
-  if (!chat_style_.ok()) return NameField(field + ".chat", chat_style_.status());
+  if (!chat_style_.ok()) return AtField(field + ".chat", chat_style_.status());
   auto segments = RenderChat(*chat_style_, turns);
-  if (!segments.ok()) return NameField(field + ".chat", segments.status());
+  if (!segments.ok()) return AtField(field + ".chat", segments.status());
   // The style writes the BOS, if it has one.
   auto encoded = tokenizer_->EncodeSegments(*segments, /*add_bos=*/false, stopped);
-  if (!encoded.ok()) return NameField(field + ".chat", encoded.status());
+  if (!encoded.ok()) return AtField(field + ".chat", encoded.status());
   return encoded;
 }
 

@@ -25,7 +25,8 @@ class PromptEncoder {
 
   // INVALID_ARGUMENT names the field (prompt.text, prompt.token_ids.ids[3], ..., where `field` is "prompt"),
   // FAILED_PRECONDITION for a chat when the model's template is unknown. `parse_special`: names of special tokens in a
-  // text prompt become those tokens. CANCELLED soon after `stopped` holds.
+  // text prompt become those tokens. CANCELLED soon after `stopped` holds. REQUIRES: the prompt is one that CheckPrompt
+  // takes.
   absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt, bool parse_special,
                                               const StopCondition& stopped = {},
                                               const std::string& field = "prompt") const;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/field_error.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/running/generate_state.h"
@@ -42,11 +43,15 @@ int64_t GrowthWithin(const CacheGeometry& geometry, const PromptRows& rows, int6
   return fits;
 }
 
-// What a row of several is called in messages.
-std::string RowName(const PromptRows& rows, size_t row) {
-  if (row == 0) return "contexts.baseline: the row without a document";
-  if (row - 1 >= rows.document_ids.size()) return absl::StrCat("contexts.long_document: window ", row - 1);
-  return absl::StrCat("contexts.documents[", row - 1, "]: ", Quoted(rows.document_ids[row - 1]));
+// What a row of several is called in messages, and its field.
+struct RowName {
+  std::string field, name;
+};
+
+RowName NameRow(const PromptRows& rows, size_t row) {
+  if (row == 0) return {"contexts.baseline", "the row without a document"};
+  if (row - 1 >= rows.document_ids.size()) return {"contexts.long_document", absl::StrCat("window ", row - 1)};
+  return {absl::StrCat("contexts.documents[", row - 1, "]"), Quoted(rows.document_ids[row - 1])};
 }
 
 // Known before anything is tokenized; windows are not.
@@ -72,9 +77,9 @@ RequestPreparer::Room RequestPreparer::MaxTokensInAnyMode() const {
   return {cache_tokens(), "what the KV cache holds (--kv-cache-memory)", Rejection::kNoBlocks};
 }
 
-absl::Status RequestPreparer::TooLong(const Room& room, const std::string& message) const {
+absl::Status RequestPreparer::TooLong(const Room& room, absl::Status status) const {
   context_.telemetry.rejections[room.rejection].Add();
-  return absl::InvalidArgumentError(message);
+  return status;
 }
 
 absl::Status RequestPreparer::CheckWanted(const Request& request, const EventStream& stream) const {
@@ -88,8 +93,8 @@ absl::Status RequestPreparer::CheckWanted(const Request& request, const EventStr
 absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodePrompt(const Prompt& prompt,
                                                                    const StopCondition& stopped) const {
   const Room room = MaxTokensInAnyMode();
-  if (const absl::Status status = encoder_.CheckLength(prompt, room.tokens, room.limit); !status.ok()) {
-    return TooLong(room, std::string(status.message()));
+  if (absl::Status status = encoder_.CheckLength(prompt, room.tokens, room.limit); !status.ok()) {
+    return TooLong(room, std::move(status));
   }
   return encoder_.Encode(prompt, /*parse_special=*/false, stopped);
 }
@@ -98,16 +103,17 @@ absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodePrompt(const Prompt&
 absl::StatusOr<std::vector<TokenId>> RequestPreparer::EncodeAnswer(const Prompt& answer,
                                                                    const StopCondition& stopped) const {
   const Room room = MaxTokensInAnyMode();
-  if (const absl::Status status = encoder_.CheckLength(answer, room.tokens, room.limit, "answer"); !status.ok()) {
-    return TooLong(room, std::string(status.message()));
+  if (absl::Status status = encoder_.CheckLength(answer, room.tokens, room.limit, "answer"); !status.ok()) {
+    return TooLong(room, std::move(status));
   }
   if (const auto* ids = std::get_if<TokenPrompt>(&answer)) {
     LH_RETURN_IF_ERROR(encoder_.CheckIds("answer.token_ids.ids", ids->ids));
     return ids->ids;
   }
-  const auto* text = std::get_if<TextPrompt>(&answer);
-  if (text == nullptr || text->text.empty()) return absl::InvalidArgumentError("answer: not given");
-  return encoder_.tokenizer().Encode(text->text, /*parse_special=*/false, /*add_bos=*/false, stopped);
+  auto encoded = encoder_.tokenizer().Encode(std::get<TextPrompt>(answer).text, /*parse_special=*/false,
+                                             /*add_bos=*/false, stopped);
+  if (!encoded.ok()) return AtField("answer.text", encoded.status());
+  return encoded;
 }
 
 // The texts go once their tokens are there.
@@ -136,9 +142,9 @@ absl::StatusOr<RequestPreparer::Texts> RequestPreparer::TakeTexts(Request& reque
 absl::Status RequestPreparer::EncodeContexts(const Contexts& contexts, const Prompt& question,
                                              const StopCondition& stopped, Texts& texts) const {
   const Room room = MaxTokensInAnyMode();
-  if (const absl::Status status = documents_.CheckLength(contexts, question, room.tokens, room.tokens, room.limit);
+  if (absl::Status status = documents_.CheckLength(contexts, question, room.tokens, room.tokens, room.limit);
       !status.ok()) {
-    return TooLong(room, std::string(status.message()));
+    return TooLong(room, std::move(status));
   }
   LH_ASSIGN_OR_RETURN(ContextRows rows, documents_.Encode(contexts, question, stopped, room.tokens, room.limit));
   texts.rows = std::move(rows.rows);
@@ -151,14 +157,14 @@ absl::Status RequestPreparer::EncodeContexts(const Contexts& contexts, const Pro
 
 absl::Status RequestPreparer::CheckRows(int64_t documents, int64_t samples) const {
   if (documents == 0 && samples > limits_.max_rows) {
-    return absl::InvalidArgumentError(absl::StrCat("samples: ", samples, " is not allowed; it must be at most ",
-                                                   limits_.max_rows, ", the rows that can run at a time (--max-rows)"));
+    return NotAllowed("samples", samples,
+                      absl::StrCat("at most ", limits_.max_rows, ", the rows that can run at a time (--max-rows)"));
   }
-  if ((documents + 1) <= limits_.max_rows / std::max<int64_t>(samples, 1)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("contexts: ", documents, " documents and the row without one",
-                                                 samples > 1 ? absl::StrCat(", ", samples, " samples each,") : "",
-                                                 " are more than the ", limits_.max_rows,
-                                                 " rows that can run at a time (--max-rows)"));
+  if ((documents + 1) <= limits_.max_rows / samples) return absl::OkStatus();
+  return FieldError(
+      "contexts", absl::StrCat(documents, " documents and the row without one",
+                               samples > 1 ? absl::StrCat(", ", samples, " samples each,") : "", " are more than the ",
+                               limits_.max_rows, " rows that can run at a time (--max-rows)"));
 }
 
 // One mode for all rows, each fitted by its own length.
@@ -213,26 +219,33 @@ RequestPreparer::Growth RequestPreparer::MaxGrowth(const Planned& planned) const
   return growth;
 }
 
-std::string RequestPreparer::TooLongMessage(const Planned& planned, const Growth& growth, const char* field,
-                                            int64_t new_tokens) const {
+absl::Status RequestPreparer::TooLongToAnswer(const Planned& planned, const Growth& growth, const char* field,
+                                              int64_t new_tokens) const {
   const std::vector<PromptRows::Row>& rows = planned.rows.rows;
   const auto exceed = [&](const std::string& what) {
     return absl::StrCat(what, " and ", new_tokens, " of the answer exceed ", growth.room.tokens, ", ",
                         growth.room.limit);
   };
-  if (rows.size() == 1) return exceed(absl::StrCat(field, ": the prompt's ", rows.front().tokens.size(), " tokens"));
+  if (rows.size() == 1) {
+    return TooLong(growth.room,
+                   FieldError(field, exceed(absl::StrCat("the prompt's ", rows.front().tokens.size(), " tokens"))));
+  }
   if (growth.row.has_value()) {
-    return exceed(absl::StrCat(RowName(planned.rows, *growth.row), ", with the question, has ",
-                               rows[*growth.row].tokens.size(), " tokens, which"));
+    const RowName row = NameRow(planned.rows, *growth.row);
+    return TooLong(growth.room,
+                   FieldError(row.field, exceed(absl::StrCat(row.name, ", with the question, has ",
+                                                             rows[*growth.row].tokens.size(), " tokens, which"))));
   }
   size_t longest = 0;
   for (size_t r = 0; r < rows.size(); ++r) {
     if (rows[r].tokens.size() > rows[longest].tokens.size()) longest = r;
   }
-  return absl::StrCat(
-      exceed(absl::StrCat("contexts: the ", planned.rows.n_tokens(), " tokens of ", rows.size(), " rows")),
-      " (in each row; the longest is ", RowName(planned.rows, longest), ", of ", rows[longest].tokens.size(),
-      " tokens)");
+  const RowName row = NameRow(planned.rows, longest);
+  return TooLong(growth.room,
+                 FieldError("contexts", absl::StrCat(exceed(absl::StrCat("the ", planned.rows.n_tokens(), " tokens of ",
+                                                                         rows.size(), " rows")),
+                                                     " (in each row; the longest is ", row.field, ": ", row.name,
+                                                     ", of ", rows[longest].tokens.size(), " tokens)")));
 }
 
 absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::Prepare(Arrival arrival) const {
@@ -274,13 +287,14 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(A
   const int64_t max_tokens =
       params.stopping.max_tokens.value_or(std::clamp<int64_t>(growth.tokens, 1, std::max<int64_t>(wanted, 1)));
   if (max_tokens > growth.tokens) {
-    return TooLong(growth.room, TooLongMessage(planned, growth, "stopping.max_tokens", max_tokens));
+    return TooLongToAnswer(planned, growth, "stopping.max_tokens", max_tokens);
   }
   if (params.stopping.min_tokens > max_tokens) {
     return TooLong(growth.room,
-                   absl::StrCat("stopping.min_tokens: ", params.stopping.min_tokens, " is more than the ", max_tokens,
-                                " tokens that the answer may have; the prompt has ", planned.rows.n_tokens(), ", and ",
-                                growth.room.tokens, " is ", growth.room.limit));
+                   FieldError("stopping.min_tokens",
+                              absl::StrCat(params.stopping.min_tokens, " is more than the ", max_tokens,
+                                           " tokens that the answer may have; the prompt has ", planned.rows.n_tokens(),
+                                           ", and ", growth.room.tokens, " is ", growth.room.limit)));
   }
   Started started = Describe(planned);
   started.max_tokens = max_tokens;
@@ -293,12 +307,11 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareGenerate(A
 
 absl::StatusOr<int64_t> RequestPreparer::FirstScored(const ScoreParams& params, int64_t n, int64_t least) const {
   if (params.from_token >= n) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("from_token: ", params.from_token, " is past the text's last token, ", n - 1));
+    return FieldError("from_token", absl::StrCat(params.from_token, " is past the text's last token, ", n - 1));
   }
   if (params.last_tokens > n - least) {
-    return absl::InvalidArgumentError(absl::StrCat("last_tokens: ", params.last_tokens, " of a text of ", n,
-                                                   " tokens; at most ", n - least, " have a context"));
+    return FieldError("last_tokens", absl::StrCat(params.last_tokens, " of a text of ", n, " tokens; at most ",
+                                                  n - least, " have a context"));
   }
   return params.last_tokens > 0 ? n - params.last_tokens : std::max(params.from_token, least);
 }
@@ -308,13 +321,13 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareScore(Arri
   LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(arrival.request, *arrival.stream));
   const int64_t n = std::ssize(texts.rows.front());
   if (n < 2) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompt: the text has ", n, " token; a score needs at least 2, because the first has no context"));
+    return FieldError("prompt", absl::StrCat("the text has ", n,
+                                             " token; a score needs at least 2, because the first has no context"));
   }
   LH_ASSIGN_OR_RETURN(Planned planned, Plan(std::move(texts), params.position, 0));
   if (const Growth growth = MaxGrowth(planned); growth.tokens < 0) {
-    return TooLong(growth.room, absl::StrCat("prompt: the text's ", n, " tokens exceed ", growth.room.tokens, ", ",
-                                             growth.room.limit));
+    return TooLong(growth.room, FieldError("prompt", absl::StrCat("the text's ", n, " tokens exceed ",
+                                                                  growth.room.tokens, ", ", growth.room.limit)));
   }
   LH_ASSIGN_OR_RETURN(const int64_t first_token, FirstScored(params, n, 1));
   Started started = Describe(planned);
@@ -327,14 +340,14 @@ absl::StatusOr<std::unique_ptr<RequestState>> RequestPreparer::PrepareContextSco
   LH_RETURN_IF_ERROR(CheckRows(CountDocuments(params.contexts), 1));
   LH_ASSIGN_OR_RETURN(Texts texts, TakeTexts(arrival.request, *arrival.stream));
   LH_RETURN_IF_ERROR(CheckRows(std::ssize(texts.rows) - 1, 1));
-  auto encoded = EncodeAnswer(params.answer, [&] { return !CheckWanted(arrival.request, *arrival.stream).ok(); });
+  auto encoded = EncodeAnswer(*params.answer, [&] { return !CheckWanted(arrival.request, *arrival.stream).ok(); });
   LH_RETURN_IF_ERROR(CheckWanted(arrival.request, *arrival.stream));
   LH_ASSIGN_OR_RETURN(std::vector<TokenId> answer, std::move(encoded));
-  params.answer = Prompt();
+  params.answer.reset();
   const int64_t n = std::ssize(answer);
   LH_ASSIGN_OR_RETURN(Planned planned, Plan(std::move(texts), params.position, n));
   if (const Growth growth = MaxGrowth(planned); n > growth.tokens) {
-    return TooLong(growth.room, TooLongMessage(planned, growth, "answer", n));
+    return TooLongToAnswer(planned, growth, "answer", n);
   }
   LH_ASSIGN_OR_RETURN(const int64_t first_token, FirstScored(params, n, 0));
   Started started = Describe(planned);

@@ -52,8 +52,8 @@ class RequestPreparer {
     std::function<double()> retry_after;  // see Overload
   };
 
-  // INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when nobody waits any more, UNAVAILABLE after
-  // GiveUp, an Overload when its client may not queue so many tokens.
+  // REQUIRES: CheckRequest takes the request. INVALID_ARGUMENT names the field, CANCELLED and DEADLINE_EXCEEDED when
+  // nobody waits any more, UNAVAILABLE after GiveUp, an Overload when its client may not queue so many tokens.
   absl::StatusOr<std::unique_ptr<RequestState>> Prepare(Arrival arrival) const;
 
   // The engine will run no more requests: what is being prepared ends soon.
@@ -109,9 +109,11 @@ class RequestPreparer {
 
   // Why it need not be prepared, if so.
   absl::Status CheckWanted(const Request& request, const EventStream& stream) const;
-  // Counts it.
-  absl::Status TooLong(const Room& room, const std::string& message) const;
-  std::string TooLongMessage(const Planned& planned, const Growth& growth, const char* field, int64_t new_tokens) const;
+  // Counts it, and returns `status`.
+  absl::Status TooLong(const Room& room, absl::Status status) const;
+  // The same, of a request whose rows cannot grow by `new_tokens`; `field`: what asks for so many.
+  absl::Status TooLongToAnswer(const Planned& planned, const Growth& growth, const char* field,
+                               int64_t new_tokens) const;
   // Before the mode is resolved: a bound for every one.
   Room MaxTokensInAnyMode() const;
   int64_t cache_tokens() const { return context_.pool.geometry().tokens(); }

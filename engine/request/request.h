@@ -85,7 +85,8 @@ struct ScoreParams {
   int top_logprobs = 0;     // of each scored position, 0..20
   PositionMode position{};
   std::optional<Contexts> contexts{};
-  Prompt answer{};  // with contexts: what is scored; from_token and last_tokens count in it
+  std::optional<Prompt>
+      answer{};  // with contexts, and only there: what is scored; from_token and last_tokens count in it
 };
 
 struct Request {

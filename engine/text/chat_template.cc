@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/field_error.h"
 #include "engine/base/quoted.h"
 #include "engine/base/status_macros.h"
 #include "engine/base/utf8.h"
@@ -13,20 +14,14 @@
 namespace longhaul {
 namespace {
 
-constexpr std::array<std::string_view, 3> kRoles = {"system", "user", "assistant"};
 constexpr std::array<std::string_view, 2> kChatMlMarks = {"<|im_start|>", "<|im_end|>"};
 constexpr std::array<std::string_view, 4> kLlama3Marks = {"<|begin_of_text|>", "<|start_header_id|>",
                                                           "<|end_header_id|>", "<|eot_id|>"};
 
 absl::Status CheckTurns(const ChatStyle& style, std::span<const ChatTurn> turns) {
-  if (turns.empty()) return absl::InvalidArgumentError("messages: the conversation is empty");
   for (size_t i = 0; i < turns.size(); ++i) {
-    if (std::find(kRoles.begin(), kRoles.end(), turns[i].role) == kRoles.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("messages[", i, "].role: ", Quoted(turns[i].role), " is not one of system, user, assistant"));
-    }
     if (const size_t invalid = FirstInvalidUtf8(turns[i].content); invalid != turns[i].content.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("messages[", i, "].content: not UTF-8 at byte ", invalid));
+      return FieldError(absl::StrCat("messages[", i, "].content"), absl::StrCat("not UTF-8 at byte ", invalid));
     }
   }
   if (!style.alternates) return absl::OkStatus();
@@ -34,14 +29,15 @@ absl::Status CheckTurns(const ChatStyle& style, std::span<const ChatTurn> turns)
   for (size_t i = first; i < turns.size(); ++i) {
     const char* const wanted = (i - first) % 2 == 0 ? "user" : "assistant";
     if (turns[i].role != wanted) {
-      return absl::InvalidArgumentError(absl::StrCat("messages[", i, "].role: ", Quoted(turns[i].role), ", expected ",
-                                                     wanted, ", as the model's chat template wants them in turn"));
+      return FieldError(absl::StrCat("messages[", i, "].role"),
+                        absl::StrCat(Quoted(turns[i].role), ", expected ", wanted,
+                                     ", as the model's chat template wants them in turn"));
     }
   }
   if (turns.back().role != "user") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("messages[", turns.size() - 1, "].role: ", Quoted(turns.back().role),
-                     ", expected user in the last, as the model's chat template wants it"));
+    return FieldError(
+        absl::StrCat("messages[", turns.size() - 1, "].role"),
+        absl::StrCat(Quoted(turns.back().role), ", expected user in the last, as the model's chat template wants it"));
   }
   return absl::OkStatus();
 }

@@ -38,8 +38,8 @@ struct ChatTurn {
 };
 
 // The conversation as segments, with the opening of the assistant's turn at the end; a border wherever a special token
-// stands, so that text of a user can never become one. INVALID_ARGUMENT naming "messages[i].role" on an unknown role or
-// one whose turn it is not, "messages[i].content" on what is not UTF-8, or when there is no message.
+// stands, so that text of a user can never become one. INVALID_ARGUMENT naming "messages[i].role" on one whose turn it
+// is not, "messages[i].content" on what is not UTF-8. REQUIRES: there is a turn, and all roles are known.
 absl::StatusOr<std::vector<Segment>> RenderChat(const ChatStyle& style, std::span<const ChatTurn> turns);
 
 }  // namespace longhaul

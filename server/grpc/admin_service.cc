@@ -1,6 +1,7 @@
 #include "server/grpc/admin_service.h"
 
 #include "absl/status/status.h"
+#include "engine/base/field_error.h"
 #include "engine/base/log.h"
 #include "engine/base/quoted.h"
 #include "server/front/peer_name.h"
@@ -24,6 +25,7 @@ grpc::ServerUnaryReactor* AdminService::CancelRequest(grpc::CallbackServerContex
   return AnswerUnary<v1::CancelRequestRequest, v1::CancelRequestResponse>(
       limits_, engine_.load(), context, request, response,
       [context](Engine& engine, const v1::CancelRequestRequest& message, v1::CancelRequestResponse& out) {
+        if (message.id().empty()) return FieldError("id", "not given; `longhaul ps` lists the requests");
         const int64_t cancelled = engine.CancelRequest(message.id());
         LogInfo("request ", Quoted(message.id()), " cancelled by ", PeerOfGrpc(context->peer()), ": ", cancelled,
                 " of this id");

@@ -1,9 +1,12 @@
 #include "server/grpc/conversions.h"
 
 #include <algorithm>
+#include <limits>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/field_error.h"
 #include "engine/base/status_macros.h"
 #include "server/grpc/position_conversion.h"
 
@@ -112,9 +115,14 @@ bool IsLarge(const Response& response) {
   return response.ByteSizeLong() >= kLarge;
 }
 
-}  // namespace
+// A number that the engine holds as an int.
+absl::StatusOr<int32_t> IntFromWire(std::string_view field, uint32_t number) {
+  if (number <= static_cast<uint32_t>(std::numeric_limits<int32_t>::max())) return static_cast<int32_t>(number);
+  return NotAllowed(field, number, "below 2^31");
+}
 
-Prompt FromWire(v1::Prompt&& prompt) {
+// One that is not given is an empty text.
+Prompt PromptFromWire(v1::Prompt&& prompt) {
   switch (prompt.kind_case()) {
     case v1::Prompt::kTokenIds:
       return TokenPrompt{{prompt.token_ids().ids().begin(), prompt.token_ids().ids().end()}};
@@ -130,14 +138,47 @@ Prompt FromWire(v1::Prompt&& prompt) {
   }
 }
 
-Contexts FromWire(v1::Contexts&& contexts) {
+absl::StatusOr<NbceParams> NbceFromWire(const v1::Nbce& nbce) {
+  NbceParams out;
+  if (nbce.has_beta()) out.beta = nbce.beta();
+  if (nbce.has_eta()) out.eta = nbce.eta();
+  if (nbce.has_top_p()) out.top_p = nbce.top_p();
+  switch (nbce.pooling()) {
+    case v1::POOLING_UNSPECIFIED:
+    case v1::POOLING_MIN_ENTROPY:
+      out.pooling = NbcePooling::kMinEntropy;
+      return out;
+    case v1::POOLING_MEAN:
+      out.pooling = NbcePooling::kMean;
+      return out;
+    case v1::POOLING_MAX:
+      out.pooling = NbcePooling::kMax;
+      return out;
+    default:
+      return NotAllowed("contexts.nbce.pooling", static_cast<int>(nbce.pooling()), "one of MIN_ENTROPY, MEAN, MAX");
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Prompt> FromWire(v1::Prompt&& prompt) {
+  if (prompt.kind_case() == v1::Prompt::KIND_NOT_SET) {
+    return FieldError("prompt", "not given; one of text, token_ids, chat is needed");
+  }
+  return PromptFromWire(std::move(prompt));
+}
+
+absl::StatusOr<Contexts> FromWire(v1::Contexts&& contexts) {
   Contexts out;
+  LH_ASSIGN_OR_RETURN(out.nbce, NbceFromWire(contexts.nbce()));
   if (contexts.has_long_document()) {
     v1::LongDocument& document = *contexts.mutable_long_document();
     LongDocument& to = out.source.emplace<LongDocument>();
     to.text = std::move(*document.mutable_text());
     to.window_tokens = document.window_tokens();
     if (document.has_overlap_tokens()) to.overlap_tokens = document.overlap_tokens();
+  } else if (!contexts.has_documents()) {
+    return FieldError("contexts", "no documents; one of documents, long_document is needed");
   } else {
     std::vector<Document>& documents = std::get<std::vector<Document>>(out.source);
     for (v1::Document& document : *contexts.mutable_documents()->mutable_documents()) {
@@ -150,23 +191,32 @@ Contexts FromWire(v1::Contexts&& contexts) {
       }
     }
   }
-  const v1::Nbce& nbce = contexts.nbce();
-  if (nbce.has_beta()) out.nbce.beta = nbce.beta();
-  if (nbce.has_eta()) out.nbce.eta = nbce.eta();
-  if (nbce.has_top_p()) out.nbce.top_p = nbce.top_p();
-  if (nbce.pooling() == v1::POOLING_MEAN) out.nbce.pooling = NbcePooling::kMean;
-  if (nbce.pooling() == v1::POOLING_MAX) out.nbce.pooling = NbcePooling::kMax;
   out.document_template = std::move(*contexts.mutable_document_template());
-  if (contexts.has_baseline()) out.baseline = FromWire(std::move(*contexts.mutable_baseline()));
+  if (contexts.has_baseline()) out.baseline = PromptFromWire(std::move(*contexts.mutable_baseline()));
   return out;
 }
 
+namespace {
+
+// What both kinds of requests have.
+template <typename Message, typename Params>
+absl::Status TakeCommon(Message& request, Params& params) {
+  LH_ASSIGN_OR_RETURN(params.prompt, FromWire(std::move(*request.mutable_prompt())));
+  if (request.has_contexts()) {
+    LH_ASSIGN_OR_RETURN(params.contexts, FromWire(std::move(*request.mutable_contexts())));
+  }
+  LH_ASSIGN_OR_RETURN(params.position, FromWire(request.position()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request) {
   GenerateParams params;
-  params.prompt = FromWire(std::move(*request.mutable_prompt()));
+  LH_RETURN_IF_ERROR(TakeCommon(request, params));
   const v1::Sampling& sampling = request.sampling();
   params.sampling.temperature = sampling.temperature();
-  params.sampling.top_k = static_cast<int32_t>(sampling.top_k());
+  LH_ASSIGN_OR_RETURN(params.sampling.top_k, IntFromWire("sampling.top_k", sampling.top_k()));
   params.sampling.top_p = sampling.has_top_p() ? sampling.top_p() : 1;
   params.sampling.min_p = sampling.min_p();
   params.sampling.repetition_penalty = sampling.has_repetition_penalty() ? sampling.repetition_penalty() : 1;
@@ -182,28 +232,28 @@ absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request) {
   params.stopping.stop_token_ids.assign(stopping.stop_token_ids().begin(), stopping.stop_token_ids().end());
   params.stopping.ignore_eos = stopping.ignore_eos();
   const v1::Output& output = request.output();
-  if (output.has_top_logprobs()) params.output.logprobs = static_cast<int>(output.top_logprobs());
+  if (output.has_top_logprobs()) {
+    LH_ASSIGN_OR_RETURN(params.output.logprobs, IntFromWire("output.top_logprobs", output.top_logprobs()));
+  }
   params.output.token_ids = output.token_ids();
   params.output.progress = output.progress();
   params.output.entropies = output.entropies();
-  if (request.has_contexts()) params.contexts = FromWire(std::move(*request.mutable_contexts()));
   params.samples = std::max<int64_t>(request.samples(), 1);
   params.first_sample = request.first_sample();
-  LH_ASSIGN_OR_RETURN(params.position, FromWire(request.position()));
   return params;
 }
 
 absl::StatusOr<ScoreParams> FromWire(v1::ScoreRequest&& request) {
   ScoreParams params;
-  params.prompt = FromWire(std::move(*request.mutable_prompt()));
-  params.from_token = static_cast<int64_t>(request.from_token());
-  params.last_tokens = static_cast<int64_t>(request.last_tokens());
-  params.top_logprobs = static_cast<int>(request.top_logprobs());
-  if (request.has_contexts()) {
-    params.contexts = FromWire(std::move(*request.mutable_contexts()));
-    params.answer = FromWire(std::move(*request.mutable_answer()));
+  LH_RETURN_IF_ERROR(TakeCommon(request, params));
+  LH_ASSIGN_OR_RETURN(params.from_token, TokensFromWire("from_token", request.from_token()));
+  LH_ASSIGN_OR_RETURN(params.last_tokens, TokensFromWire("last_tokens", request.last_tokens()));
+  // The engine's 0 stands for one that is not given.
+  if (request.range_case() == v1::ScoreRequest::kLastTokens && request.last_tokens() == 0) {
+    return NotAllowed("last_tokens", 0, "at least 1");
   }
-  LH_ASSIGN_OR_RETURN(params.position, FromWire(request.position()));
+  LH_ASSIGN_OR_RETURN(params.top_logprobs, IntFromWire("top_logprobs", request.top_logprobs()));
+  if (request.has_answer()) params.answer = PromptFromWire(std::move(*request.mutable_answer()));
   return params;
 }
 

@@ -5,13 +5,14 @@
 #include "longhaul/v1/admin.pb.h"
 #include "longhaul/v1/inference.pb.h"
 
-// Plain structs of the engine to messages of the wire and back. REQUIRES: requests were validated.
+// Plain structs of the engine to messages of the wire and back. Of a request only what the engine's types cannot say is
+// checked here: INVALID_ARGUMENT names the field (see FieldError) where one of several must be given and none is, and
+// where an enum or a number is beyond what the engine's holds. The rest is the engine's business.
 namespace longhaul {
 
 // The texts of a request are moved, not copied.
-Prompt FromWire(v1::Prompt&& prompt);
-Contexts FromWire(v1::Contexts&& contexts);
-// INVALID_ARGUMENT names what is wrong with the position.
+absl::StatusOr<Prompt> FromWire(v1::Prompt&& prompt);
+absl::StatusOr<Contexts> FromWire(v1::Contexts&& contexts);
 absl::StatusOr<GenerateParams> FromWire(v1::GenerateRequest&& request);
 absl::StatusOr<ScoreParams> FromWire(v1::ScoreRequest&& request);
 

@@ -10,8 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "engine/base/address_space.h"
 #include "engine/base/exceptions.h"
+#include "engine/base/field_error.h"
 #include "engine/base/log.h"
 #include "engine/base/mutex.h"
 #include "engine/base/quoted.h"
@@ -21,8 +21,8 @@
 #include "server/grpc/conversions.h"
 #include "server/grpc/position_conversion.h"
 #include "server/grpc/raw_message.h"
-#include "server/grpc/request_validation.h"
 #include "server/grpc/status_conversion.h"
+#include "server/grpc/text_bounds.h"
 #include "server/grpc/unary_reactor.h"
 
 namespace longhaul {
@@ -38,9 +38,8 @@ absl::StatusOr<std::string> NameFrom(const grpc::CallbackServerContext& context,
   std::string name(found->second.data(), found->second.size());
   const bool printable = std::all_of(name.begin(), name.end(), [](char c) { return c >= 0x20 && c <= 0x7e; });
   if (name.empty() || name.size() > kMaxBytes || !printable) {
-    return absl::InvalidArgumentError(absl::StrCat(key, ": ", Quoted(name), " of ", name.size(),
-                                                   " bytes is not allowed; it must be 1 to ", kMaxBytes,
-                                                   " characters of printable ASCII"));
+    return NotAllowed(key, absl::StrCat(Quoted(name), " of ", name.size(), " bytes"),
+                      absl::StrCat("1 to ", kMaxBytes, " characters of printable ASCII"));
   }
   return name;
 }
@@ -67,27 +66,6 @@ absl::StatusOr<Request> RequestFor(grpc::CallbackServerContext& context) {
   context.AddInitialMetadata("x-request-id", request.id);
   request.deadline = DeadlineOf(context);
   return request;
-}
-
-absl::Status CheckTextBytes(const char* field, size_t bytes) {
-  if (bytes <= kMaxTextBytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, ": ", bytes, " bytes of text are more than the ", kMaxTextBytes, " of one answer"));
-}
-
-// Pieces take many times their text.
-absl::Status CheckPieces(const Engine& engine, const std::vector<TokenId>& ids) {
-  if (ids.size() > kMaxPieces) {
-    return absl::InvalidArgumentError(absl::StrCat("pieces: those of ", ids.size(), " tokens are more than the ",
-                                                   kMaxPieces, " of one answer; cut the text, or ask for ids alone"));
-  }
-  size_t bytes = 0;
-  for (TokenId id : ids) bytes += engine.TokenBytes(id).size();
-  LH_RETURN_IF_ERROR(CheckTextBytes("pieces", bytes));
-  // They are taken one by one, too small to be counted: whether there is so much is asked at once.
-  constexpr size_t kPieceBytes = 64;
-  if (!LeavesAddressSpaceReserve(bytes + ids.size() * kPieceBytes)) return OutOfMemoryError();
-  return absl::OkStatus();
 }
 
 // Ends an RPC at once.
@@ -294,36 +272,14 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* InferenceService::Score(grpc::Callba
   return Stream<v1::ScoreRequest, v1::ScoreResponse>(context, request);
 }
 
-template <typename RequestMessage, typename Response, typename Work>
-grpc::ServerUnaryReactor* InferenceService::UnaryOnTextPool(grpc::CallbackServerContext* context,
-                                                            const grpc::ByteBuffer* buffer,
-                                                            grpc::ByteBuffer* response_buffer, Work work) {
-  Engine* const engine = engine_.load();
-  auto* const reactor = new UnaryReactor(limits_, engine, *context, *response_buffer);
-  const absl::Status status = CatchExceptions([&]() -> absl::Status {
-    LH_ASSIGN_OR_RETURN(RequestMessage request, reactor->TakeRequest<RequestMessage>(*buffer));
-    return engine->RunOnTextPool([=, request = std::move(request)]() mutable {
-      reactor->Answer<Response>([&](Response& response) -> absl::Status {
-        RequestMessage taken = std::move(request);
-        const StopCondition stopped = [context] { return context->IsCancelled(); };
-        if (stopped()) return absl::CancelledError("the request was cancelled");
-        return work(*engine, std::move(taken), stopped, response);
-      });
-    });
-  });
-  if (!status.ok()) reactor->Refuse(status);
-  return reactor;
-}
-
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return UnaryOnTextPool<v1::TokenizeRequest, v1::TokenizeResponse>(
-      context, request, response,
+  return AnswerUnaryOnTextPool<v1::TokenizeRequest, v1::TokenizeResponse>(
+      limits_, engine_.load(), context, request, response, CheckTokenize,
       [](Engine& engine, v1::TokenizeRequest&& message, const StopCondition& stopped,
          v1::TokenizeResponse& out) -> absl::Status {
-        LH_ASSIGN_OR_RETURN(
-            const std::vector<TokenId> ids,
-            engine.Tokenize(FromWire(std::move(*message.mutable_prompt())), message.parse_special(), stopped));
+        LH_ASSIGN_OR_RETURN(const Prompt prompt, FromWire(std::move(*message.mutable_prompt())));
+        LH_ASSIGN_OR_RETURN(const std::vector<TokenId> ids, engine.Tokenize(prompt, message.parse_special(), stopped));
         if (message.pieces()) {
           LH_RETURN_IF_ERROR(CheckPieces(engine, ids));
           out.mutable_pieces()->Reserve(static_cast<int>(ids.size()));
@@ -339,8 +295,8 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
 
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  return UnaryOnTextPool<v1::DetokenizeRequest, v1::DetokenizeResponse>(
-      context, request, response,
+  return AnswerUnaryOnTextPool<v1::DetokenizeRequest, v1::DetokenizeResponse>(
+      limits_, engine_.load(), context, request, response, CheckDetokenize,
       [](Engine& engine, v1::DetokenizeRequest&& message, const StopCondition&,
          v1::DetokenizeResponse& out) -> absl::Status {
         const auto& ids = message.token_ids().ids();

@@ -41,12 +41,6 @@ class InferenceService
   template <typename Request, typename Response>
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Stream(grpc::CallbackServerContext* context,
                                                      const grpc::ByteBuffer* request);
-  // As AnswerUnary, but has `work(engine, request, stopped, response)` run on the text pool, unless nobody waits for it
-  // by then.
-  template <typename Request, typename Response, typename Work>
-  grpc::ServerUnaryReactor* UnaryOnTextPool(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
-                                            grpc::ByteBuffer* response, Work work);
-
   CallLimits& limits_;
   std::atomic<Engine*> engine_{nullptr};
   // Shared with who leaves notes: the engine may tell of an answer whose RPC is over already.

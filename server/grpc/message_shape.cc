@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "engine/base/field_error.h"
 
 namespace longhaul {
 namespace {
@@ -70,9 +71,9 @@ class ShapeCheck {
 
   bool Count(const FieldDescriptor* field, const std::string& path) {
     if (++counts_[field] <= kMaxParts) return true;
-    const std::string name =
-        field != nullptr ? absl::StrCat(path, path.empty() ? "" : ".", field->name()) : "fields that are not known";
-    status_ = absl::InvalidArgumentError(absl::StrCat(name, ": there are more than ", kMaxParts));
+    const std::string problem = absl::StrCat("there are more than ", kMaxParts);
+    status_ = field != nullptr ? FieldError(absl::StrCat(path, path.empty() ? "" : ".", field->name()), problem)
+                               : absl::InvalidArgumentError("fields that are not known: " + problem);
     return false;
   }
 

@@ -5,15 +5,11 @@
 #include <utility>
 #include <variant>
 
-#include "absl/strings/str_cat.h"
+#include "engine/base/field_error.h"
 #include "engine/base/status_macros.h"
 
 namespace longhaul {
 namespace {
-
-absl::Status RefuseEnum(const char* field, int value, const char* allowed) {
-  return absl::InvalidArgumentError(absl::StrCat(field, ": ", value, " is not allowed; it must be ", allowed));
-}
 
 absl::StatusOr<position::Ntk::Variant> FromWire(v1::NtkVariant variant) {
   switch (variant) {
@@ -23,7 +19,8 @@ absl::StatusOr<position::Ntk::Variant> FromWire(v1::NtkVariant variant) {
     case v1::NTK_VARIANT_RADIX:
       return position::Ntk::Variant::kRadix;
     default:
-      return RefuseEnum("position.ntk.variant", variant, "1 (BLOC97), 2 (RADIX) or 0 (the default, BLOC97)");
+      return NotAllowed("position.ntk.variant", static_cast<int>(variant),
+                        "1 (BLOC97), 2 (RADIX) or 0 (the default, BLOC97)");
   }
 }
 
@@ -35,7 +32,7 @@ absl::StatusOr<position::Yarn::Ramp> FromWire(v1::YarnRamp ramp) {
     case v1::YARN_RAMP_TURNS:
       return position::Yarn::Ramp::kTurns;
     default:
-      return RefuseEnum("position.yarn.ramp", ramp, "1 (INDEX), 2 (TURNS) or 0 (the default, INDEX)");
+      return NotAllowed("position.yarn.ramp", static_cast<int>(ramp), "1 (INDEX), 2 (TURNS) or 0 (the default, INDEX)");
   }
 }
 
@@ -182,7 +179,7 @@ absl::Status SetKind(const v1::PositionMode& mode, PositionMode& out) {
 
 absl::StatusOr<int64_t> TokensFromWire(const char* field, uint64_t tokens) {
   if (tokens <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return static_cast<int64_t>(tokens);
-  return absl::InvalidArgumentError(absl::StrCat(field, ": ", tokens, " is not allowed; it must be below 2^63"));
+  return NotAllowed(field, tokens, "below 2^63");
 }
 
 absl::StatusOr<PositionMode> FromWire(const v1::PositionMode& mode) {

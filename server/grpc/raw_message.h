@@ -6,12 +6,12 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "server/grpc/message_shape.h"
-#include "server/grpc/request_validation.h"
 
 // Messages of raw methods: parsed by us, so that one that does not parse gets INVALID_ARGUMENT.
 namespace longhaul {
 
-// Parses and validates a request, and frees its bytes, which gRPC would keep until the end of the call.
+// Parses a request, of the shape that CheckShape allows, and frees its bytes, which gRPC would keep until the end of
+// the call.
 template <typename Message>
 absl::StatusOr<Message> TakeMessage(const grpc::ByteBuffer& buffer) {
   {
@@ -25,7 +25,6 @@ absl::StatusOr<Message> TakeMessage(const grpc::ByteBuffer& buffer) {
     return absl::InvalidArgumentError(absl::StrCat("the message is no ", Message::descriptor()->full_name(),
                                                    ": it is malformed, or a text in it is not UTF-8"));
   }
-  if (absl::Status status = Validate(message); !status.ok()) return status;
   return message;
 }
 

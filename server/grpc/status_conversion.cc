@@ -2,39 +2,25 @@
 
 #include <google/protobuf/util/time_util.h>
 
-#include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <new>
 #include <optional>
 #include <string>
-#include <string_view>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "engine/base/field_error.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
 namespace longhaul {
 namespace {
 
-// How many bytes of "FIELD: what is wrong with it" name the field; 0 when the message is not of that form.
-size_t FieldLength(std::string_view message) {
-  const size_t end = message.find(": ");
-  if (end == std::string_view::npos) return 0;
-  const std::string_view field = message.substr(0, end);
-  const bool is_path = std::all_of(field.begin(), field.end(), [](unsigned char c) {
-    return std::islower(c) != 0 || std::isdigit(c) != 0 ||
-           std::string_view("._-[]").find(static_cast<char>(c)) != std::string_view::npos;
-  });
-  return is_path ? end : 0;
-}
-
-void AddBadRequest(std::string_view message, google::rpc::Status& status) {
-  const size_t field_length = FieldLength(message);
-  if (field_length == 0) return;
+void AddBadRequest(const std::string& field, const std::string& message, google::rpc::Status& status) {
   google::rpc::BadRequest bad_request;
   auto& violation = *bad_request.add_field_violations();
-  violation.set_field(std::string(message.substr(0, field_length)));
-  violation.set_description(std::string(message.substr(field_length + 2)));
+  violation.set_field(field);
+  violation.set_description(std::string(absl::StripPrefix(message, absl::StrCat(field, ": "))));
   status.add_details()->PackFrom(bad_request);
 }
 
@@ -58,7 +44,7 @@ grpc::Status Convert(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   const std::string message(status.message());
   google::rpc::Status rich;
-  if (status.code() == absl::StatusCode::kInvalidArgument) AddBadRequest(message, rich);
+  if (const std::optional<std::string> field = FieldOf(status)) AddBadRequest(*field, message, rich);
   if (const std::optional<double> seconds = RetryAfterOf(status)) AddRetryInfo(*seconds, rich);
   if (const std::optional<Overload> overload = OverloadOf(status)) AddErrorInfo(*overload, rich);
   const auto code = static_cast<grpc::StatusCode>(status.code());

@@ -8,8 +8,8 @@
 namespace longhaul {
 
 // The one place where a status of the engine becomes one of the wire: the codes have the same numbers. With details of
-// google.rpc: BadRequest for an INVALID_ARGUMENT whose message begins with "FIELD: ", RetryInfo for what says when to
-// try again, and ErrorInfo for an Overload.
+// google.rpc: BadRequest for what names a field (see FieldError), RetryInfo for what says when to try again, and
+// ErrorInfo for an Overload.
 grpc::Status ToGrpc(const absl::Status& status);
 
 // What every service answers before it has an engine.

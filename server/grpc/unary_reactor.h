@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "engine/base/exceptions.h"
 #include "engine/base/status_macros.h"
+#include "engine/base/stop_condition.h"
 #include "engine/engine.h"
 #include "server/grpc/call_limits.h"
 #include "server/grpc/raw_message.h"
@@ -29,7 +30,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
                Admission admission = Admission::kWhereThereIsRoom)
       : limits_(limits), engine_(engine), context_(context), response_(response), admission_(admission) {}
 
-  // Parses and validates it; see TakeMessage. UNAVAILABLE without an engine, an Overload when the budget has no room.
+  // Parses it; see TakeMessage. UNAVAILABLE without an engine, an Overload when the budget has no room.
   template <typename Request>
   absl::StatusOr<Request> TakeRequest(const grpc::ByteBuffer& buffer) {
     if (engine_ == nullptr) return Loading();
@@ -82,7 +83,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   StallWatch::Watched watched_;
 };
 
-// Parses and validates, then calls `work(engine, request, response)`, which is short and returns a status.
+// Parses, then calls `work(engine, request, response)`, which is short and returns a status.
 template <typename Request, typename Response, typename Work>
 grpc::ServerUnaryReactor* AnswerUnary(CallLimits& limits, Engine* engine, grpc::CallbackServerContext* context,
                                       const grpc::ByteBuffer* buffer, grpc::ByteBuffer* response_buffer, Work work,
@@ -92,6 +93,29 @@ grpc::ServerUnaryReactor* AnswerUnary(CallLimits& limits, Engine* engine, grpc::
     LH_ASSIGN_OR_RETURN(const Request request, reactor->TakeRequest<Request>(*buffer));
     return work(*engine, request, response);
   });
+  return reactor;
+}
+
+// Parses and calls `check(request)`; unless that refuses it, the text pool calls `work(engine, request, stopped,
+// response)`, to which the request is given away; both return a status.
+template <typename Request, typename Response, typename Check, typename Work>
+grpc::ServerUnaryReactor* AnswerUnaryOnTextPool(CallLimits& limits, Engine* engine,
+                                                grpc::CallbackServerContext* context, const grpc::ByteBuffer* buffer,
+                                                grpc::ByteBuffer* response_buffer, Check check, Work work) {
+  auto* const reactor = new UnaryReactor(limits, engine, *context, *response_buffer);
+  const absl::Status status = CatchExceptions([&]() -> absl::Status {
+    LH_ASSIGN_OR_RETURN(Request request, reactor->TakeRequest<Request>(*buffer));
+    LH_RETURN_IF_ERROR(check(request));
+    return engine->RunOnTextPool([=, request = std::move(request)]() mutable {
+      reactor->Answer<Response>([&](Response& response) -> absl::Status {
+        Request taken = std::move(request);
+        const StopCondition stopped = [context] { return context->IsCancelled(); };
+        if (stopped()) return absl::CancelledError("the request was cancelled");
+        return work(*engine, std::move(taken), stopped, response);
+      });
+    });
+  });
+  if (!status.ok()) reactor->Refuse(status);
   return reactor;
 }
 

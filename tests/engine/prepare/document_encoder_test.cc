@@ -119,16 +119,6 @@ TEST_F(DocumentEncoderTest, AChatGivesTheQuestionAndTheSystemMessage) {
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nThe bridge opened in 1894.\n\n"
             "When did it open?<|im_end|>\n<|im_start|>assistant\n");
   EXPECT_EQ(Encode(contexts, ChatPrompt{{{"user", "When did it open?"}}}).rows, Encode(contexts, kQuestion).rows);
-  const std::vector<std::vector<ChatMessage>> refused = {{},
-                                                         {{"system", "a"}},
-                                                         {{"user", "a"}, {"user", "b"}},
-                                                         {{"user", "a"}, {"system", "b"}},
-                                                         {{"user", "a"}, {"assistant", "b"}, {"user", "c"}},
-                                                         {{"wizard", "a"}}};
-  for (const std::vector<ChatMessage>& messages : refused) {
-    EXPECT_THAT(Refusal(contexts, ChatPrompt{messages}), HasSubstr("prompt.chat: "));
-  }
-  EXPECT_THAT(Refusal(Texts({"x"}, "{document}{question}"), chat), HasSubstr("contexts.document_template"));
 }
 
 TEST_F(DocumentEncoderTest, ReadyIdsAreTakenExactly) {
@@ -139,10 +129,10 @@ TEST_F(DocumentEncoderTest, ReadyIdsAreTakenExactly) {
   EXPECT_EQ(rows.rows, (std::vector<Ids>{{1, 2}, {5, 6, 7, 1, 2}, {9, 1, 2}, Tokens("text") + Ids{1, 2}}));
   EXPECT_EQ(rows.tokens_after_document, 2);
   contexts.source = std::vector<Document>{{"a", Ids{5, 49152}}};
-  EXPECT_THAT(Refusal(contexts, TokenPrompt{{1}}), HasSubstr("contexts.documents[0] ('a').token_ids.ids[1]"));
+  EXPECT_THAT(Refusal(contexts, TokenPrompt{{1}}), HasSubstr("contexts.documents[0].token_ids.ids[1]"));
   contexts.source = std::vector<Document>{{"a", Ids{5}}};
   EXPECT_THAT(Refusal(contexts, TokenPrompt{{1, -1}}), HasSubstr("prompt.token_ids.ids[1]"));
-  EXPECT_THAT(Refusal(contexts, TokenPrompt{}), HasSubstr("contexts.baseline"));
+  EXPECT_THAT(Refusal(contexts, ChatPrompt{{{"user", ""}}}), HasSubstr("contexts.baseline"));
 }
 
 TEST_F(DocumentEncoderTest, ABosStandsWhereTheModelWantsOneOnce) {
@@ -183,20 +173,8 @@ TEST_F(DocumentEncoderTest, ABaselineReplacesTheRowWithoutADocument) {
   EXPECT_THAT(Refusal(contexts, kQuestion), AllOf(HasSubstr("contexts.baseline.text"), HasSubstr("byte 1")));
 }
 
-TEST_F(DocumentEncoderTest, RefusesDocumentsByIndexAndId) {
-  EXPECT_THAT(Refusal(Texts({}), kQuestion), HasSubstr("contexts.documents: "));
-  EXPECT_THAT(Refusal(Texts({"a", ""}), kQuestion),
-              HasSubstr("contexts.documents[1] ('doc-1'): the document is empty"));
-  EXPECT_THAT(Refusal(Texts({"a", "\xc3("}), kQuestion),
-              AllOf(HasSubstr("documents[1] ('doc-1')"), HasSubstr("byte 0")));
-  Contexts twice = Texts({"a", "b", "c"});
-  std::get<std::vector<Document>>(twice.source)[2].id = "doc-0";
-  EXPECT_THAT(Refusal(twice, kQuestion), AllOf(HasSubstr("contexts.documents[2].id"), HasSubstr("'doc-0'")));
-  for (Document& document : std::get<std::vector<Document>>(twice.source)) document.id.clear();
-  EXPECT_EQ(Encode(twice, kQuestion).rows.size(), 4u) << "none has an id";
-  EXPECT_EQ(Encode(Texts({"a", "b", "c", "d", "e"}), kQuestion).rows.size(), 6u);
-  EXPECT_THAT(Refusal(Texts({"a", "b", "c", "d", "e", "f"}), kQuestion),
-              AllOf(HasSubstr("6 documents"), HasSubstr("6 rows")));
+TEST_F(DocumentEncoderTest, RefusesWhatIsNoText) {
+  EXPECT_THAT(Refusal(Texts({"a", "\xc3("}), kQuestion), AllOf(HasSubstr("documents[1]: "), HasSubstr("byte 0")));
   EXPECT_THAT(Refusal(Texts({"a"}, "{document}"), kQuestion),
               HasSubstr("contexts.document_template: {question} is missing"));
   EXPECT_THAT(Refusal(Texts({"a"}), TextPrompt{"\xff"}), HasSubstr("prompt.text"));
@@ -235,9 +213,6 @@ TEST_F(DocumentEncoderTest, RefusesWindowsThatCannotBe) {
   EXPECT_THAT(Refusal(Long("some text", 10, 10), kQuestion),
               AllOf(HasSubstr("contexts.long_document.overlap_tokens: 10"), HasSubstr("10 tokens of a window")));
   EXPECT_THAT(Refusal(Long("some text", 0, 4096), kQuestion), HasSubstr("contexts.long_document.overlap_tokens"));
-  EXPECT_THAT(Refusal(Long("some text", 10, -1), kQuestion), HasSubstr("contexts.long_document.overlap_tokens"));
-  EXPECT_THAT(Refusal(Long("some text", -1, 0), kQuestion), HasSubstr("contexts.long_document.window_tokens"));
-  EXPECT_THAT(Refusal(Long("", 10, 1), kQuestion), HasSubstr("contexts.long_document.text"));
   EXPECT_THAT(Refusal(Long("a\xff", 10, 1), kQuestion), HasSubstr("contexts.long_document.text"));
   EXPECT_THAT(Refusal(Long(std::string(2000, 'x') + " y z", 1, 0), kQuestion),
               AllOf(HasSubstr("contexts.long_document: "), HasSubstr("windows of 1"), HasSubstr("6 rows")));
@@ -252,7 +227,7 @@ TEST_F(DocumentEncoderTest, WhatIsTooLongIsRefusedBeforeItIsTokenized) {
   ASSERT_GT(least, 100);
   EXPECT_TRUE(encoder_->CheckLength(Texts({"a", big}), kQuestion, least, least, "the limit").ok());
   EXPECT_THAT(refusal(Texts({"a", big}), kQuestion, least - 1, INT64_MAX),
-              AllOf(HasSubstr("contexts.documents[1] ('doc-1')"), HasSubstr("the limit")));
+              AllOf(HasSubstr("contexts.documents[1]: 'doc-1'"), HasSubstr("the limit")));
   EXPECT_THAT(refusal(Texts({big, big}), kQuestion, least, 2 * least - 1),
               AllOf(HasSubstr("contexts.documents: "), HasSubstr(absl::StrCat(2 * least))));
   // The question and the baseline count in each row.

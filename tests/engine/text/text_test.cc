@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/field_error.h"
 #include "engine/base/utf8.h"
 #include "engine/model/checkpoint.h"
 #include "engine/model/vocabulary_reader.h"
@@ -131,9 +132,14 @@ TEST_F(TextTest, ChatRefusalsNameTheFieldAndTheFlag) {
   const absl::Status unknown = FindChatStyle(without).status();
   EXPECT_EQ(unknown.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(unknown.message()), HasSubstr("--chat-template"));
-  const std::vector<ChatTurn> wizard = {{"user", "Hi"}, {"wizard", "x"}};
-  EXPECT_THAT(std::string(RenderChat(ChatStyle{}, wizard).status().message()),
-              AllOf(HasSubstr("messages[1].role"), HasSubstr("wizard")));
+  const auto refusal = [](const ChatStyle& style, const std::vector<ChatTurn>& turns) {
+    return RenderChat(style, turns).status();
+  };
+  const absl::Status out_of_turn = refusal(ChatStyle{.alternates = true}, {{"user", "Hi"}, {"user", "x"}});
+  EXPECT_EQ(FieldOf(out_of_turn), "messages[1].role");
+  EXPECT_THAT(std::string(out_of_turn.message()), HasSubstr("expected assistant"));
+  EXPECT_EQ(FieldOf(refusal(ChatStyle{.alternates = true}, {{"user", "Hi"}, {"assistant", "x"}})), "messages[1].role");
+  EXPECT_EQ(FieldOf(refusal(ChatStyle{}, {{"user", "Hi"}, {"assistant", "a\xff"}})), "messages[1].content");
 }
 
 TEST_F(TextTest, RefusesATokenizerThatIsWrongByItsKey) {

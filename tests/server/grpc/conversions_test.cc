@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 #include <utility>
+
+#include "engine/base/field_error.h"
 
 namespace longhaul {
 namespace {
@@ -83,6 +86,54 @@ TEST(Conversions, AScoreRequestAndAChatArriveWhole) {
   EXPECT_EQ(params.from_token, 0);
   EXPECT_EQ(params.last_tokens, 4);
   EXPECT_EQ(params.top_logprobs, 2);
+}
+
+template <typename Message>
+void ExpectRefused(Message&& message, const std::string& field, const std::string& words) {
+  const absl::Status status = FromWire(std::move(message)).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << field;
+  EXPECT_EQ(FieldOf(status), field) << status;
+  EXPECT_EQ(std::string(status.message()).find(field + ": " + words), 0u) << status;
+}
+
+TEST(Conversions, WhatOnlyTheWireCanSayIsRefusedByName) {
+  const auto generate = [](const std::function<void(v1::GenerateRequest&)>& change) {
+    v1::GenerateRequest request;
+    request.mutable_prompt()->set_text("x");
+    change(request);
+    return request;
+  };
+  ExpectRefused(v1::GenerateRequest(), "prompt", "not given; one of text, token_ids, chat is needed");
+  ExpectRefused(v1::ScoreRequest(), "prompt", "not given");
+  ExpectRefused(v1::Prompt(), "prompt", "not given");
+  ExpectRefused(generate([](auto& r) { r.mutable_contexts(); }), "contexts", "no documents; one of");
+  ExpectRefused(
+      generate([](auto& r) { r.mutable_contexts()->mutable_nbce()->set_pooling(static_cast<v1::Pooling>(9)); }),
+      "contexts.nbce.pooling", "9 is not allowed; it must be one of MIN_ENTROPY, MEAN, MAX");
+  ExpectRefused(generate([](auto& r) { r.mutable_sampling()->set_top_k(3'000'000'000); }), "sampling.top_k",
+                "3000000000 is not allowed");
+  ExpectRefused(generate([](auto& r) { r.mutable_output()->set_top_logprobs(1u << 31); }), "output.top_logprobs",
+                "2147483648 is not allowed");
+  ExpectRefused(generate([](auto& r) { r.mutable_position()->set_trained_length(uint64_t{1} << 63); }),
+                "position.trained_length", "9223372036854775808 is not allowed");
+  const auto score = [](const std::function<void(v1::ScoreRequest&)>& change) {
+    v1::ScoreRequest request;
+    request.mutable_prompt()->set_text("x");
+    change(request);
+    return request;
+  };
+  ExpectRefused(score([](auto& r) { r.set_last_tokens(0); }), "last_tokens", "0 is not allowed; it must be at least 1");
+  ExpectRefused(score([](auto& r) { r.set_last_tokens(uint64_t{1} << 63); }), "last_tokens", "9223372036854775808");
+  ExpectRefused(score([](auto& r) { r.set_from_token(UINT64_MAX); }), "from_token", "18446744073709551615");
+  ExpectRefused(score([](auto& r) { r.set_top_logprobs(UINT32_MAX); }), "top_logprobs", "4294967295");
+}
+
+TEST(Conversions, AnAnswerThatIsGivenArrivesThoughItBeEmpty) {
+  v1::ScoreRequest request;
+  request.mutable_prompt()->set_text("x");
+  EXPECT_FALSE(FromWire(v1::ScoreRequest(request)).value().answer.has_value());
+  request.mutable_answer();
+  EXPECT_TRUE(FromWire(v1::ScoreRequest(request)).value().answer.has_value());
 }
 
 TEST(Conversions, EveryReasonHasItsNameOnTheWire) {

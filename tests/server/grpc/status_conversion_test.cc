@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "engine/base/field_error.h"
 #include "engine/base/overload.h"
 #include "engine/request/request.h"
 #include "google/rpc/error_details.pb.h"
@@ -28,7 +29,7 @@ TEST(StatusConversion, CodeAndMessageStay) {
 }
 
 TEST(StatusConversion, AWrongFieldIsABadRequest) {
-  const grpc::Status status = ToGrpc(absl::InvalidArgumentError("stopping.stop_token_ids[2]: token id 7 is: outside"));
+  const grpc::Status status = ToGrpc(FieldError("stopping.stop_token_ids[2]", "token id 7 is: outside"));
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   const google::rpc::Status rich = DetailsOf(status);
   EXPECT_EQ(rich.code(), 3);
@@ -42,7 +43,7 @@ TEST(StatusConversion, AWrongFieldIsABadRequest) {
 }
 
 TEST(StatusConversion, WhatNamesNoFieldHasNoDetails) {
-  for (const char* message : {"the message is no longhaul.v1.X: it is malformed", "no colon", ": nothing before it"}) {
+  for (const char* message : {"the message is no longhaul.v1.X: it is malformed", "no colon", "prompt.text: empty"}) {
     EXPECT_EQ(ToGrpc(absl::InvalidArgumentError(message)).error_details(), "") << message;
   }
 }
