@@ -125,11 +125,11 @@ absl::StatusOr<std::string> EngineImpl::Detokenize(std::span<const TokenId> ids,
   if (preparer_.gives_up()) return DrainedError();
   LH_RETURN_IF_ERROR(encoder_->CheckIds("token_ids.ids", ids));
   const Tokenizer& tokenizer = encoder_->tokenizer();
-  if (const size_t bytes = tokenizer.DecodedBytes(ids, special); bytes > max_bytes) {
+  if (const size_t bytes = tokenizer.DetokenizedBytes(ids, special); bytes > max_bytes) {
     return FieldError("token_ids",
                       absl::StrCat(bytes, " bytes of text are more than the ", max_bytes, " of one answer"));
   }
-  return tokenizer.Decode(ids, special);
+  return tokenizer.Detokenize(ids, special);
 }
 
 EngineStats EngineImpl::Stats() const {

@@ -215,7 +215,7 @@ std::optional<TokenId> Tokenizer::FindSpecial(std::string_view name) const {
   return found.id;
 }
 
-size_t Tokenizer::DecodedBytes(std::span<const TokenId> ids, bool special) const {
+size_t Tokenizer::DetokenizedBytes(std::span<const TokenId> ids, bool special) const {
   size_t bytes = 0;
   for (TokenId id : ids) {
     if (special || !IsSpecial(id)) bytes += TokenBytes(id).size();
@@ -223,9 +223,9 @@ size_t Tokenizer::DecodedBytes(std::span<const TokenId> ids, bool special) const
   return bytes;
 }
 
-std::string Tokenizer::Decode(std::span<const TokenId> ids, bool special) const {
+std::string Tokenizer::Detokenize(std::span<const TokenId> ids, bool special) const {
   std::string text;
-  text.reserve(DecodedBytes(ids, special));
+  text.reserve(DetokenizedBytes(ids, special));
   for (TokenId id : ids) {
     if (special || !IsSpecial(id)) text += TokenBytes(id);
   }

@@ -53,9 +53,9 @@ class Tokenizer {
 
   // The text of ids: bytes joined, special tokens left out unless asked for. May not be UTF-8 if the ids are not a
   // text.
-  std::string Decode(std::span<const TokenId> ids, bool special) const;
+  std::string Detokenize(std::span<const TokenId> ids, bool special) const;
   // The length of that text, without making it.
-  size_t DecodedBytes(std::span<const TokenId> ids, bool special) const;
+  size_t DetokenizedBytes(std::span<const TokenId> ids, bool special) const;
 
   // Whether the token ends an answer: end of sequence, of text or of turn.
   bool IsEnd(TokenId id) const;

@@ -63,7 +63,7 @@ ModelBytesResult TryModelBytes(std::span<const std::byte> bytes, std::optional<C
   if (!tokenizer.ok()) return {Reached::kTensors, Refusal(tokenizer.status()), {}};
   const auto ids = (*tokenizer)->Encode("abc a cab");
   if (!ids.ok()) return {Reached::kTensors, std::string(ids.status().message()), {}};
-  (*tokenizer)->Decode(*ids, true);
+  (*tokenizer)->Detokenize(*ids, true);
   if (!type) return {Reached::kTokenizer, "", {}};
 
   SingleRunnerOptions options;

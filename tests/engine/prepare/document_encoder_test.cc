@@ -47,7 +47,7 @@ class DocumentEncoderTest : public ::testing::Test {
     return std::string(status.message());
   }
   Ids Tokens(const std::string& text) { return *prompts_->tokenizer().Encode(text); }
-  std::string Text(const Ids& ids) { return prompts_->tokenizer().Decode(ids, /*special=*/true); }
+  std::string Text(const Ids& ids) { return prompts_->tokenizer().Detokenize(ids, /*special=*/true); }
 
   std::unique_ptr<PromptEncoder> prompts_;
   std::unique_ptr<DocumentEncoder> encoder_;

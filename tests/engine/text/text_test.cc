@@ -67,12 +67,12 @@ TEST_F(TextTest, RandomUnicodeComesBackExactlyAndInWholeCharacters) {
       if (code >= 0xd800 && code < 0xe000) code = ' ';
       // Some bytes have no token in this vocabulary.
       const std::string character = Character(code);
-      if (tokenizer_->Decode(*tokenizer_->Encode(character), false) == character) text += character;
+      if (tokenizer_->Detokenize(*tokenizer_->Encode(character), false) == character) text += character;
     }
     const auto ids = tokenizer_->Encode(text);
     ASSERT_TRUE(ids.ok());
-    EXPECT_EQ(tokenizer_->Decode(*ids, false), text);
-    EXPECT_EQ(tokenizer_->DecodedBytes(*ids, false), text.size());
+    EXPECT_EQ(tokenizer_->Detokenize(*ids, false), text);
+    EXPECT_EQ(tokenizer_->DetokenizedBytes(*ids, false), text.size());
     Detokenizer detokenizer(*tokenizer_);
     std::string joined;
     for (TokenId id : *ids) {
@@ -90,15 +90,15 @@ TEST_F(TextTest, SpecialTokensAreParsedOnlyWhereTheyAreAllowed) {
   for (TokenId id : plain) EXPECT_FALSE(tokenizer_->IsSpecial(id));
   EXPECT_EQ(parsed[1], 2);
   EXPECT_EQ(parsed.size(), 3u);
-  EXPECT_EQ(tokenizer_->Decode(parsed, false), "ab");
-  EXPECT_EQ(tokenizer_->DecodedBytes(parsed, false), 2u);
-  EXPECT_EQ(tokenizer_->Decode(parsed, true), text);
-  EXPECT_EQ(tokenizer_->DecodedBytes(parsed, true), text.size());
+  EXPECT_EQ(tokenizer_->Detokenize(parsed, false), "ab");
+  EXPECT_EQ(tokenizer_->DetokenizedBytes(parsed, false), 2u);
+  EXPECT_EQ(tokenizer_->Detokenize(parsed, true), text);
+  EXPECT_EQ(tokenizer_->DetokenizedBytes(parsed, true), text.size());
 }
 
 TEST_F(TextTest, ATextOfMegabytesIsNoTrouble) {
-  EXPECT_EQ(tokenizer_->Decode(*tokenizer_->Encode(std::string(1 << 20, 'a')), false).size(), size_t{1} << 20);
-  EXPECT_EQ(tokenizer_->Decode(*tokenizer_->Encode(std::string(1 << 20, ' ')), false).size(), size_t{1} << 20);
+  EXPECT_EQ(tokenizer_->Detokenize(*tokenizer_->Encode(std::string(1 << 20, 'a')), false).size(), size_t{1} << 20);
+  EXPECT_EQ(tokenizer_->Detokenize(*tokenizer_->Encode(std::string(1 << 20, ' ')), false).size(), size_t{1} << 20);
 }
 
 TEST_F(TextTest, AChatHasItsSystemMessageAndBordersAtSpecialTokens) {

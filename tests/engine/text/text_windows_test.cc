@@ -21,7 +21,7 @@ class TextWindowsTest : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete tokenizer_; }
 
-  static std::string Bytes(std::span<const TokenId> ids) { return tokenizer_->Decode(ids, /*special=*/true); }
+  static std::string Bytes(std::span<const TokenId> ids) { return tokenizer_->Detokenize(ids, /*special=*/true); }
 
   static Tokenizer* tokenizer_;
 };
