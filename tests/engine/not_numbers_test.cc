@@ -86,7 +86,7 @@ class NotNumbersTest : public ::testing::Test {
     EXPECT_THAT(std::string(outcome.finished.status.message()), HasSubstr(what));
     EXPECT_EQ(outcome.finished.reason, FinishReason::kError);
     for (const float logprob : outcome.logprobs) EXPECT_FALSE(std::isnan(logprob));
-    EXPECT_TRUE(AllBlocksComeBack(*engine_));
+    ExpectAllFree(*engine_);
   }
 
   std::filesystem::path path_;

@@ -3,12 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <functional>
 #include <future>
 #include <optional>
 #include <string>
-#include <thread>
 #include <type_traits>
 #include <variant>
 #include <vector>
@@ -95,20 +93,6 @@ class OutOfMemoryTest : public ::testing::Test {
     return Collect(*stream);
   }
 
-  void ExpectNothingIsLeft() {
-    EXPECT_TRUE(engine_->ListRequests().empty());
-    EngineStats stats = engine_->Stats();
-    // The reader may be faster than the engine that told it.
-    for (int i = 0; i < 10000 && (stats.waiting > 0 || stats.running_rows > 0 || stats.blocks_used > 0); ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      stats = engine_->Stats();
-    }
-    EXPECT_EQ(stats.waiting, 0);
-    EXPECT_EQ(stats.waiting_tokens, 0);
-    EXPECT_EQ(stats.running_rows, 0);
-    EXPECT_EQ(stats.blocks_used, 0);
-  }
-
   void ExpectSame(const Outcome& a, const Outcome& b) {
     EXPECT_TRUE(a.finished.status.ok()) << a.finished.status;
     EXPECT_EQ(a.text, b.text);
@@ -134,7 +118,7 @@ class OutOfMemoryTest : public ::testing::Test {
         EXPECT_EQ(outcome->finished.status, OutOfMemoryError());
         EXPECT_TRUE(RetryAfterOf(outcome->finished.status).has_value());
       }
-      ExpectNothingIsLeft();
+      ExpectAllFree(*engine_);
       if (tried % 4 == 0) ExpectSame(AnswerTo(*engine_, params), expected);
       if (HasFailure()) break;
     }
@@ -201,7 +185,7 @@ TEST_F(OutOfMemoryTest, MemoryEndsNowAndThenAmongMany) {
       }
     }
     RestoreAllocations();
-    ExpectNothingIsLeft();
+    ExpectAllFree(*engine_);
   }
   EXPECT_GT(whole, 0);
   EXPECT_GT(ended, 0);

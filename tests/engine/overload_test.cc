@@ -5,69 +5,44 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <chrono>
+#include <latch>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "engine/engine.h"
-#include "tests/engine/engine_fixture.h"
+#include "tests/engine/fake_engine_fixture.h"
 
 namespace longhaul {
 namespace {
 
-using std::chrono::milliseconds;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class EngineOverloadTest : public ::testing::Test {
+class OverloadTest : public FakeEngineTest {
  protected:
-  // An engine with options_.
-  void Start() {
-    options_.kv_cache_bytes = int64_t{64} << 20;
-    engine_ = MakeEngine(options_);
-  }
-  std::shared_ptr<EventStream> Submit(const std::string& client, GenerateParams params, const std::string& id = "r",
-                                      std::optional<milliseconds> deadline = std::nullopt) {
+  OverloadTest() { runner_options_.geometry.n_blocks = 128; }
+
+  std::shared_ptr<EventStream> SubmitOf(const std::string& client, GenerateParams params, const std::string& id = "r",
+                                        std::optional<milliseconds> deadline = std::nullopt) {
     Request request;
     request.id = id;
     request.client = client;
     request.priority = 5;
     request.params = std::move(params);
-    if (deadline.has_value()) request.deadline = Clock::now() + *deadline;
-    return engine_->Submit(std::move(request), nullptr);
+    if (deadline.has_value()) request.deadline = time().Now() + *deadline;
+    return engine().Submit(std::move(request), nullptr);
   }
-  static GenerateParams Endless() {
-    GenerateParams params = Ask("One, two, three,", 2000);
-    params.stopping.ignore_eos = true;
-    return params;
-  }
-  // A prompt that has no beginning in common with another.
-  GenerateParams Reading(size_t tokens) {
-    GenerateParams params = Ask("", 1);
-    params.prompt = TokenPrompt{std::vector<TokenId>(tokens, next_token_++)};
-    return params;
-  }
-  // Holds half of the cache: nobody takes its answer, so it rests. Beside it no prompt of kMoreThanIsLeft fits.
-  GenerateParams Filling() {
-    GenerateParams params = Reading(1500);
-    params.stopping.max_tokens = 1200;
-    params.stopping.ignore_eos = true;
-    return params;
-  }
-  static constexpr int64_t kMoreThanIsLeft = 1450;
-  // Until one of this id is so far.
-  RequestInfo WaitFor(const std::string& id, RequestPhase phase) {
-    for (int i = 0; i < 60000; ++i) {
-      for (const RequestInfo& info : engine_->ListRequests()) {
-        if (info.id == id && info.progress.phase == phase && info.rows > 0) return info;
-      }
-      std::this_thread::sleep_for(milliseconds(1));
+  // Holds more than half of the cache: nobody takes its answer, so it rests. Beside it no prompt of kMoreThanIsLeft
+  // fits.
+  GenerateParams Filling() { return Reading(300, 100); }
+  static constexpr int64_t kMoreThanIsLeft = 210;
+
+  RequestInfo InfoOf(const std::string& id) {
+    for (const RequestInfo& info : engine().ListRequests()) {
+      if (info.id == id) return info;
     }
-    ADD_FAILURE() << id << " never comes so far";
+    ADD_FAILURE() << id << " is not there";
     return {};
   }
   static Overload OverloadIn(const Outcome& outcome) {
@@ -76,163 +51,164 @@ class EngineOverloadTest : public ::testing::Test {
     EXPECT_TRUE(overload.has_value()) << outcome.finished.status;
     return overload.value_or(Overload());
   }
-
-  EngineOptions options_;
-  std::unique_ptr<Engine> engine_;
-  TokenId next_token_ = 500;
 };
+INSTANTIATE_TEST_SUITE_P(, OverloadTest, ::testing::Bool(), StepsName);
 
-TEST_F(EngineOverloadTest, AFullQueueSaysWhenToTryAgain) {
+TEST_P(OverloadTest, AFullQueueSaysWhenToTryAgain) {
   options_.max_queue = 1;
-  Start();
-  const auto running = Submit("a", Filling(), "running");
-  WaitFor("running", RequestPhase::kDecode);
-  const auto waiting = Submit("a", Reading(kMoreThanIsLeft), "waiting");
-  EXPECT_EQ(WaitFor("waiting", RequestPhase::kWaiting).prompt_tokens, kMoreThanIsLeft);
-  EXPECT_EQ(engine_->Stats().waiting_tokens, kMoreThanIsLeft);
-  const Overload overload = OverloadIn(Collect(*Submit("a", Reading(10))));
+  options_.step_target = std::chrono::hours(1);
+  runner_options_.step_time = [](const Batch& batch) { return milliseconds(100) * batch.n_tokens(); };
+  const auto running = SubmitOf("a", Filling(), "running");
+  Await<Chunk>(*running);
+  const auto waiting = SubmitOf("a", Reading(kMoreThanIsLeft), "waiting");
+  Await<Started>(*waiting);
+  const RequestInfo info = InfoOf("waiting");
+  EXPECT_EQ(info.progress.phase, RequestPhase::kWaiting);
+  EXPECT_EQ(info.prompt_tokens, kMoreThanIsLeft);
+  EXPECT_EQ(engine().Stats().waiting_tokens, kMoreThanIsLeft);
+  const Overload overload = OverloadIn(Collect(*SubmitOf("a", Reading(10))));
   EXPECT_EQ(overload.reason, "QUEUE_FULL");
   EXPECT_EQ(overload.limit, "1");
-  EXPECT_GE(overload.retry_after, 0.1);
-  EXPECT_LE(overload.retry_after, 60);
-  engine_->Cancel(*waiting);
-  engine_->Cancel(*running);
+  EXPECT_NEAR(overload.retry_after, 21, 0.01) << "ten tokens a second";
+  engine().Cancel(*waiting);
+  engine().Cancel(*running);
   Collect(*waiting);
-  EXPECT_EQ(engine_->Stats().waiting_tokens, 0);
+  Collect(*running);
+  ExpectAllFree(engine());
 }
 
-TEST_F(EngineOverloadTest, AClientHasItsShareAndAnotherStillGetsIn) {
+TEST_P(OverloadTest, AClientHasItsShareAndAnotherStillGetsIn) {
   options_.max_client_requests = 1;
   options_.max_client_queued_tokens = 100;
-  Start();
-  const auto running = Submit("greedy", Endless(), "running");
-  WaitFor("running", RequestPhase::kDecode);
-  const Outcome refused = Collect(*Submit("greedy", Reading(10)));
+  const auto running = SubmitOf("greedy", Endless(), "running");
+  Await<Chunk>(*running);
+  const Outcome refused = Collect(*SubmitOf("greedy", Reading(10)));
   EXPECT_EQ(OverloadIn(refused).reason, "CLIENT_LIMIT");
   EXPECT_THAT(std::string(refused.finished.status.message()),
               AllOf(HasSubstr("'greedy' has 1 requests"), HasSubstr("limit is 1 (--max-client-requests)")));
-  EXPECT_TRUE(Collect(*Submit("other", Reading(10))).finished.status.ok());
-  engine_->Cancel(*running);
+  EXPECT_TRUE(Collect(*SubmitOf("other", Reading(10))).finished.status.ok());
+  EXPECT_EQ(engine().telemetry().rejections[Rejection::kQuota].value(), 1);
+  engine().Cancel(*running);
+  Collect(*running);
+  EXPECT_TRUE(Collect(*SubmitOf("greedy", Reading(10))).finished.status.ok());
 }
 
-TEST_F(EngineOverloadTest, AClientHasSoManyTokensInTheQueue) {
+TEST_P(OverloadTest, AClientHasSoManyTokensInTheQueue) {
   options_.max_client_queued_tokens = 2 * kMoreThanIsLeft;
-  Start();
-  const auto running = Submit("other", Filling(), "running");
-  WaitFor("running", RequestPhase::kDecode);
+  const auto running = SubmitOf("other", Filling(), "running");
+  Await<Chunk>(*running);
   std::vector<std::shared_ptr<EventStream>> waiting;
   for (const char* id : {"w1", "w2"}) {
-    waiting.push_back(Submit("greedy", Reading(kMoreThanIsLeft), id));
-    WaitFor(id, RequestPhase::kWaiting);
+    waiting.push_back(SubmitOf("greedy", Reading(kMoreThanIsLeft), id));
+    Await<Started>(*waiting.back());
+    EXPECT_EQ(InfoOf(id).progress.phase, RequestPhase::kWaiting);
   }
-  const Outcome refused = Collect(*Submit("greedy", Reading(10)));
+  const Outcome refused = Collect(*SubmitOf("greedy", Reading(10)));
   EXPECT_EQ(OverloadIn(refused).flag, "--max-client-queued-tokens");
-  EXPECT_THAT(std::string(refused.finished.status.message()), AllOf(HasSubstr("2900 tokens"), HasSubstr("the 10 of")));
-  engine_->Cancel(*waiting[0]);
+  EXPECT_THAT(std::string(refused.finished.status.message()), AllOf(HasSubstr("420 tokens"), HasSubstr("the 10 of")));
+  engine().Cancel(*waiting[0]);
   Collect(*waiting[0]);
-  const auto again = Submit("greedy", Reading(10));
-  engine_->Cancel(*running);
-  engine_->Cancel(*waiting[1]);
+  const auto again = SubmitOf("greedy", Reading(10));
+  engine().Cancel(*running);
+  engine().Cancel(*waiting[1]);
   EXPECT_TRUE(Collect(*again).finished.status.ok());
 }
 
 // Finished is the sign to ask again: by then the share is free.
-TEST_F(EngineOverloadTest, AClientThatAsksOneAfterTheOtherIsNeverRefused) {
+TEST_P(OverloadTest, AClientThatAsksOneAfterTheOtherIsNeverRefused) {
   options_.max_client_requests = 1;
-  Start();
   for (int i = 0; i < 40; ++i) {
-    const auto stream = Submit("a", Reading(3));
-    if (i % 4 == 0) engine_->Cancel(*stream);
+    const auto stream = SubmitOf("a", Reading(3));
+    if (i % 4 == 0) engine().Cancel(*stream);
     EXPECT_FALSE(OverloadOf(Collect(*stream).finished.status).has_value()) << i;
   }
 }
 
-TEST_F(EngineOverloadTest, ARequestWithoutADeadlineGetsTheServers) {
+TEST_P(OverloadTest, ARequestWithoutADeadlineGetsTheServers) {
   options_.max_request_time = milliseconds(200);
-  Start();
-  const Outcome outcome = Collect(*Submit("a", Endless()));
+  const auto lasted = [](const Outcome& of) {
+    return of.finished.timings.queue + of.finished.timings.prefill + of.finished.timings.decode;
+  };
+  const Outcome outcome = Collect(*SubmitOf("a", Endless()));
+  EXPECT_NEAR(lasted(outcome), 0.2, 1e-9);
   EXPECT_EQ(outcome.finished.reason, FinishReason::kDeadline);
   EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(std::string(outcome.finished.status.message()),
               AllOf(HasSubstr("200 ms"), HasSubstr("--max-request-time")));
   // Its own deadline is its own affair.
-  const auto begin = Clock::now();
-  const Outcome own = Collect(*Submit("a", Endless(), "r", milliseconds(500)));
-  EXPECT_GE(Clock::now() - begin, milliseconds(500));
+  const Outcome own = Collect(*SubmitOf("a", Endless(), "r", milliseconds(300)));
+  EXPECT_EQ(own.finished.reason, FinishReason::kDeadline);
+  EXPECT_NEAR(lasted(own), 0.3, 1e-9);
   EXPECT_THAT(std::string(own.finished.status.message()), Not(HasSubstr("--max-request-time")));
 }
 
-TEST_F(EngineOverloadTest, APromptThatCannotBeReadInTimeCostsNoStep) {
-  Start();
-  // Nothing is known yet: both are tried.
-  double seconds_per_token = 1;
-  for (int i = 0; i < 2; ++i) {
-    const Finished read = Collect(*Submit("a", Reading(1100), "r", milliseconds(60000))).finished;
+TEST_P(OverloadTest, APromptThatCannotBeReadInTimeCostsNoStep) {
+  options_.step_target = std::chrono::hours(1);
+  runner_options_.step_time = [](const Batch& batch) { return milliseconds(1) * batch.n_tokens(); };
+  // Before a thousand tokens have been read nothing is known, and a hopeless one is tried.
+  EXPECT_EQ(Collect(*SubmitOf("a", Reading(400), "r", milliseconds(50))).finished.reason, FinishReason::kDeadline);
+  EXPECT_GT(runner().submitted(), 0);
+  for (int i = 0; i < 3; ++i) {
+    const Finished read = Collect(*SubmitOf("a", Reading(400), "r", milliseconds(60000))).finished;
     EXPECT_TRUE(read.status.ok()) << read.status;
-    seconds_per_token = std::min(seconds_per_token, read.timings.prefill / 1100);
   }
-  // A small part of what it takes, for the engine goes by its fastest step, and on a busy machine that is many times
-  // faster than the rest. It may also be too late before the engine has looked: one time that it has is enough.
-  const milliseconds deadline(static_cast<int64_t>(2500 * seconds_per_token / 200 * 1000) + 1);
-  bool was_looked_at = false;
-  for (int i = 0; i < 200 && !was_looked_at; ++i) {
-    const int64_t steps = engine_->Stats().steps;
-    const Outcome outcome = Collect(*Submit("a", Reading(2500), "r", deadline));
-    EXPECT_EQ(outcome.finished.reason, FinishReason::kDeadline);
-    EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kDeadlineExceeded);
-    const std::string message(outcome.finished.status.message());
-    was_looked_at = message.find("2500 tokens") != message.npos && message.find("not begun") != message.npos;
-    if (was_looked_at) {
-      EXPECT_EQ(engine_->Stats().steps, steps);
-    }
-  }
-  EXPECT_TRUE(was_looked_at);
-  EXPECT_TRUE(AllBlocksComeBack(*engine_));
-  // The client is told before the engine has put the request away.
-  for (int i = 0; i < 10000 && engine_->Stats().waiting > 0; ++i) std::this_thread::sleep_for(milliseconds(2));
-  EXPECT_EQ(engine_->Stats().waiting, 0);
+  // It would take half a second, four times what is left.
+  int64_t steps = runner().submitted();
+  const Outcome outcome = Collect(*SubmitOf("a", Reading(500), "r", milliseconds(124)));
+  EXPECT_EQ(outcome.finished.reason, FinishReason::kDeadline);
+  EXPECT_EQ(outcome.finished.status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(outcome.finished.status.message()), AllOf(HasSubstr("500 tokens"), HasSubstr("not begun")));
+  EXPECT_EQ(runner().submitted(), steps);
+  ExpectAllFree(engine());
   // What might just be done is tried.
-  EXPECT_TRUE(Collect(*Submit("a", Reading(600), "r", milliseconds(20000))).finished.status.ok());
+  steps = runner().submitted();
+  EXPECT_EQ(Collect(*SubmitOf("a", Reading(500), "r", milliseconds(127))).finished.reason, FinishReason::kDeadline);
+  EXPECT_GT(runner().submitted(), steps);
+  EXPECT_TRUE(Collect(*SubmitOf("a", Reading(300), "r", milliseconds(2000))).finished.status.ok());
 }
 
-TEST_F(EngineOverloadTest, TellsWhoAsksWhatAndEndsIt) {
-  Start();
-  GenerateParams params = Ask("One, two, three,", 0);
-  params.stopping.max_tokens = 100;  // not to its end: nobody takes its answer
-  params.stopping.ignore_eos = true;
+TEST_P(OverloadTest, TellsWhoAsksWhatAndEndsIt) {
+  GenerateParams params = Ask("One, two, three,", 100);  // not to its end: nobody takes its answer
   params.position.kind = position::Rerope{64};
-  const auto running = Submit("alice", params, "first");
-  const RequestInfo first = WaitFor("first", RequestPhase::kDecode);
+  const auto running = SubmitOf("alice", params, "first");
+  Await<Started>(*running);
+  StatsAtRest(engine());
+  const RequestInfo first = InfoOf("first");
+  EXPECT_EQ(first.progress.phase, RequestPhase::kDecode);
   EXPECT_EQ(first.client, "alice");
   EXPECT_EQ(first.priority, 5);
   EXPECT_EQ(first.rows, 1);
-  EXPECT_EQ(first.prompt_tokens, 6);
-  EXPECT_EQ(first.progress.tokens_read, 6);
-  EXPECT_GE(first.progress.tokens_generated, 1);
+  EXPECT_EQ(first.prompt_tokens, 16);
+  EXPECT_EQ(first.progress.tokens_read, 16);
+  EXPECT_EQ(first.progress.tokens_generated, 61) << "its stream has room for 64 events, and a step makes four at most";
   EXPECT_GT(first.progress.blocks, 0);
   EXPECT_GT(first.age, 0);
   EXPECT_EQ(std::get<position::Rerope>(first.position.kind).window, 64);
-  const auto filling = Submit("alice", Filling(), "filling");
-  WaitFor("filling", RequestPhase::kDecode);
-  const auto waiting = Submit("bob", Reading(kMoreThanIsLeft), "second");
-  EXPECT_EQ(WaitFor("second", RequestPhase::kWaiting).progress.blocks, 0);
-  EXPECT_EQ(engine_->CancelRequest("nobody's"), 0);
-  for (const char* id : {"second", "filling", "first"}) EXPECT_EQ(engine_->CancelRequest(id), 1);
+  const auto filling = SubmitOf("alice", Filling(), "filling");
+  Await<Chunk>(*filling);
+  const auto waiting = SubmitOf("bob", Reading(kMoreThanIsLeft), "second");
+  Await<Started>(*waiting);
+  EXPECT_EQ(InfoOf("second").progress.phase, RequestPhase::kWaiting);
+  EXPECT_EQ(InfoOf("second").progress.blocks, 0);
+  EXPECT_EQ(engine().CancelRequest("nobody's"), 0);
+  for (const char* id : {"second", "filling", "first"}) EXPECT_EQ(engine().CancelRequest(id), 1);
   EXPECT_EQ(Collect(*waiting).finished.reason, FinishReason::kCancelled);
   for (const auto& stream : {filling, running}) {
     EXPECT_EQ(Collect(*stream).finished.reason, FinishReason::kCancelled);
   }
-  EXPECT_TRUE(engine_->ListRequests().empty());
+  ExpectAllFree(engine());
 }
 
-TEST_F(EngineOverloadTest, EndsARequestThatIsBeingTokenized) {
-  Start();
-  const auto stream =
-      Submit("a", Ask(std::string(static_cast<size_t>(engine_->model().cache_tokens) * 60, ' '), 1), "slow");
-  const std::vector<RequestInfo> all = engine_->ListRequests();
+TEST_P(OverloadTest, EndsARequestThatHasNotBeenTokenized) {
+  const auto hold = std::make_shared<std::latch>(1);
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(engine().RunOnTextPool([hold] { hold->wait(); }).ok());
+  const auto stream = SubmitOf("a", Ask("abc", 1), "slow");
+  const std::vector<RequestInfo> all = engine().ListRequests();
   ASSERT_EQ(all.size(), 1u);
   EXPECT_EQ(all[0].rows, 0);
-  EXPECT_EQ(engine_->CancelRequest("slow"), 1);
+  EXPECT_EQ(engine().CancelRequest("slow"), 1);
+  EXPECT_EQ(engine().CancelRequest("slow"), 0) << "once is enough";
+  hold->count_down();
   EXPECT_EQ(Collect(*stream).finished.status.code(), absl::StatusCode::kCancelled);
 }
 

@@ -64,7 +64,7 @@ FakeEngine::FakeEngine(EngineOptions options, FakeRunner::Options runner_options
 }
 
 FakeEngine::~FakeEngine() {
-  runner->Resume();  // or the engine's thread would stand there for ever
+  if (engine != nullptr) runner->Resume();  // or the engine's thread would stand there for ever
 }
 
 }  // namespace longhaul

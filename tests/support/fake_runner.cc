@@ -27,7 +27,11 @@ absl::StatusOr<Ticket> FakeRunner::Submit(Batch batch) {
   MutexLock lock(mutex_);
   const int64_t number = submitted_++;
   const auto failure = submit_failures_.find(number);
-  if (failure != submit_failures_.end()) return failure->second;
+  if (failure != submit_failures_.end()) {
+    if (absl::IsUnavailable(failure->second)) lost_ = failure->second;
+    return failure->second;
+  }
+  if (!lost_.ok()) return lost_;
   drew_.clear();
   for (const BatchGroup& group : batch.groups) drew_.push_back(group.draw.has_value());
   batches_.push_back(batch);
@@ -56,6 +60,8 @@ absl::StatusOr<StepResult> FakeRunner::Collect(Ticket ticket) {
     }
     const auto found = collect_failures_.find(flying.number);
     if (found != collect_failures_.end()) failure = found->second;
+    if (absl::IsUnavailable(failure)) lost_ = failure;
+    if (!lost_.ok()) failure = lost_;
   }
   // A step begins when it was submitted and the one before it has ended.
   last_end_ = std::max(flying.submitted, last_end_) + options_.step_time(flying.batch);
@@ -114,7 +120,14 @@ StepResult FakeRunner::Run(const Batch& batch) {
           CombineNbce({all.data(), static_cast<size_t>(group.n_rows), vocabulary, vocabulary},
                       group.draw->merge->params, drawer != nullptr ? drawer->choice.row : group.draw->previous);
       made.choice = {merged.chosen, merged.entropies, merged.fell_back};
-      all = merged.logits;
+      const std::vector<float> rows = std::exchange(all, merged.logits);
+      made.drawn = SampleToken(all, input);
+      if (made.drawn.id < 0 && merged.chosen > 0 && group.draw->merge->if_nothing_drawn == MergeSource::kChosenRow) {
+        made.choice.fell_back = true;
+        made.drawn =
+            SampleToken(std::span(rows).subspan(static_cast<size_t>(merged.chosen) * vocabulary, vocabulary), input);
+      }
+      continue;
     }
     made.drawn = SampleToken(all, input);
   }

@@ -44,7 +44,8 @@ class FakeRunner final : public Runner {
   absl::StatusOr<Ticket> Submit(Batch batch) override;
   absl::StatusOr<StepResult> Collect(Ticket ticket) override;
 
-  // Step number `step`, counted from 0, is refused by Submit or fails in Collect.
+  // Step number `step`, counted from 0, is refused by Submit or fails in Collect. With UNAVAILABLE all that follow fail
+  // too: the device is lost.
   void FailSubmit(int64_t step, absl::Status status);
   void FailCollect(int64_t step, absl::Status status);
 
@@ -54,8 +55,13 @@ class FakeRunner final : public Runner {
   void AwaitHeld();
   // Lets so many Collects go through, that which stands there included; 0: all.
   void Resume(int64_t steps = 0);
+  // Lets so many go through and waits until the thread stands at the next one. REQUIRES: Hold, and that it comes there.
+  void Pass(int64_t steps) {
+    Resume(steps);
+    AwaitHeld();
+  }
 
-  // Steps that were submitted, and the largest number that was in flight at once.
+  // Steps that Submit was asked for, and the largest number that was in flight at once.
   int64_t submitted() const;
   int64_t max_in_flight() const;
   // The batches so far.
@@ -92,6 +98,7 @@ class FakeRunner final : public Runner {
   int64_t passes_ ABSL_GUARDED_BY(mutex_) = 0;  // Collects that go through although it holds
   int64_t submitted_ ABSL_GUARDED_BY(mutex_) = 0, max_in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Batch> batches_ ABSL_GUARDED_BY(mutex_);
+  absl::Status lost_ ABSL_GUARDED_BY(mutex_);  // not OK: the device is lost
 };
 
 }  // namespace longhaul

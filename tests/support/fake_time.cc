@@ -1,30 +1,45 @@
 #include "tests/support/fake_time.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace longhaul {
 
 FakeTime::TimePoint FakeTime::Now() const {
+  std::function<void()> on_look;
+  {
+    MutexLock lock(mutex_);
+    if (!on_look_) return now_;
+    on_look = on_look_;
+  }
+  on_look();
   MutexLock lock(mutex_);
   return now_;
 }
 
 bool FakeTime::WaitUntil(CondVar& changed, Mutex& mutex, TimePoint deadline) const {
+  std::list<Waiter>::iterator own;
   {
     MutexLock lock(mutex_);
     if (now_ >= deadline) return false;
-    waiters_.push_back({&changed, &mutex, deadline});
+    own = waiters_.insert(waiters_.end(), {&changed, &mutex, deadline});
+    waiter_came_.NotifyAll();
   }
   // Advance notifies under `mutex`, which is ours until the wait begins.
   changed.Wait(mutex);
   MutexLock lock(mutex_);
-  const auto own = std::ranges::find(waiters_, &changed, &Waiter::changed);
-  if (own != waiters_.end()) waiters_.erase(own);
+  waiters_.erase(own);
   return now_ < deadline;
 }
 
 void FakeTime::Advance(std::chrono::nanoseconds by) {
-  AdvanceTo(Now() + by);
+  TimePoint to;
+  {
+    MutexLock lock(mutex_);
+    to = now_ + by;
+  }
+  AdvanceTo(to);
 }
 
 void FakeTime::AdvanceTo(TimePoint to) {
@@ -40,6 +55,16 @@ void FakeTime::AdvanceTo(TimePoint to) {
     MutexLock lock(*waiter.mutex);
     waiter.changed->NotifyAll();
   }
+}
+
+void FakeTime::AwaitWaiter(TimePoint deadline) const {
+  MutexLock lock(mutex_);
+  while (std::ranges::find(waiters_, deadline, &Waiter::deadline) == waiters_.end()) waiter_came_.Wait(mutex_);
+}
+
+void FakeTime::SetOnLook(std::function<void()> on_look) {
+  MutexLock lock(mutex_);
+  on_look_ = std::move(on_look);
 }
 
 }  // namespace longhaul

@@ -1,7 +1,8 @@
 #pragma once
 
 #include <chrono>
-#include <vector>
+#include <functional>
+#include <list>
 
 #include "engine/base/time_source.h"
 
@@ -18,6 +19,12 @@ class FakeTime final : public TimeSource {
   // Never back.
   void AdvanceTo(TimePoint to);
 
+  // Waits until a thread waits by this clock until exactly `deadline`.
+  void AwaitWaiter(TimePoint deadline) const;
+
+  // Called by each Now on its thread, before it looks; empty: nothing.
+  void SetOnLook(std::function<void()> on_look);
+
  private:
   struct Waiter {
     CondVar* changed;
@@ -27,7 +34,9 @@ class FakeTime final : public TimeSource {
 
   mutable Mutex mutex_;  // taken after a waiter's own, never before
   TimePoint now_ ABSL_GUARDED_BY(mutex_){std::chrono::hours(1)};
-  mutable std::vector<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> on_look_ ABSL_GUARDED_BY(mutex_);
+  mutable std::list<Waiter> waiters_ ABSL_GUARDED_BY(mutex_);
+  mutable CondVar waiter_came_;
 };
 
 }  // namespace longhaul
