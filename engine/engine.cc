@@ -149,8 +149,11 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
     request.deadline = submitted + request.max_time;
   }
   const auto* generate = std::get_if<GenerateParams>(&request.params);
-  const size_t answers = generate != nullptr ? static_cast<size_t>(generate->samples) : 1;
-  auto stream = std::make_shared<EventStream>(options_.events_per_stream * answers, std::move(on_ready), time_);
+  // Not checked yet: within what any engine could run.
+  const size_t answers =
+      generate != nullptr ? static_cast<size_t>(std::clamp<int64_t>(generate->samples, 1, int64_t{1} << 16)) : 1;
+  auto stream =
+      std::make_shared<EventStream>(options_.events_per_stream * answers, std::move(on_ready), time_, answers);
   bool draining = false;
   absl::Status lost;
   {

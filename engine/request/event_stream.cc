@@ -23,9 +23,13 @@ int64_t MemoryOf(const Event& event) {
   return static_cast<int64_t>(bytes);
 }
 
-EventStream::EventStream(size_t capacity, OnReady on_ready, const TimeSource& time)
-    : capacity_(std::max(capacity, kEventsPerStep)), time_(time), on_ready_(std::move(on_ready)) {
-  events_.reserve(kEventsPerStep);
+// A step can make Started or Progress, two chunks of each answer (of the document before and of its own), and Finished.
+EventStream::EventStream(size_t capacity, OnReady on_ready, const TimeSource& time, size_t answers)
+    : events_per_step_(2 + 2 * answers),
+      capacity_(std::max(capacity, events_per_step_)),
+      time_(time),
+      on_ready_(std::move(on_ready)) {
+  events_.reserve(4);
 }
 
 std::optional<Event> EventStream::TryNext() {
@@ -41,7 +45,7 @@ std::optional<Event> EventStream::TryNext() {
   full_since_ = time_.Now();
   // Under the lock, so that the function is not called after SetOnRoom replaced it.
   const size_t room = capacity_ - std::min(capacity_, size - 1);
-  if ((room == kEventsPerStep || room == 2 * kEventsPerStep) && on_room_) on_room_();
+  if ((room == events_per_step_ || room == 2 * events_per_step_) && on_room_) on_room_();
   return event;
 }
 
@@ -79,7 +83,7 @@ bool EventStream::PushQuietly(Event&& event) {
   const bool finishes = std::holds_alternative<Finished>(event);
   if (!finishes && events_.size() + 1 >= events_.capacity()) events_.reserve(2 * events_.capacity());
   finished_ = finished_ || finishes;
-  if (size + kEventsPerStep == capacity_) full_since_ = time_.Now();
+  if (size + events_per_step_ == capacity_) full_since_ = time_.Now();
   events_.push_back(std::move(event));
   size_.store(size + 1, std::memory_order_release);
   if (n_waiting_ > 0) pushed_.NotifyOne();

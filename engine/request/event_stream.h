@@ -27,9 +27,9 @@ class EventStream {
   using OnReady = std::function<void(bool more)>;
 
   // `on_ready`: called on the thread that pushes, when an event arrives in an empty queue and when Finished arrives
-  // behind others. It must be short and must not call the stream; may be empty. `capacity`: events. `time` is not owned
-  // and outlives it.
-  EventStream(size_t capacity, OnReady on_ready, const TimeSource& time = SteadyTime());
+  // behind others. It must be short and must not call the stream; may be empty. `capacity`: events; at least those that
+  // one step can make for `answers` answers. `time` is not owned and outlives it.
+  EventStream(size_t capacity, OnReady on_ready, const TimeSource& time = SteadyTime(), size_t answers = 1);
 
   // --- The reader's side ---
 
@@ -38,6 +38,9 @@ class EventStream {
 
   // Whether Finished has been pushed: nothing is added any more.
   bool ended() const;
+
+  // Events that have not been taken.
+  size_t unread() const { return size_.load(std::memory_order_acquire); }
 
   // The approximate memory of the unread events in bytes.
   int64_t UnreadBytes() const;
@@ -53,9 +56,7 @@ class EventStream {
   bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
 
   // Whether there is room for all events that `steps` further steps can make. Takes no lock.
-  bool HasRoom(size_t steps = 1) const {
-    return size_.load(std::memory_order_acquire) + steps * kEventsPerStep <= capacity_;
-  }
+  bool HasRoom(size_t steps = 1) const { return unread() + steps * events_per_step_ <= capacity_; }
 
   // When it last became full or, while full, an event was taken; none while it has room.
   std::optional<Clock::time_point> FullSince() const;
@@ -84,10 +85,8 @@ class EventStream {
   void SetOnRoom(std::function<void()> on_room);
 
  private:
-  // Events that one step can make for one request: Started, Progress, Chunk, Finished.
-  static constexpr size_t kEventsPerStep = 4;
-
   // Hot fields first: touched once per token.
+  const size_t events_per_step_;
   const size_t capacity_;
   const TimeSource& time_;
   std::atomic<size_t> size_{0};  // of the queue; written under the lock

@@ -295,14 +295,18 @@ TEST_F(AheadOrdersTest, AStreamHoldsNoMoreThanItsCapacity) {
       GenerateParams params = Ask("a", 40);
       params.samples = samples;
       const auto stream = Start(*own.engine, params);
+      const size_t events_per_step = 2 + 2 * static_cast<size_t>(samples);
+      const size_t bound = std::max(capacity * static_cast<size_t>(samples), events_per_step);
       std::string text;
       for (bool ended = false; !ended;) {
         StatsAtRest(*own.engine);
+        ASSERT_LE(stream->unread(), bound) << "capacity " << capacity << ", samples " << samples;
         size_t n_unread = 0;
         for (std::optional<Event> event; (event = stream->TryNext()).has_value(); ++n_unread) {
           if (const auto* chunk = std::get_if<Chunk>(&*event)) text += chunk->sample == 0 ? chunk->text : "";
           ended = ended || std::holds_alternative<Finished>(*event);
-          if (n_unread + 1 == 3) break;  // so that there is room for some steps and not for others
+          // So that there is room for some steps and not for others.
+          if (n_unread + 1 == 3) break;
         }
         ASSERT_GT(n_unread, 0u);
       }

@@ -108,9 +108,17 @@ inline EngineStats StatsAtRest(Engine& engine) {
     GenerateParams& params = std::get<GenerateParams>(request.params);
     params.prompt = TokenPrompt{{1}};
     params.stopping.max_tokens = 0;
-    // Told of Started when the figures have been written that count its one row of one block.
+    request.id = "at rest";
+    // Told of Started, on the engine's thread, when the figures have been written that count its one row of one block.
     const auto stream = engine.Submit(std::move(request), [&engine, told](bool) {
-      if (!told->has_value()) *told = engine.Stats();
+      if (told->has_value()) return;
+      *told = engine.Stats();
+      for (const RequestInfo& info : engine.ListRequests()) {
+        if (info.id != "at rest") continue;
+        const bool waits = info.progress.phase == RequestPhase::kWaiting;
+        --(waits ? (*told)->waiting : (*told)->running);
+        if (waits) --(*told)->waiting_tokens;
+      }
     });
     const Finished finished = Collect(*stream).finished;
     EXPECT_TRUE(finished.status.ok()) << finished.status;
@@ -120,8 +128,6 @@ inline EngineStats StatsAtRest(Engine& engine) {
     if (before >= 0 && computed == before + 1) break;
     before = computed;
   }
-  --stats.waiting;
-  --stats.waiting_tokens;
   --stats.running_rows;
   --stats.blocks_used;
   return stats;

@@ -33,8 +33,10 @@ class FakeEngineTest : public ::testing::TestWithParam<bool> {
   FakeTime& time() { return fake().time; }
 
   std::shared_ptr<EventStream> Submit(std::variant<GenerateParams, ScoreParams> params,
-                                      std::optional<milliseconds> deadline = std::nullopt) {
+                                      std::optional<milliseconds> deadline = std::nullopt,
+                                      const std::string& client = "") {
     Request request;
+    request.client = client;
     request.params = std::move(params);
     if (deadline.has_value()) request.deadline = time().Now() + *deadline;
     return engine().Submit(std::move(request), nullptr);

@@ -24,6 +24,27 @@ class LongStepsTest : public FakeEngineTest {
     runner_options_.step_time = [](const Batch&) { return minutes(10); };
   }
 };
+TEST_P(LongStepsTest, CountTowardsWhatIsKeptForTheFirstOfTheQueue) {
+  runner_options_.geometry.n_blocks = 128;
+  runner_options_.step_time = [](const Batch&) { return milliseconds(1); };
+  options_.reserve_after = seconds(5);
+  const auto filling = Submit(Reading(300, 100), {}, "other");  // its reader takes nothing
+  EXPECT_EQ(StatsAtRest(engine()).running, 1);
+  const auto large = Submit(Reading(210));
+  Await<Started>(*large);
+  EXPECT_EQ(StatsAtRest(engine()).waiting, 1);
+  EXPECT_EQ(Collect(*Submit(Reading(10), {}, "other")).ids.size(), 1u) << "a small one of another client passes";
+  time().Advance(seconds(6));
+  const auto small = Submit(Reading(10), {}, "other");
+  EXPECT_EQ(StatsAtRest(engine()).waiting, 2) << "and none passes any more";
+  EXPECT_FALSE(small->ended());
+  engine().Cancel(*filling);
+  EXPECT_EQ(Collect(*large).ids.size(), 1u);
+  EXPECT_EQ(Collect(*small).ids.size(), 1u);
+  Collect(*filling);
+  ExpectAllFree(engine());
+}
+
 INSTANTIATE_TEST_SUITE_P(, LongStepsTest, ::testing::Bool(), StepsName);
 
 TEST_P(LongStepsTest, EndWhatIsTooLateAndServeWhoStillWaits) {
