@@ -154,6 +154,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
       generate != nullptr ? static_cast<size_t>(std::clamp<int64_t>(generate->samples, 1, int64_t{1} << 16)) : 1;
   auto stream =
       std::make_shared<EventStream>(options_.events_per_stream * answers, std::move(on_ready), time_, answers);
+  absl::Status wrong = CatchExceptions([&] { return CheckRequest(request); });
   bool draining = false;
   absl::Status lost;
   {
@@ -161,6 +162,10 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
     ++unfinished_;
     draining = draining_;
     lost = lost_;
+  }
+  if (!wrong.ok()) {
+    Refuse(*stream, std::move(wrong));
+    return stream;
   }
   if (!lost.ok()) {
     Refuse(*stream, std::move(lost));
@@ -182,7 +187,6 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
 
 absl::Status EngineImpl::Accept(Request request, const std::shared_ptr<EventStream>& stream,
                                 Clock::time_point submitted, int64_t waiting) {
-  LH_RETURN_IF_ERROR(CheckRequest(request));
   if (waiting >= options_.max_queue) {
     telemetry_.rejections[Rejection::kQueueFull].Add();
     return OverloadError(absl::StrCat("the queue is full: ", options_.max_queue, " requests are waiting (--max-queue)"),

@@ -94,7 +94,8 @@ class Engine {
   virtual ~Engine() = default;
 
   // Returns at once. Everything that happens arrives as an event, also a refusal: INVALID_ARGUMENT naming the field, an
-  // Overload when the queue is full or its client has too much in it, UNAVAILABLE while draining. Finished is always
+  // Overload when the queue is full or its client has too much in it, UNAVAILABLE while draining and once the
+  // device is lost. Finished is always
   // the last event. `on_ready`: see EventStream.
   virtual std::shared_ptr<EventStream> Submit(Request request, EventStream::OnReady on_ready) = 0;
 

@@ -30,7 +30,7 @@ void EngineImpl::Turn() {
   stepped_.clear();
   active_.LetGo();
   active_.DropEnded();
-  active_.PauseFullStreams(1 + pipeline_.size());
+  active_.PauseFullStreams();
   std::optional<Step> step;
   if (pipeline_.has_room()) {
     step = scheduler_.NextStep(std::chrono::duration<double>(time_.Now().time_since_epoch()).count());
@@ -121,6 +121,9 @@ void EngineImpl::CollectStep() {
   StepPipeline::Done done = pipeline_.Collect();
   SetStepped(done.step);
   CountStep(done);
+  if (done.result.ok() && done.result->groups.size() != stepped_.size()) {
+    done.result = absl::InternalError("the runner returned another number of results than there were groups");
+  }
   if (done.result.ok()) {
     const std::chrono::nanoseconds cpu = ThreadCpuTime();
     const Clock::time_point end = done.end;

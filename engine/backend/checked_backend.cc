@@ -153,7 +153,7 @@ void CheckedBackend::GatherLogitRows(ActivationId in, ActivationId out) {
 void CheckedBackend::ChooseTokens(ActivationId logits) {
   const Activation from = At(logits);
   if (Is(from.rows == n_logit_rows_, "ChooseTokens: rows") &&
-      Is(from.width >= vocabulary_size_, "ChooseTokens: vocabulary")) {
+      Is(from.width == vocabulary_size_, "ChooseTokens: vocabulary")) {
     backend_->ChooseTokens(logits);
   }
 }

@@ -8,7 +8,10 @@ namespace longhaul {
 std::shared_ptr<const RotaryPlan> PlanInterner::Intern(const RotaryPlan& plan) {
   MutexLock lock(mutex_);
   std::weak_ptr<const RotaryPlan>& known = plans_[plan.fingerprint];
-  if (std::shared_ptr<const RotaryPlan> shared = known.lock()) return shared;
+  if (std::shared_ptr<const RotaryPlan> shared = known.lock()) {
+    // Two plans of one fingerprint: unheard of, but then each is on its own.
+    return *shared == plan ? shared : std::make_shared<const RotaryPlan>(plan);
+  }
   std::shared_ptr<const RotaryPlan> made = std::make_shared<const RotaryPlan>(plan);
   known = made;
   if (plans_.size() >= swept_at_) {

@@ -9,7 +9,7 @@
 
 namespace longhaul {
 
-// SHA-like identity of a plan: 128 bits over the plan's numbers.
+// Identity of a plan: 128 bits mixed of its numbers. No cryptographic hash.
 using Fingerprint = std::array<uint64_t, 2>;
 
 // From distance `window` on, a key turns by j / divisor (0: not at all) and a query by p / divisor + query_offset;
@@ -19,11 +19,15 @@ struct FarRegime {
   int64_t divisor = 0;
   bool floor = false;
   double query_offset = 0;
+
+  bool operator==(const FarRegime&) const = default;
 };
 
 // A query at position p is multiplied by max(1, ln(p + 1) / ln(trained_length)).
 struct LogN {
   double trained_length = 0;  // above 1
+
+  bool operator==(const LogN&) const = default;
 };
 
 // How positions turn queries and keys: the numbers that a kernel reads, and all that it knows of a position mode. The
@@ -34,6 +38,8 @@ struct RotaryPlan {
   double query_scale = 1;  // multiplies the rotated query; YaRN's temperature squared
   std::optional<LogN> log_n;
   Fingerprint fingerprint{};  // of all the numbers above
+
+  bool operator==(const RotaryPlan&) const = default;
 };
 
 // A model's own rotation as its file declares it.

@@ -150,7 +150,7 @@ absl::Status RequestPreparer::EncodeContexts(const Contexts& contexts, const Pro
   texts.rows = std::move(rows.rows);
   texts.windows = std::move(rows.windows);
   if (const auto* documents = std::get_if<std::vector<Document>>(&contexts.source)) {
-    for (const Document& document : *documents) texts.document_ids.push_back(document.id);
+    for (size_t i = 0; i < documents->size(); ++i) texts.document_ids.push_back(IdOf((*documents)[i], i));
   }
   return absl::OkStatus();
 }

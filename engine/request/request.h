@@ -34,9 +34,14 @@ struct ChatPrompt {
 using Prompt = std::variant<TextPrompt, TokenPrompt, ChatPrompt>;
 
 struct Document {
-  std::string id;                                           // names it in citations
+  std::string id;                                           // names it in citations; empty: its index does
   std::variant<std::string, std::vector<TokenId>> content;  // special tokens in a text are plain text
 };
+// What names a document in citations, `index` being its place. Ids of one request are distinct.
+inline std::string IdOf(const Document& document, size_t index) {
+  return document.id.empty() ? std::to_string(index) : document.id;
+}
+
 struct LongDocument {
   std::string text;
   int64_t window_tokens = 0;              // 0: half of the trained length

@@ -85,9 +85,9 @@ absl::Status CheckQuestion(const Prompt& prompt, const Contexts& contexts) {
 
 absl::Status CheckDocuments(const std::vector<Document>& documents) {
   if (documents.empty()) return FieldError("contexts.documents", "there are none");
-  std::unordered_map<std::string_view, size_t> seen;
+  std::unordered_map<std::string, size_t> seen;
   for (size_t i = 0; i < documents.size(); ++i) {
-    const std::string& id = documents[i].id;
+    const std::string id = IdOf(documents[i], i);
     const std::string field = absl::StrCat("contexts.documents[", i, "]");
     if (std::visit([](const auto& content) { return content.empty(); }, documents[i].content)) {
       return FieldError(field, absl::StrCat(Quoted(id), " is empty"));
@@ -96,7 +96,6 @@ absl::Status CheckDocuments(const std::vector<Document>& documents) {
       return FieldError(field + ".id",
                         absl::StrCat(id.size(), " bytes are more than the ", kMaxDocumentIdBytes, " that are allowed"));
     }
-    if (id.empty()) continue;
     const auto [first, is_new] = seen.emplace(id, i);
     if (is_new) continue;
     return FieldError(field + ".id", absl::StrCat(Quoted(id), " is the id of document ", first->second, ", too"));

@@ -109,9 +109,9 @@ void ActiveRequests::EndAll(const std::function<absl::Status()>& error) {
   while (!active_.empty()) Finish(*active_.begin()->first, FinishReason::kUnavailable, error);
 }
 
-void ActiveRequests::PauseFullStreams(size_t steps) {
+void ActiveRequests::PauseFullStreams() {
   for (const auto& [key, state] : active_) {
-    const bool has_room = state->stream().HasRoom(steps);
+    const bool has_room = state->stream().HasRoom(1 + static_cast<size_t>(state->steps_in_flight()));
     for (Group& group : state->groups()) group.paused = !has_room;
   }
 }
@@ -143,7 +143,7 @@ void ActiveRequests::TellReaders() {
 
 void ActiveRequests::LetGo() {
   for (StatePtr* at = &leaving_; *at != nullptr;) {
-    if ((*at)->in_flight()) {
+    if ((*at)->steps_in_flight() > 0) {
       at = &(*at)->next_leaving;
     } else {
       *at = StatePtr(std::move((*at)->next_leaving));
@@ -160,7 +160,7 @@ void ActiveRequests::End(RequestState& state) {
   if (!state.was_scheduled()) options_.on_left_queue();
   // Not in active_ where it ends because there was no memory to add it.
   if (const auto active = active_.find(&state); active != active_.end()) {
-    if (state.in_flight()) {
+    if (state.steps_in_flight() > 0) {
       state.next_leaving = std::move(leaving_);
       leaving_ = std::move(active->second);
     }

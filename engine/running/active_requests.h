@@ -60,8 +60,8 @@ class ActiveRequests {
   // Ends all requests with UNAVAILABLE and the status that `error` returns.
   void EndAll(const std::function<absl::Status()>& error);
 
-  // Pauses the groups whose stream has no room for the events of `steps` further steps, and resumes the others.
-  void PauseFullStreams(size_t steps);
+  // Pauses those whose stream has no room for the events of one more step than hold them already.
+  void PauseFullStreams();
 
   // When DropEnded has to be called next if nothing else happens; none: never.
   std::optional<Clock::time_point> NextDeadline() const;

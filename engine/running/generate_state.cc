@@ -65,7 +65,7 @@ BatchDraw GenerateState::NextDraw(const Group& group, int64_t n_ahead, Batch& ba
                                                   : ForbiddenTokens::kNone;
   draw.first_count = static_cast<int64_t>(batch.counts.size());
   draw.n_counts = static_cast<int64_t>(answer.counts.size());
-  for (const auto& [id, count] : answer.counts) batch.counts.push_back({id, count});
+  batch.counts.insert(batch.counts.end(), answer.counts.begin(), answer.counts.end());
   if (has_contexts()) {
     draw.merge = MergePolicy{.params = params().contexts->nbce};
     draw.previous = answer.previous_row;
@@ -100,7 +100,11 @@ bool GenerateState::OnDrawn(Group& group, const GroupResult& result, Clock::time
   ++answer.n_tokens;
   answer.last_token = now;
   for (Sequence& row : group.rows) row.tokens.push_back(drawn.id);
-  if (spec_->counts_tokens()) ++answer.counts[drawn.id];
+  if (spec_->counts_tokens()) {
+    const auto [place, is_new] = answer.count_of.try_emplace(drawn.id, answer.counts.size());
+    if (is_new) answer.counts.push_back({drawn.id, 0});
+    ++answer.counts[place->second].count;
+  }
   if (tells_tokens_) {
     ChunkToken token;
     token.id = drawn.id;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/decoding/stop_matcher.h"
@@ -36,8 +37,10 @@ class GenerateState final : public RequestState, private DrawSource {
     StopMatcher stop_matcher;
     Chunk pending;
     std::optional<Citation> cited;  // of its last token
-    TokenCounts counts;             // of its tokens; kept where a penalty is on
-    int32_t previous_row = -1;      // the row that its last token is cited from
+    // Of its tokens, and where each stands there; kept where a penalty is on.
+    std::vector<TokenCount> counts;
+    std::unordered_map<TokenId, size_t> count_of;
+    int32_t previous_row = -1;  // the row that its last token is cited from
   };
 
   BatchDraw NextDraw(const Group& group, int64_t n_ahead, Batch& batch) const override;

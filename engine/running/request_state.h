@@ -77,8 +77,6 @@ class RequestState {
   Clock::time_point submitted() const { return submitted_; }
 
   // The functions below may throw std::bad_alloc, unless they say otherwise; the request must then be ended by Fail.
-  //
-  // Emits Started; `cached_tokens` tokens of the prompt are in the prefix cache now.
 
   // Tells the client that its request was accepted; `cached_tokens` of its prompt are in the cache at this moment.
   void EmitStarted(int64_t cached_tokens);
@@ -103,9 +101,11 @@ class RequestState {
   void Fail(absl::Status status, Clock::time_point now);
   bool finished() const { return finished_; }
 
-  // Whether a step in flight holds one of its groups; until then the groups, and so this, must live.
-  bool in_flight() const {
-    return std::ranges::any_of(groups_, [](const Group& group) { return group.n_in_flight > 0; });
+  // Steps that have not been collected and hold one of its groups: until there are none they, and so this, must live.
+  int64_t steps_in_flight() const {
+    int64_t n = 0;
+    for (const Group& group : groups_) n = std::max(n, group.n_in_flight);
+    return n;
   }
   std::unique_ptr<RequestState> next_leaving;  // of the list ActiveRequests::leaving_
 

@@ -14,13 +14,15 @@ void StepBuilder::Reserve() {
   batch.groups.reserve(expected_.groups);
   batch.block_ids.reserve(expected_.blocks + expected_.rows);  // each row may hold one more
   batch.wanted.reserve(expected_.wanted);
+  if (expected_.counts > 0) batch.counts.reserve(expected_.counts + expected_.groups);
   step_.rows.reserve(expected_.rows);
   step_.groups.reserve(expected_.groups);
 }
 
 StepBuilder::Sizes StepBuilder::sizes() const {
   const Batch& batch = step_.batch;
-  return {batch.tokens.size(), batch.rows.size(), batch.groups.size(), batch.block_ids.size(), batch.wanted.size()};
+  return {batch.tokens.size(),    batch.rows.size(),   batch.groups.size(),
+          batch.block_ids.size(), batch.wanted.size(), batch.counts.size()};
 }
 
 void StepBuilder::Add(Group& group, int64_t max_tokens) {
@@ -54,8 +56,8 @@ void StepBuilder::Add(Group& group, int64_t max_tokens) {
     }
     entry.draw = group.draws->NextDraw(group, group.n_drawn, batch);
   }
-  step_.groups.push_back(
-      {&group, group.generation, first_row, scheduled_rows, entry.draw.has_value(), completes && !group.prompt_read});
+  step_.groups.push_back({&group, group.generation, first_row, scheduled_rows, entry.draw.has_value(),
+                          !group.prompt_read && batch.n_tokens() - first_token == group.Remaining()});
 
   StepTally& tally = step_.tally;
   const int64_t tokens = batch.n_tokens() - first_token;

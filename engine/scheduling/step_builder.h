@@ -12,7 +12,7 @@ class StepBuilder {
  public:
   // Sizes of the lists of an earlier step, to reserve for the next one.
   struct Sizes {
-    size_t tokens = 0, rows = 0, groups = 0, blocks = 0, wanted = 0;
+    size_t tokens = 0, rows = 0, groups = 0, blocks = 0, wanted = 0, counts = 0;
   };
 
   // `max_tokens`, `max_logit_rows`: of the step.

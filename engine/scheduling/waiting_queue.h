@@ -19,8 +19,6 @@ class WaitingQueue {
   static constexpr double kAgeing = 10;  // seconds
 
   // Arrive and Add may throw std::bad_alloc; then nothing has changed.
-  //
-  // A group of a client arrives, and departs when it is over: between the two the client is known.
 
   // A client's request arrives, and is over: between the two the client is known.
   void Arrive(const Group& group);

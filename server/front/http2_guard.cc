@@ -9,7 +9,7 @@
 #include "engine/base/overload.h"
 #include "engine/base/strings.h"
 #include "server/front/frame_writer.h"
-#include "server/grpc/status_conversion.h"
+#include "server/status/status_conversion.h"
 
 namespace longhaul {
 namespace {

@@ -183,7 +183,7 @@ absl::StatusOr<Contexts> FromWire(v1::Contexts&& contexts) {
     std::vector<Document>& documents = std::get<std::vector<Document>>(out.source);
     for (v1::Document& document : *contexts.mutable_documents()->mutable_documents()) {
       Document& to = documents.emplace_back();
-      to.id = document.id().empty() ? absl::StrCat(documents.size() - 1) : std::move(*document.mutable_id());
+      to.id = std::move(*document.mutable_id());
       if (document.has_token_ids()) {
         to.content = std::vector<TokenId>(document.token_ids().ids().begin(), document.token_ids().ids().end());
       } else {

@@ -21,9 +21,9 @@
 #include "server/grpc/conversions.h"
 #include "server/grpc/position_conversion.h"
 #include "server/grpc/raw_message.h"
-#include "server/grpc/status_conversion.h"
 #include "server/grpc/text_bounds.h"
 #include "server/grpc/unary_reactor.h"
+#include "server/status/status_conversion.h"
 
 namespace longhaul {
 namespace {

@@ -14,7 +14,7 @@
 #include "engine/engine.h"
 #include "server/grpc/call_limits.h"
 #include "server/grpc/raw_message.h"
-#include "server/grpc/status_conversion.h"
+#include "server/status/status_conversion.h"
 
 namespace longhaul {
 

@@ -45,6 +45,27 @@ TEST_P(LongStepsTest, CountTowardsWhatIsKeptForTheFirstOfTheQueue) {
   ExpectAllFree(engine());
 }
 
+// Steps in flight of others do not count against the room of its stream.
+TEST_P(LongStepsTest, StallWhoTakesNothingWhileOthersAreBusy) {
+  options_.stream_stall_timeout = seconds(60);
+  runner_options_.step_time = [](const Batch&) { return seconds(1); };
+  runner().Hold();
+  const auto slow = Submit(Ask("a", 300)), busy = Submit(Ask("a", 450));
+  AwaitPrepared(engine());
+  runner().AwaitHeld();
+  for (int i = 0; i < 200 && !slow->ended(); ++i) {
+    runner().Pass(1);
+    while (busy->TryNext().has_value()) {
+    }
+  }
+  runner().Resume();
+  EXPECT_TRUE(slow->ended());
+  EXPECT_EQ(Collect(*slow).finished.reason, FinishReason::kStalled);
+  EXPECT_FALSE(busy->ended());
+  engine().Cancel(*busy);
+  Collect(*busy);
+}
+
 INSTANTIATE_TEST_SUITE_P(, LongStepsTest, ::testing::Bool(), StepsName);
 
 TEST_P(LongStepsTest, EndWhatIsTooLateAndServeWhoStillWaits) {

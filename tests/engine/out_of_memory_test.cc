@@ -62,7 +62,8 @@ ScoreParams Score() {
   return params;
 }
 
-class OutOfMemoryTest : public ::testing::Test {
+// With and without one step ahead.
+class OutOfMemoryTest : public ::testing::TestWithParam<bool> {
  protected:
   OutOfMemoryTest() {
     EXPECT_TRUE(SetLogLevel("off").ok());
@@ -71,6 +72,7 @@ class OutOfMemoryTest : public ::testing::Test {
     options.threads = 2;
     options.kv_cache_bytes = 4 << 20;
     options.max_batch_tokens = 64;
+    options.one_step_ahead = GetParam();
     engine_ = MakeEngine(options);
   }
 
@@ -131,40 +133,43 @@ class OutOfMemoryTest : public ::testing::Test {
 
 constexpr int64_t kOne = 1, kAllThatFollow = int64_t{1} << 40;
 
-TEST_F(OutOfMemoryTest, OneAllocationOfAnAnswerFails) {
+INSTANTIATE_TEST_SUITE_P(, OutOfMemoryTest, ::testing::Bool(),
+                         [](const auto& ahead) { return ahead.param ? "one_ahead" : "one_by_one"; });
+
+TEST_P(OutOfMemoryTest, OneAllocationOfAnAnswerFails) {
   AskAgainAndAgain(Generate("abc def ghi jkl mno pqr st"), kOne);
 }
 
-TEST_F(OutOfMemoryTest, MemoryEndsInAnAnswer) {
+TEST_P(OutOfMemoryTest, MemoryEndsInAnAnswer) {
   AskAgainAndAgain(Generate("abc def ghi jkl mno pqr st"), kAllThatFollow);
 }
 
-TEST_F(OutOfMemoryTest, OneAllocationOfSeveralAnswersFails) {
+TEST_P(OutOfMemoryTest, OneAllocationOfSeveralAnswersFails) {
   AskAgainAndAgain(WithSamples(), kOne);
 }
 
-TEST_F(OutOfMemoryTest, MemoryEndsInSeveralAnswers) {
+TEST_P(OutOfMemoryTest, MemoryEndsInSeveralAnswers) {
   AskAgainAndAgain(WithSamples(), kAllThatFollow);
 }
 
-TEST_F(OutOfMemoryTest, OneAllocationOfAnAnswerFromDocumentsFails) {
+TEST_P(OutOfMemoryTest, OneAllocationOfAnAnswerFromDocumentsFails) {
   AskAgainAndAgain(WithDocuments(), kOne);
 }
 
-TEST_F(OutOfMemoryTest, MemoryEndsInAnAnswerFromDocuments) {
+TEST_P(OutOfMemoryTest, MemoryEndsInAnAnswerFromDocuments) {
   AskAgainAndAgain(WithDocuments(), kAllThatFollow);
 }
 
-TEST_F(OutOfMemoryTest, OneAllocationOfAScoreFails) {
+TEST_P(OutOfMemoryTest, OneAllocationOfAScoreFails) {
   AskAgainAndAgain(Score(), kOne);
 }
 
-TEST_F(OutOfMemoryTest, MemoryEndsInAScore) {
+TEST_P(OutOfMemoryTest, MemoryEndsInAScore) {
   AskAgainAndAgain(Score(), kAllThatFollow);
 }
 
 // Each stream ends, some of them whole.
-TEST_F(OutOfMemoryTest, MemoryEndsNowAndThenAmongMany) {
+TEST_P(OutOfMemoryTest, MemoryEndsNowAndThenAmongMany) {
   const std::vector<Params> all = {Generate("abc"), WithSamples(), WithDocuments(), Score(), Generate("def ghi jkl")};
   std::vector<Outcome> expected;
   for (const Params& params : all) expected.push_back(AnswerTo(*engine_, params));
@@ -191,7 +196,7 @@ TEST_F(OutOfMemoryTest, MemoryEndsNowAndThenAmongMany) {
   EXPECT_GT(ended, 0);
 }
 
-TEST_F(OutOfMemoryTest, TextsOnThePoolEndWithAStatus) {
+TEST_P(OutOfMemoryTest, TextsOnThePoolEndWithAStatus) {
   const Prompt prompt = TextPrompt{std::string(5000, 'a') + " bcd efg" + std::string(5000, 'h')};
   const std::vector<TokenId> expected = *engine_->Tokenize(prompt, false);
   int failed = 0;

@@ -90,7 +90,7 @@ void TokenChooser::Choose(const Batch& batch, const float* logits, int64_t width
 void TokenChooser::Draw(Drawing& drawing) {
   *drawing.drawn = SampleToken(drawing.logits, drawing.input);
   Merging* const merging = drawing.merging;
-  while (drawing.drawn->id < 0 && merging != nullptr && merging->choice->row >= 0) {
+  while (drawing.drawn->id < 0 && merging != nullptr && merging->choice->row >= 0 && !merging->gave_up) {
     const auto next = NextSource(*merging->policy, merging->source, MergeOutcome::kNothingDrawn);
     if (!next.has_value()) return;
     merging->source = *next;
@@ -139,7 +139,8 @@ void TokenChooser::Combine(std::vector<Merging>& mergings) {
   for (Merging& merging : mergings) {
     if (!merging.nothing_left || merging.choice->row < 0) continue;
     const auto next = NextSource(*merging.policy, merging.source, MergeOutcome::kNothingLeft);
-    if (!next.has_value()) continue;
+    merging.gave_up = !next.has_value();
+    if (merging.gave_up) continue;
     merging.source = *next;
     merging.choice->fell_back = true;
     any_again = any_again || *next == MergeSource::kMinEntropy;

@@ -35,6 +35,7 @@ class TokenChooser {
     MergeChoice* choice;
     MergeSource source = MergeSource::kMerged;
     bool nothing_left = false;
+    bool gave_up = false;  // the policy tries nothing after that
   };
   // A group that draws.
   struct Drawing {

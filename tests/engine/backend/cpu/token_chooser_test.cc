@@ -105,6 +105,7 @@ TEST_F(PolicyTest, IsExecutedAsItSays) {
   EXPECT_TRUE(surest.choice.fell_back);
   EXPECT_EQ(surest.drawn.id, 10 * surest.choice.row);
   EXPECT_EQ(Draw({.params = mean_, .if_nothing_left = std::nullopt, .if_nothing_drawn = std::nullopt}).drawn.id, -1);
+  EXPECT_EQ(Draw({.params = mean_, .if_nothing_left = std::nullopt}).drawn.id, -1) << "what may be drawn is not asked";
   const GroupResult row = Draw({.params = mean_, .if_nothing_left = MergeSource::kChosenRow});
   EXPECT_EQ(row.drawn.id, 10 * row.choice.row);
   EXPECT_TRUE(row.choice.fell_back);

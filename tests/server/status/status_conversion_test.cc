@@ -1,4 +1,4 @@
-#include "server/grpc/status_conversion.h"
+#include "server/status/status_conversion.h"
 
 #include <google/protobuf/util/time_util.h>
 #include <gtest/gtest.h>
