@@ -67,7 +67,8 @@ def test_a_drain_that_runs_out_ends_all_that_was_accepted_with_a_time_to_try_aga
     ids = [stub.Detokenize.future(pb.DetokenizeRequest(token_ids=pb.TokenIds(ids=[504] * 100_000)))
            for _ in range(5)]
     untouched = stub.Generate(endless(pb, 508))
-    time.sleep(0.3)
+    while (model := stub.GetModel(pb.GetModelRequest())).running + model.waiting < 5:
+        pass  # it has not arrived
     begin = time.monotonic()
     running.process.send_signal(signal.SIGTERM)
     reasons = [reason_of(stream) for stream in streams + [score, untouched]]

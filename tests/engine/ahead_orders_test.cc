@@ -80,7 +80,7 @@ TEST_F(AheadOrdersTest, TooLate) {
 }
 
 TEST_F(AheadOrdersTest, Drained) {
-  const auto stream = TwoInFlight(Ask("a", 20));
+  const auto stream = TwoInFlight(Ask("a", 400));  // more than its stream holds
   const auto deadline = fake().time.Now() + milliseconds(100);
   auto drained = std::async(std::launch::async, [&] { return engine().Drain(milliseconds(100)); });
   fake().time.AwaitWaiter(deadline);
@@ -90,7 +90,9 @@ TEST_F(AheadOrdersTest, Drained) {
   EXPECT_FALSE(drained.get());
   const Outcome outcome = Collect(*stream);
   EXPECT_EQ(outcome.finished.reason, FinishReason::kUnavailable);
-  EXPECT_EQ(outcome.text, std::string("bcdefghijklmnopqrstu").substr(0, outcome.text.size()));
+  std::string alphabets;
+  while (alphabets.size() < 400) alphabets += "bcdefghijklmnopqrstuvwxyza";
+  EXPECT_EQ(outcome.text, alphabets.substr(0, outcome.text.size()));
   EXPECT_EQ(outcome.finished.usage.completion_tokens, std::ssize(outcome.ids));
 }
 
