@@ -4,15 +4,14 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "engine/base/exceptions.h"
 
 namespace longhaul {
 
 absl::Status StepPipeline::Submit(Step step, Clock::time_point begin) {
-  return CatchExceptions([&]() -> absl::Status {
-    InFlight& flying = in_flight_.emplace_back();  // first: after Submit nothing may fail
-    absl::Cleanup drop = [&] { in_flight_.pop_back(); };
+  const size_t before = in_flight_.size();
+  const absl::Status status = CatchExceptions([&]() -> absl::Status {
+    InFlight& flying = in_flight_.emplace_back();  // first, since nothing may fail once the step was submitted
     flying.begin = begin;
     flying.submitted = time_.Now();
     auto ticket = runner_.Submit(std::move(step.batch));
@@ -20,9 +19,10 @@ absl::Status StepPipeline::Submit(Step step, Clock::time_point begin) {
     scheduler_.OnSubmitted(step);
     flying.ticket = *ticket;
     flying.step = std::move(step);
-    std::move(drop).Cancel();
     return absl::OkStatus();
   });
+  if (!status.ok() && in_flight_.size() > before) in_flight_.pop_back();
+  return status;
 }
 
 StepPipeline::Done StepPipeline::Collect() {
