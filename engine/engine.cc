@@ -10,6 +10,7 @@
 #include "engine/base/memory_limit.h"
 #include "engine/base/overload.h"
 #include "engine/base/start_thread.h"
+#include "engine/base/status_copy.h"
 #include "engine/base/status_macros.h"
 #include "engine/engine_impl.h"
 #include "engine/model/model_file.h"
@@ -161,7 +162,7 @@ std::shared_ptr<EventStream> EngineImpl::Submit(Request request, EventStream::On
     MutexLock lock(mutex_);
     ++unfinished_;
     draining = draining_;
-    lost = lost_;
+    lost = UnsharedCopy(lost_);
   }
   if (!wrong.ok()) {
     Refuse(*stream, std::move(wrong));

@@ -7,6 +7,7 @@
 
 #include "engine/base/exceptions.h"
 #include "engine/base/log.h"
+#include "engine/base/status_copy.h"
 #include "engine/base/this_thread.h"
 #include "engine/engine_impl.h"
 
@@ -145,10 +146,10 @@ void EngineImpl::Lose(const absl::Status& status) {
   stepped_.clear();
   {
     MutexLock lock(mutex_);
-    lost_ = status;
+    lost_ = UnsharedCopy(status);
   }
   LogError("the device is lost, and every request with it: ", status.message());
-  active_.EndAll([&] { return status; });
+  active_.EndAll([&] { return UnsharedCopy(status); });
 }
 
 void EngineImpl::CountStep(const StepPipeline::Done& done) {

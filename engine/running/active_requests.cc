@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/base/exceptions.h"
+#include "engine/base/status_copy.h"
 
 namespace longhaul {
 
@@ -51,7 +52,7 @@ void ActiveRequests::EndGroup(Group& group) {
 
 bool ActiveRequests::Fail(RequestState* state, const absl::Status& status) {
   if (active_.count(state) == 0) return false;
-  state->Fail(status, time_.Now());
+  state->Fail(CatchExceptions([&] { return UnsharedCopy(status); }), time_.Now());
   End(*state);
   return true;
 }
