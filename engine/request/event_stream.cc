@@ -42,7 +42,7 @@ std::optional<Event> EventStream::TryNext() {
     n_taken_ = 0;
   }
   size_.store(size - 1, std::memory_order_release);
-  full_since_ = time_.Now();
+  if (!finished_) full_since_ = time_.Now();
   // Under the lock, so that the function is not called after SetOnRoom replaced it.
   const size_t room = capacity_ - std::min(capacity_, size - 1);
   if ((room == events_per_step_ || room == 2 * events_per_step_) && on_room_) on_room_();

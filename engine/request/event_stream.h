@@ -28,7 +28,8 @@ class EventStream {
 
   // `on_ready`: called on the thread that pushes, when an event arrives in an empty queue and when Finished arrives
   // behind others. It must be short and must not call the stream; may be empty. `capacity`: events; at least those that
-  // one step can make for `answers` answers. `time` is not owned and outlives it.
+  // one step can make for `answers` answers. `time` is not owned and is not read
+  // any more once Finished was pushed.
   EventStream(size_t capacity, OnReady on_ready, const TimeSource& time = SteadyTime(), size_t answers = 1);
 
   // --- The reader's side ---
