@@ -13,6 +13,7 @@
 #include "engine/base/log.h"
 #include "engine/base/start_thread.h"
 #include "engine/base/status_macros.h"
+#include "grpc/grpc.h"
 #include "server/front/self_connection.h"
 #include "server/health/health_endpoint.h"
 #include "server/lifecycle/library_logs.h"
@@ -112,6 +113,8 @@ int Main(int argc, char** argv) {
   static Signals& signals = *new Signals;
   FlushLogBeforeAbort();
   TakeOverLibraryLogs();
+  // Without an end: gRPC's own waits up to 10 s for a poll that covered a half-written message and that nothing wakes.
+  grpc_init();
   if (absl::Status status = SetLogLevel(flags->log_level); !status.ok()) return Fail(status);
   for (const std::string& warning : flags->warnings) LogWarning(warning);
   RaiseDescriptorLimit();
