@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,16 @@ CACHE = pathlib.Path(
     or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "longhaul"
 )
 MODEL = CACHE / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def longest_text(stub, pb, unit=" "):
+    """As many units as a prompt may have that is not refused for its length alone: the refusal of a longer one tells. A
+    megabyte of spaces takes a tenth of a second to be tokenized."""
+    with pytest.raises(grpc.RpcError) as error:
+        list(stub.Generate(pb.GenerateRequest(prompt=pb.Prompt(text=" " * 60_000_000))))
+    longest_token = int(re.search(r"in tokens of at most (\d+) bytes", error.value.details()).group(1))
+    size = min(longest_token * (stub.GetModel(pb.GetModelRequest()).cache_tokens + 1) - 1, 60_000_000)
+    return (unit * (size // len(unit) + 1))[:size]
 
 
 @pytest.fixture(scope="session")

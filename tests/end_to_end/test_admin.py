@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 import loopback
-from real_server import BUILD
+from real_server import BUILD, longest_text
 
 
 @pytest.fixture
@@ -94,20 +94,21 @@ def test_ends_a_request_of_another(admin, admin_stubs, start, stubs):
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT and error.value.details().startswith("id: ")
 
 
-def test_ends_what_is_still_to_be_tokenized(admin, admin_stubs, stub, stubs):
-    pb, _ = stubs
-    apb, _ = admin_stubs
-    long = pb.TokenizeRequest(prompt=pb.Prompt(text=" " * 8_000_000))
-    before_it = [stub.Tokenize.future(long) for _ in range(8)]
-    call = stub.Generate(pb.GenerateRequest(prompt=pb.Prompt(text="One")), metadata=[("x-request-id", "slow")])
-    seen, = wait_for(lambda: admin.ListRequests(apb.ListRequestsRequest()).requests, len)
-    assert seen.state == apb.REQUEST_STATE_WAITING and seen.rows == 0 and seen.client == "127.0.0.1"
-    assert admin.CancelRequest(apb.CancelRequestRequest(id="slow")).cancelled == 1
-    for other in before_it:
-        other.cancel()
-    with pytest.raises(grpc.RpcError) as error:
-        list(call)  # not code(), which waits forever for a status behind a message that nobody takes
-    assert error.value.code() == grpc.StatusCode.CANCELLED
+def test_ends_what_is_still_to_be_tokenized(start_server, admin_stubs, stubs):
+    pb, rpc = stubs
+    apb, admin_rpc = admin_stubs
+    running = start_server("--kv-cache-memory", "2GiB", "--max-message-size", "64MiB")
+    with loopback.channel(running.target, ("grpc.max_send_message_length", -1)) as channel:
+        stub, admin = rpc.InferenceServiceStub(channel), admin_rpc.AdminServiceStub(channel)
+        running.wait_until_serving(stub, pb)
+        call = stub.Generate(pb.GenerateRequest(prompt=pb.Prompt(text=longest_text(stub, pb))),
+                             metadata=[("x-request-id", "slow")])
+        seen, = wait_for(lambda: admin.ListRequests(apb.ListRequestsRequest()).requests, len)
+        assert seen.state == apb.REQUEST_STATE_WAITING and seen.rows == 0 and seen.client == "127.0.0.1"
+        assert admin.CancelRequest(apb.CancelRequestRequest(id="slow")).cancelled == 1
+        with pytest.raises(grpc.RpcError) as error:
+            list(call)  # not code(), which waits forever for a status behind a message that nobody takes
+        assert error.value.code() == grpc.StatusCode.CANCELLED
 
 
 def test_a_message_that_is_none_is_refused(server, stub):

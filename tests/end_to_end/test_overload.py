@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import re
 import threading
 import time
 
@@ -13,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 import loopback
+from real_server import longest_text
 
 
 @contextlib.contextmanager
@@ -181,7 +181,7 @@ def test_health_answers_under_full_load(start_server, stubs, capsys):
     running = start_server("--kv-cache-memory", "2GiB", "--max-message-size", "64MiB")
     with loopback.channel(running.target, ("grpc.max_send_message_length", -1)) as channel:
         made = rpc.InferenceServiceStub(channel)
-        model = running.wait_until_serving(made, pb)
+        running.wait_until_serving(made, pb)
         done = threading.Event()
 
         def stream():
@@ -192,11 +192,7 @@ def test_health_answers_under_full_load(start_server, stubs, capsys):
                         call.cancel()
                         break
 
-        # The longest text that is not refused for its length alone: the refusal of a longer one tells.
-        error = error_of(made.Generate(pb.GenerateRequest(prompt=pb.Prompt(text=" " * 60_000_000))))
-        longest_token = int(re.search(r"in tokens of at most (\d+) bytes", error.details()).group(1))
-        size = min(longest_token * (model.cache_tokens + 1) - 1, 60_000_000)
-        text = ("word " * (size // 5 + 1))[:size]
+        text = longest_text(made, pb, "word ")
 
         def largest():
             while not done.is_set():
@@ -224,7 +220,7 @@ def test_health_answers_under_full_load(start_server, stubs, capsys):
         worst = max(seconds) * 1000
         with capsys.disabled():
             print(f"\nhealth under load: worst of 50 checks {worst:.1f} ms, median {sorted(seconds)[25] * 1000:.1f} ms; a text "
-                  f"of {size / 1e6:.1f} MB was in the queue, being tokenized, at {waiting} of them")
+                  f"of {len(text) / 1e6:.1f} MB was in the queue, being tokenized, at {waiting} of them")
         assert worst < 500 and waiting > 25
         for thread in threads:
             thread.join()
