@@ -52,9 +52,9 @@ TEST(GgufMutationTest, TheSeedYieldsAToken) {
 
 // In every tensor type and every kind of products.
 void ExpectTokens(TinyModelOptions shape) {
-  for (const TensorType type :
-       {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ8_0,
-        TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K}) {
+  for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ4_0,
+                                TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kIQ4_NL,
+                                TensorType::kQ8_0, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K}) {
     shape.type = [type](std::string_view) { return type; };
     const std::vector<std::byte> bytes = TinyModel(shape).Build();
     for (const ComputeType compute : {ComputeType::kF32, ComputeType::kBf16, ComputeType::kInt8}) {

@@ -14,7 +14,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
 # Offsets of the 16-bit floats in a block.
-HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "IQ4_NL": [0], "Q8_0": [0], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
 
 
 def random_halves(rng, n):
@@ -43,7 +43,8 @@ def main():
     directory = pathlib.Path(__file__).parent / "dequantize"
     directory.mkdir(exist_ok=True)
     rng = np.random.default_rng(20240521)
-    for name in ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]:
+    for name in ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q5_0", "Q5_1",
+                 "IQ4_NL"]:
         elements = GGML_QUANT_SIZES[GGMLQuantizationType[name]][0]
         blocks = random_blocks(rng, name, 1024 // elements if elements < 256 else 6)
         values = dequantize(blocks.reshape(1, -1), GGMLQuantizationType[name]).astype("<f4")

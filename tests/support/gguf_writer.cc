@@ -74,10 +74,13 @@ std::string RandomBlock(TensorType type, uint64_t& state, double deviation) {
       put(0, static_cast<uint16_t>(0x3d00 | (NextRandom(state) & 0x00ff) | sign));
       break;
     case TensorType::kQ4_0:
+    case TensorType::kQ5_0:
+    case TensorType::kIQ4_NL:
     case TensorType::kQ8_0:
       put(0, half());
       break;
     case TensorType::kQ4_1:
+    case TensorType::kQ5_1:
     case TensorType::kQ4_K:
     case TensorType::kQ5_K:
       put(0, half());

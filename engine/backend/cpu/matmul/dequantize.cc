@@ -30,6 +30,25 @@ void DequantizeQ4_1(const uint8_t* block, float* out) {
   ScaleRun(codes, HalfToFloat(LoadU16(block + BlockQ4_1::kScale)), HalfToFloat(LoadU16(block + BlockQ4_1::kMin)), out);
 }
 
+void DequantizeQ5_0(const uint8_t* block, float* out) {
+  uint8_t codes[kRun];
+  UnpackFiveBits(block + BlockQ5_0::kHighBits, block + BlockQ5_0::kCodes, codes);
+  ScaleRun(codes, kRun, 16, HalfToFloat(LoadU16(block + BlockQ5_0::kScale)), out);
+}
+
+void DequantizeQ5_1(const uint8_t* block, float* out) {
+  uint8_t codes[kRun];
+  UnpackFiveBits(block + BlockQ5_1::kHighBits, block + BlockQ5_1::kCodes, codes);
+  ScaleRun(codes, HalfToFloat(LoadU16(block + BlockQ5_1::kScale)), HalfToFloat(LoadU16(block + BlockQ5_1::kMin)), out);
+}
+
+void DequantizeIQ4_NL(const uint8_t* block, float* out) {
+  uint8_t codes[kRun];
+  UnpackNibbles(block + BlockIQ4_NL::kCodes, codes);
+  for (uint8_t& code : codes) code = kNonLinearCodes[code];
+  ScaleRun(codes, kRun, 128, HalfToFloat(LoadU16(block + BlockIQ4_NL::kScale)), out);
+}
+
 void DequantizeQ8_0(const uint8_t* block, float* out) {
   const float scale = HalfToFloat(LoadU16(block + BlockQ8_0::kScale));
   for (int64_t i = 0; i < kRun; ++i)
@@ -95,6 +114,12 @@ void DequantizeRow(TensorType type, const std::byte* row, int64_t elements, floa
       return DequantizeBlocks(type, bytes, elements, DequantizeQ4_0, out);
     case TensorType::kQ4_1:
       return DequantizeBlocks(type, bytes, elements, DequantizeQ4_1, out);
+    case TensorType::kQ5_0:
+      return DequantizeBlocks(type, bytes, elements, DequantizeQ5_0, out);
+    case TensorType::kQ5_1:
+      return DequantizeBlocks(type, bytes, elements, DequantizeQ5_1, out);
+    case TensorType::kIQ4_NL:
+      return DequantizeBlocks(type, bytes, elements, DequantizeIQ4_NL, out);
     case TensorType::kQ8_0:
       return DequantizeBlocks(type, bytes, elements, DequantizeQ8_0, out);
     case TensorType::kQ4_K:

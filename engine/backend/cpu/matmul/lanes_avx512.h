@@ -59,6 +59,12 @@ struct Lanes {
   LH_INLINE static I AddI(I a, I b) { return _mm512_add_epi32(a, b); }
   LH_INLINE static I MulI(I a, I b) { return _mm512_mullo_epi32(a, b); }
   LH_INLINE static I And(I a, I b) { return _mm512_and_si512(a, b); }
+  LH_INLINE static I Or(I a, I b) { return _mm512_or_si512(a, b); }
+  // Each byte, 0 to 15, as the entry of a table of 16 bytes.
+  LH_INLINE static I LookUp(const uint8_t* table, I indices) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(bytes), indices);
+  }
   template <int kBits>
   LH_INLINE static I ShiftRight(I value) {
     return _mm512_srli_epi32(value, kBits);

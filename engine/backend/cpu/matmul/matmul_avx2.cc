@@ -6,6 +6,7 @@
 
 #include "engine/backend/cpu/half.h"
 #include "engine/backend/cpu/matmul/matmul_kernels.h"
+#include "engine/backend/cpu/matmul/quantized_block.h"
 #include "engine/backend/cpu/target_region.h"
 
 LH_BEGIN_TARGET("avx2,fma,f16c")
@@ -84,6 +85,12 @@ struct Lanes {
   LH_INLINE static I AddI(I a, I b) { return {_mm256_add_epi32(a.a, b.a), _mm256_add_epi32(a.b, b.b)}; }
   LH_INLINE static I MulI(I a, I b) { return {_mm256_mullo_epi32(a.a, b.a), _mm256_mullo_epi32(a.b, b.b)}; }
   LH_INLINE static I And(I a, I b) { return {_mm256_and_si256(a.a, b.a), _mm256_and_si256(a.b, b.b)}; }
+  LH_INLINE static I Or(I a, I b) { return {_mm256_or_si256(a.a, b.a), _mm256_or_si256(a.b, b.b)}; }
+  LH_INLINE static I LookUp(const uint8_t* table, I indices) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    const __m256i both = _mm256_broadcastsi128_si256(bytes);
+    return {_mm256_shuffle_epi8(both, indices.a), _mm256_shuffle_epi8(both, indices.b)};
+  }
   template <int kBits>
   LH_INLINE static I ShiftRight(I value) {
     return {_mm256_srli_epi32(value.a, kBits), _mm256_srli_epi32(value.b, kBits)};

@@ -5,6 +5,7 @@
 #include "engine/backend/cpu/half.h"
 #include "engine/backend/cpu/matmul/lanes_avx512.h"
 #include "engine/backend/cpu/matmul/matmul_kernels.h"
+#include "engine/backend/cpu/matmul/quantized_block.h"
 #include "engine/backend/cpu/target_region.h"
 
 LH_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")

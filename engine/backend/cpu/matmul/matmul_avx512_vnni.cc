@@ -2,6 +2,7 @@
 
 #include "engine/backend/cpu/matmul/lanes_avx512.h"
 #include "engine/backend/cpu/matmul/matmul_kernels.h"
+#include "engine/backend/cpu/matmul/quantized_block.h"
 #include "engine/backend/cpu/target_region.h"
 
 LH_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")

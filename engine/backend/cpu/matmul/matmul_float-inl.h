@@ -59,6 +59,12 @@ inline void ExpandPanel(const PanelLayout& layout, const uint8_t* panel, int64_t
       return ExpandRuns<PanelFormat::kQ4_0>(layout, panel, first / 32, n / 32, to);
     case PanelFormat::kQ4_1:
       return ExpandRuns<PanelFormat::kQ4_1>(layout, panel, first / 32, n / 32, to);
+    case PanelFormat::kQ5_0:
+      return ExpandRuns<PanelFormat::kQ5_0>(layout, panel, first / 32, n / 32, to);
+    case PanelFormat::kQ5_1:
+      return ExpandRuns<PanelFormat::kQ5_1>(layout, panel, first / 32, n / 32, to);
+    case PanelFormat::kIQ4_NL:
+      return ExpandRuns<PanelFormat::kIQ4_NL>(layout, panel, first / 32, n / 32, to);
     case PanelFormat::kQ8_0:
       return ExpandRuns<PanelFormat::kQ8_0>(layout, panel, first / 32, n / 32, to);
     case PanelFormat::kQ4_K:

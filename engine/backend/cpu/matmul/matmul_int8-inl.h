@@ -25,6 +25,7 @@ template <PanelFormat kFormat>
 LH_INLINE Lanes::I StartSum(const int32_t* minus_8_sum) {
   if constexpr (ZeroPoint(kFormat) == 0) return Lanes::SetI(0);
   const Lanes::I start = Lanes::BroadcastI(minus_8_sum);
+  if constexpr (ZeroPoint(kFormat) == 16) return Lanes::template ShiftLeft<1>(start);
   if constexpr (ZeroPoint(kFormat) == 32) return Lanes::template ShiftLeft<2>(start);
   if constexpr (ZeroPoint(kFormat) == 128) return Lanes::template ShiftLeft<4>(start);
   return start;
@@ -116,6 +117,12 @@ void Int8Matmul(const PanelRange& panels, const Int8Rows& rows, const Output& ou
       return Int8Panels<Dot, PanelFormat::kQ4_0>(panels, rows, out);
     case PanelFormat::kQ4_1:
       return Int8Panels<Dot, PanelFormat::kQ4_1>(panels, rows, out);
+    case PanelFormat::kQ5_0:
+      return Int8Panels<Dot, PanelFormat::kQ5_0>(panels, rows, out);
+    case PanelFormat::kQ5_1:
+      return Int8Panels<Dot, PanelFormat::kQ5_1>(panels, rows, out);
+    case PanelFormat::kIQ4_NL:
+      return Int8Panels<Dot, PanelFormat::kIQ4_NL>(panels, rows, out);
     case PanelFormat::kQ8_0:
       return Int8Panels<Dot, PanelFormat::kQ8_0>(panels, rows, out);
     case PanelFormat::kQ4_K:

@@ -6,6 +6,7 @@
 
 #include "engine/backend/cpu/half.h"
 #include "engine/backend/cpu/matmul/matmul_kernels.h"
+#include "engine/backend/cpu/matmul/quantized_block.h"
 #include "engine/backend/cpu/target_region.h"
 
 namespace longhaul::cpu {
@@ -87,6 +88,18 @@ struct Lanes {
   }
   LH_INLINE static I And(I a, I b) {
     return Each<I>([&](int n) { return a.lane[n] & b.lane[n]; });
+  }
+  LH_INLINE static I Or(I a, I b) {
+    return Each<I>([&](int n) { return a.lane[n] | b.lane[n]; });
+  }
+  LH_INLINE static I LookUp(const uint8_t* table, I indices) {
+    return Each<I>([&](int n) {
+      uint32_t found = 0;
+      for (int byte = 0; byte < 4; ++byte) {
+        found |= static_cast<uint32_t>(table[(indices.lane[n] >> (8 * byte)) & 15u]) << (8 * byte);
+      }
+      return found;
+    });
   }
   template <int kBits>
   LH_INLINE static I ShiftRight(I value) {

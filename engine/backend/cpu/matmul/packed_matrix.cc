@@ -39,6 +39,12 @@ PanelFormat FormatFor(TensorType type, ComputeType compute) {
       return PanelFormat::kQ4_0;
     case TensorType::kQ4_1:
       return PanelFormat::kQ4_1;
+    case TensorType::kQ5_0:
+      return PanelFormat::kQ5_0;
+    case TensorType::kQ5_1:
+      return PanelFormat::kQ5_1;
+    case TensorType::kIQ4_NL:
+      return PanelFormat::kIQ4_NL;
     case TensorType::kQ8_0:
       return PanelFormat::kQ8_0;
     case TensorType::kQ4_K:

@@ -4,6 +4,16 @@
 namespace longhaul::cpu {
 namespace {
 
+// The high bits of group kGroup out of its word, where they are in a code.
+template <int kBits, int kGroup>
+LH_INLINE void AddHighBits(const Lanes::I words[kBits], Lanes::I codes[8]) {
+  constexpr int kAt = kGroup * kBits % 8;
+  Lanes::I bits = words[kGroup * kBits / 8];
+  if constexpr (kAt < 4) bits = Lanes::template ShiftLeft<4 - kAt>(bits);
+  if constexpr (kAt > 4) bits = Lanes::template ShiftRight<kAt - 4>(bits);
+  codes[kGroup] = Lanes::Or(codes[kGroup], Lanes::And(bits, Lanes::SetI(kBits == 1 ? 0x10101010 : 0x30303030)));
+}
+
 // The 8 groups of codes of a run: group g holds elements 4g .. 4g + 3.
 template <PanelFormat kFormat>
 LH_INLINE void LoadCodes(const uint8_t* at, Lanes::I codes[8]) {
@@ -13,6 +23,17 @@ LH_INLINE void LoadCodes(const uint8_t* at, Lanes::I codes[8]) {
       const Lanes::I both = Lanes::LoadI(at + j * kGroupBytes);
       codes[j] = Lanes::And(both, low_nibbles);
       codes[j + 4] = Lanes::And(Lanes::template ShiftRight<4>(both), low_nibbles);
+    }
+    if constexpr (kFormat == PanelFormat::kIQ4_NL) {
+      for (int j = 0; j < 8; ++j) codes[j] = Lanes::LookUp(kNonLinearCodes, codes[j]);
+    }
+    if constexpr (constexpr int kBits = HighBits(kFormat); kBits > 0) {
+      Lanes::I words[kBits];
+      for (int j = 0; j < kBits; ++j) words[j] = Lanes::LoadI(at + (4 + j) * kGroupBytes);
+      [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
+        (AddHighBits<kBits, kGroup>(words, codes), ...);
+      }
+      (std::make_integer_sequence<int, 8>());
     }
   } else {
     for (int j = 0; j < 8; ++j) codes[j] = Lanes::LoadI(at + j * kGroupBytes);
@@ -36,7 +57,7 @@ LH_INLINE RunScales LoadScales(const PanelLayout& layout, const uint8_t* panel, 
     scales.scale = Lanes::LoadHalf(of_block);
     scales.of_half[0] = Lanes::LoadS8(of_run);
     scales.of_half[1] = Lanes::LoadS8(of_run + 16);
-  } else if constexpr (BlockScaleBytes(kFormat) != 0) {
+  } else if constexpr (HasBlockScales(kFormat)) {
     scales.scale = Lanes::Mul(Lanes::LoadHalf(of_block), Lanes::ToFloat(Lanes::LoadU8(of_run)));
     scales.min = Lanes::Mul(Lanes::LoadHalf(of_block + 32), Lanes::ToFloat(Lanes::LoadU8(of_run + 16)));
   } else {

@@ -24,21 +24,37 @@ void ScatterNibbles(const uint8_t* codes, uint8_t* lane) {
   ScatterCodes(packed, 4, lane);
 }
 
-// Writers of output n of a panel from its row.
-
-void WriteQ4_0(const PanelLayout& layout, const uint8_t* row, int64_t n, uint8_t* panel) {
-  for (int64_t run = 0; run < layout.columns / kRun; ++run, row += BlockQ4_0::kBytes) {
-    ScatterCodes(row + BlockQ4_0::kCodes, 4, panel + run * RunCodeBytes(PanelFormat::kQ4_0) + n * 4);
-    StoreU16(LoadU16(row + BlockQ4_0::kScale), panel + layout.run_scales + run * 32 + n * 2);
+// Codes of 4 + kHighBits bits of a run: nibbles, then the groups of high bits.
+template <int kHighBits>
+void ScatterWithHighBits(const uint8_t* codes, uint8_t* lane) {
+  uint8_t nibbles[kRun], high[4 * kHighBits] = {};
+  for (int64_t i = 0; i < kRun; ++i) {
+    nibbles[i] = codes[i] & 15;
+    const int64_t bit = i / 4 * kHighBits;
+    uint8_t& byte = high[bit / 8 * 4 + i % 4];
+    byte = static_cast<uint8_t>(byte | (codes[i] >> 4) << (bit % 8));
   }
+  ScatterNibbles(nibbles, lane);
+  ScatterCodes(high, kHighBits, lane + 4 * kGroupBytes);
 }
 
-void WriteQ4_1(const PanelLayout& layout, const uint8_t* row, int64_t n, uint8_t* panel) {
-  for (int64_t run = 0; run < layout.columns / kRun; ++run, row += BlockQ4_1::kBytes) {
-    ScatterCodes(row + BlockQ4_1::kCodes, 4, panel + run * RunCodeBytes(PanelFormat::kQ4_1) + n * 4);
-    uint8_t* scales = panel + layout.run_scales + run * 64 + n * 2;
-    StoreU16(LoadU16(row + BlockQ4_1::kScale), scales);
-    StoreU16(LoadU16(row + BlockQ4_1::kMin), scales + 32);
+// Writers of output n of a panel from its row.
+
+// Types of one run a block whose scales are an f16 and, in some, an f16 min after it.
+template <PanelFormat kFormat, class Block>
+void WriteRuns(const PanelLayout& layout, const uint8_t* row, int64_t n, uint8_t* panel) {
+  for (int64_t run = 0; run < layout.columns / kRun; ++run, row += Block::kBytes) {
+    uint8_t* lane = panel + run * RunCodeBytes(kFormat) + n * 4;
+    if constexpr (HighBits(kFormat) > 0) {
+      uint8_t codes[kRun];
+      UnpackFiveBits(row + Block::kHighBits, row + Block::kCodes, codes);
+      ScatterWithHighBits<HighBits(kFormat)>(codes, lane);
+    } else {
+      ScatterCodes(row + Block::kCodes, 4, lane);
+    }
+    uint8_t* scales = panel + layout.run_scales + run * RunScaleBytes(kFormat) + n * 2;
+    StoreU16(LoadU16(row + Block::kScale), scales);
+    if constexpr (HasMin(kFormat)) StoreU16(LoadU16(row + Block::kMin), scales + 32);
   }
 }
 
@@ -65,7 +81,7 @@ void WriteWithMins(const PanelLayout& layout, const uint8_t* row, int64_t n, uin
         ScatterNibbles(codes, lane);
       } else {
         UnpackRunQ5_K(row, r, codes);
-        ScatterCodes(codes, 8, lane);
+        ScatterWithHighBits<1>(codes, lane);
       }
       const ScaleAndMin of_run = UnpackScaleAndMin(row + BlockQ4_K::kRunScales, r);
       uint8_t* scales = panel + layout.run_scales + run * 32 + n;
@@ -84,7 +100,7 @@ void WriteQ6_K(const PanelLayout& layout, const uint8_t* row, int64_t n, uint8_t
       const int64_t run = block * 8 + r;
       uint8_t codes[kRun];
       UnpackRunQ6_K(row, r, codes);
-      ScatterCodes(codes, 8, panel + run * RunCodeBytes(PanelFormat::kQ6_K) + n * 4);
+      ScatterWithHighBits<2>(codes, panel + run * RunCodeBytes(PanelFormat::kQ6_K) + n * 4);
       uint8_t* scales = panel + layout.run_scales + run * 32 + n;
       scales[0] = row[BlockQ6_K::kRunScales + 2 * r];
       scales[16] = row[BlockQ6_K::kRunScales + 2 * r + 1];
@@ -124,10 +140,19 @@ void WritePanel(const PanelLayout& layout, TensorType type, const uint8_t* const
     if (row == nullptr) continue;
     switch (layout.format) {
       case PanelFormat::kQ4_0:
-        WriteQ4_0(layout, row, n, panel);
+        WriteRuns<PanelFormat::kQ4_0, BlockQ4_0>(layout, row, n, panel);
         break;
       case PanelFormat::kQ4_1:
-        WriteQ4_1(layout, row, n, panel);
+        WriteRuns<PanelFormat::kQ4_1, BlockQ4_1>(layout, row, n, panel);
+        break;
+      case PanelFormat::kQ5_0:
+        WriteRuns<PanelFormat::kQ5_0, BlockQ5_0>(layout, row, n, panel);
+        break;
+      case PanelFormat::kQ5_1:
+        WriteRuns<PanelFormat::kQ5_1, BlockQ5_1>(layout, row, n, panel);
+        break;
+      case PanelFormat::kIQ4_NL:
+        WriteRuns<PanelFormat::kIQ4_NL, BlockIQ4_NL>(layout, row, n, panel);
         break;
       case PanelFormat::kQ8_0:
         WriteQ8_0(layout, row, n, panel);

@@ -38,8 +38,8 @@ TEST_P(DequantizeTest, EqualsTheReferenceToTheBit) {
 
 INSTANTIATE_TEST_SUITE_P(Types, DequantizeTest,
                          testing::Values(TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ4_0,
-                                         TensorType::kQ4_1, TensorType::kQ8_0, TensorType::kQ4_K, TensorType::kQ5_K,
-                                         TensorType::kQ6_K),
+                                         TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kIQ4_NL,
+                                         TensorType::kQ8_0, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K),
                          [](const auto& param) { return std::string(Info(param.param).name); });
 
 }  // namespace

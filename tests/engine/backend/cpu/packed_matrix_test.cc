@@ -17,9 +17,9 @@
 namespace longhaul::cpu {
 namespace {
 
-constexpr TensorType kTypes[] = {TensorType::kF32,  TensorType::kF16,  TensorType::kBF16,
-                                 TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ8_0,
-                                 TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K};
+constexpr TensorType kTypes[] = {TensorType::kF32,  TensorType::kF16,  TensorType::kBF16, TensorType::kQ4_0,
+                                 TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1, TensorType::kIQ4_NL,
+                                 TensorType::kQ8_0, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K};
 
 // Random bytes whose 16-bit floats are of the size of real scales.
 class RandomTensor {
@@ -44,10 +44,13 @@ class RandomTensor {
           break;
         case TensorType::kF16:
         case TensorType::kQ4_0:
+        case TensorType::kQ5_0:
+        case TensorType::kIQ4_NL:
         case TensorType::kQ8_0:
           PutHalf(to);
           break;
         case TensorType::kQ4_1:
+        case TensorType::kQ5_1:
         case TensorType::kQ4_K:
         case TensorType::kQ5_K:
           PutHalf(to);
@@ -167,6 +170,17 @@ TwinRun ReadRun(TensorType type, const uint8_t* row, int64_t k) {
       case TensorType::kQ4_1:
         code = nibble(b[4 + i % 16], i >= 16);
         break;
+      case TensorType::kQ5_0:
+        code = nibble(b[6 + i % 16], i >= 16) + 16 * ((b[2 + i / 8] >> (i % 8)) & 1) - 16;
+        break;
+      case TensorType::kQ5_1:
+        code = nibble(b[8 + i % 16], i >= 16) + 16 * ((b[4 + i / 8] >> (i % 8)) & 1);
+        break;
+      case TensorType::kIQ4_NL: {
+        constexpr int kTable[] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+        code = kTable[nibble(b[2 + i % 16], i >= 16)];
+        break;
+      }
       case TensorType::kQ8_0:
         code = static_cast<int8_t>(b[2 + i]);
         break;
@@ -186,6 +200,7 @@ TwinRun ReadRun(TensorType type, const uint8_t* row, int64_t k) {
   }
   switch (type) {
     case TensorType::kQ4_1:
+    case TensorType::kQ5_1:
       out.min = Half(b + 2);
       out.has_min = true;
       out.scale = Half(b);
@@ -426,7 +441,8 @@ TEST_P(MatmulTest, ActivationsThatAreNotFiniteShowInTheirRowAlone) {
 }
 
 TEST_P(MatmulTest, TakesLittleMoreMemoryThanTheFile) {
-  for (TensorType type : {TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ8_0, TensorType::kQ4_K}) {
+  for (TensorType type : kTypes) {
+    if (!Quantized(type)) continue;
     RandomTensor weights(type, 64, 1024, 23);
     const PackedMatrixPtr matrix = PackOrDie({&weights.tensor(), 1}, ComputeType::kInt8, pool_);
     EXPECT_LE(static_cast<double>(Bytes(*matrix)), 1.03 * static_cast<double>(64 * RowBytes(type, 1024)));
