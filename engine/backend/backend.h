@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,7 +23,8 @@ struct HostTensor {
   int64_t columns = 0;
   const std::byte* data = nullptr;
   std::shared_ptr<const void> owner;  // keeps the bytes alive; null: they outlive all users
-  // The order in which the rows are used: row_order[i] is the file's row of output i. Empty: as they lie.
+  // The order in which the rows are used: row_order[i] is the file's row of output i; of a vector, its elements. Empty:
+  // as they lie.
   std::vector<int32_t> row_order;
 };
 
@@ -73,8 +75,8 @@ class Backend {
   virtual absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) = 0;
   // Keeps or copies a table [vocabulary, width] for Embed.
   virtual absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) = 0;
-  // Copies a vector [width] for RmsNorm.
-  virtual absl::StatusOr<WeightId> PackVector(const HostTensor& vector) = 0;
+  // Copies vectors, one behind the other, into one [width]: for RmsNorm, RmsNormSlices and the bias of Linear.
+  virtual absl::StatusOr<WeightId> PackVector(std::span<const HostTensor> parts) = 0;
   // An activation of up to [max_rows, width]. RESOURCE_EXHAUSTED without memory.
   virtual absl::StatusOr<ActivationId> AllocateActivation(int64_t max_rows, int64_t width) = 0;
   // How a cache of `bytes` would be cut into blocks; allocates nothing. RESOURCE_EXHAUSTED when that is less than a
@@ -100,8 +102,13 @@ class Backend {
   // out[r, :] = in[r, :] / sqrt(mean(in[r, :]^2) + epsilon) * weight
   virtual void RmsNorm(ActivationId in, WeightId weight, float epsilon, ActivationId out) = 0;
 
-  // out[r, n] (+)= sum_k in[r, k] * matrix[n, k], in one order of summation.
-  virtual void Linear(ActivationId in, WeightId matrix, Epilogue epilogue, ActivationId out) = 0;
+  // The same, in place, for `slices` parts of each row, each as wide as the weight, from column `first` on: each by
+  // itself.
+  virtual void RmsNormSlices(ActivationId inout, int64_t first, int64_t slices, WeightId weight, float epsilon) = 0;
+
+  // out[r, n] (+)= sum_k in[r, k] * matrix[n, k], in one order of summation; then + bias[n], where there is one.
+  virtual void Linear(ActivationId in, WeightId matrix, std::optional<WeightId> bias, Epilogue epilogue,
+                      ActivationId out) = 0;
 
   // qkv[t] = (queries [n_heads, head_dim], keys [n_kv_heads, head_dim], values [n_kv_heads, head_dim]) of each new
   // token, rotary pairs half-split: (i, i + rotary_dims / 2). Rotates queries and keys by the row's plan,

@@ -24,14 +24,15 @@ absl::Status CheckTensor(const HostTensor& part, int64_t columns) {
                                                    info.block_elements));
   }
   if (part.row_order.empty()) return absl::OkStatus();
-  if (static_cast<int64_t>(part.row_order.size()) != part.rows) {
+  const int64_t ordered = part.rows == 1 ? part.columns : part.rows;
+  if (static_cast<int64_t>(part.row_order.size()) != ordered) {
     return absl::InvalidArgumentError(
-        absl::StrCat("tensor '", part.name, "' has ", part.rows, " rows, its row order ", part.row_order.size()));
+        absl::StrCat("tensor '", part.name, "' has ", ordered, " rows, its row order ", part.row_order.size()));
   }
   for (int32_t row : part.row_order) {
-    if (row < 0 || row >= part.rows) {
+    if (row < 0 || row >= ordered) {
       return absl::InvalidArgumentError(
-          absl::StrCat("tensor '", part.name, "' has ", part.rows, " rows, its row order names row ", row));
+          absl::StrCat("tensor '", part.name, "' has ", ordered, " rows, its row order names row ", row));
     }
   }
   return absl::OkStatus();
@@ -57,13 +58,18 @@ absl::StatusOr<WeightId> CheckedBackend::PackEmbedding(const HostTensor& table) 
   return id;
 }
 
-absl::StatusOr<WeightId> CheckedBackend::PackVector(const HostTensor& vector) {
-  LH_RETURN_IF_ERROR(CheckTensor(vector, vector.columns));
-  if (vector.rows != 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor '", vector.name, "' has ", vector.rows, " rows: a vector has one"));
+absl::StatusOr<WeightId> CheckedBackend::PackVector(std::span<const HostTensor> parts) {
+  if (parts.empty()) return absl::InvalidArgumentError("a vector of no tensors");
+  int64_t width = 0;
+  for (const HostTensor& part : parts) {
+    LH_RETURN_IF_ERROR(CheckTensor(part, part.columns));
+    if (part.rows != 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor '", part.name, "' has ", part.rows, " rows: a vector has one"));
+    }
+    width += part.columns;
   }
-  return Packed(backend_->PackVector(vector), WeightKind::kVector, 1, vector.columns);
+  return Packed(backend_->PackVector(parts), WeightKind::kVector, 1, width);
 }
 
 absl::StatusOr<WeightId> CheckedBackend::Packed(absl::StatusOr<WeightId> id, WeightKind kind, int64_t rows,
@@ -115,13 +121,22 @@ void CheckedBackend::RmsNorm(ActivationId in, WeightId weight, float epsilon, Ac
   }
 }
 
-void CheckedBackend::Linear(ActivationId in, WeightId matrix, Epilogue epilogue, ActivationId out) {
+void CheckedBackend::RmsNormSlices(ActivationId inout, int64_t first, int64_t slices, WeightId weight, float epsilon) {
+  const int64_t width = WeightAt(weight, WeightKind::kVector).columns;
+  if (Is(width > 0 && first >= 0 && slices >= 1 && first + slices * width <= At(inout).width, "RmsNormSlices")) {
+    backend_->RmsNormSlices(inout, first, slices, weight, epsilon);
+  }
+}
+
+void CheckedBackend::Linear(ActivationId in, WeightId matrix, std::optional<WeightId> bias, Epilogue epilogue,
+                            ActivationId out) {
   const Weight weight = WeightAt(matrix, WeightKind::kMatrix);
   const Activation from = At(in);
   if (Is(weight.columns == from.width, "Linear: columns") &&
+      Is(!bias || WeightAt(*bias, WeightKind::kVector).columns == weight.rows, "Linear: bias") &&
       Is(epilogue == Epilogue::kStore || At(out).rows == from.rows, "Linear: rows to add to") &&
       Holds(out, from.rows, weight.rows, "Linear")) {
-    backend_->Linear(in, matrix, epilogue, out);
+    backend_->Linear(in, matrix, bias, epilogue, out);
   }
 }
 

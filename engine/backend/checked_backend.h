@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,7 +20,7 @@ class CheckedBackend final : public Backend {
   const BackendInfo& info() const override { return backend_->info(); }
   absl::StatusOr<WeightId> PackMatrix(std::span<const HostTensor> parts) override;
   absl::StatusOr<WeightId> PackEmbedding(const HostTensor& table) override;
-  absl::StatusOr<WeightId> PackVector(const HostTensor& vector) override;
+  absl::StatusOr<WeightId> PackVector(std::span<const HostTensor> parts) override;
   absl::StatusOr<ActivationId> AllocateActivation(int64_t max_rows, int64_t width) override;
   absl::StatusOr<CacheGeometry> PlanCache(const CacheShape& shape, int64_t bytes) const override {
     return backend_->PlanCache(shape, bytes);
@@ -29,7 +30,9 @@ class CheckedBackend final : public Backend {
   absl::Status BeginStep(const Batch& batch) override;
   void Embed(WeightId table, ActivationId out) override;
   void RmsNorm(ActivationId in, WeightId weight, float epsilon, ActivationId out) override;
-  void Linear(ActivationId in, WeightId matrix, Epilogue epilogue, ActivationId out) override;
+  void RmsNormSlices(ActivationId inout, int64_t first, int64_t slices, WeightId weight, float epsilon) override;
+  void Linear(ActivationId in, WeightId matrix, std::optional<WeightId> bias, Epilogue epilogue,
+              ActivationId out) override;
   void Attention(int64_t layer, ActivationId qkv, ActivationId out) override;
   void SwiGlu(ActivationId in, ActivationId out) override;
   void GatherLogitRows(ActivationId in, ActivationId out) override;

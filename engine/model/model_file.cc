@@ -10,9 +10,10 @@ namespace longhaul {
 namespace {
 
 bool AnyQuantized(const LayerTensors& layer) {
-  const StoredTensor* const matrices[] = {&layer.query, &layer.key, &layer.value, &layer.attention_output,
-                                          &layer.gate,  &layer.up,  &layer.down};
-  return std::ranges::any_of(matrices, [](const StoredTensor* matrix) { return Info(matrix->tensor.type).quantized; });
+  const StoredLinear* const maps[] = {&layer.query_key_value, &layer.attention_output, &layer.gate_up, &layer.down};
+  return std::ranges::any_of(maps, [](const StoredLinear* map) {
+    return std::ranges::any_of(map->matrix, [](const StoredTensor& part) { return Info(part.tensor.type).quantized; });
+  });
 }
 
 }  // namespace

@@ -14,11 +14,19 @@ struct StoredTensor {
   int64_t offset = 0;
 };
 
-// The tensors of one layer. The row_order of query and key brings their rotary pairs into the half-split layout.
+// A linear map: its matrix and, where the LayerConfig has one, its bias, both as parts that are stacked along the
+// outputs.
+struct StoredLinear {
+  std::vector<StoredTensor> matrix;
+  std::vector<StoredTensor> bias;  // empty: none
+};
+
+// The tensors of one layer; those of norms are there where the LayerConfig has the norm. The row_order of what makes
+// and normalises queries and keys brings their rotary pairs into the half-split layout.
 struct LayerTensors {
-  std::optional<StoredTensor> attention_norm, feed_forward_norm;  // where the LayerConfig has the norm before
-  StoredTensor query, key, value, attention_output;
-  StoredTensor gate, up, down;
+  std::optional<StoredTensor> attention_norm, feed_forward_norm;  // before the part
+  std::optional<StoredTensor> query_norm, key_norm;               // qk_norm
+  StoredLinear query_key_value, attention_output, gate_up, down;
 };
 
 // The tensors of a model.

@@ -57,23 +57,23 @@ TensorReader::TensorReader(const Checkpoint& checkpoint, int threads, const Stop
   std::ranges::sort(regions_, {}, &Region::begin);
 }
 
-absl::StatusOr<std::vector<HostTensor>> TensorReader::Read(std::initializer_list<const StoredTensor*> tensors) {
+absl::StatusOr<std::vector<HostTensor>> TensorReader::Read(std::span<const StoredTensor> tensors) {
   int64_t bytes = 0;
-  for (const StoredTensor* stored : tensors) bytes += BufferBytes(stored->tensor);
+  for (const StoredTensor& stored : tensors) bytes += BufferBytes(stored.tensor);
   if (!Reserve(bytes)) {
     return absl::ResourceExhaustedError(absl::StrCat(checkpoint_.path(), ": no memory for ", bytes,
-                                                     " bytes of tensor '", (*tensors.begin())->tensor.name, "'"));
+                                                     " bytes of tensor '", tensors.front().tensor.name, "'"));
   }
   std::vector<HostTensor> result;
   std::vector<Piece> pieces;
   std::byte* next = buffer_.get();
-  for (const StoredTensor* stored : tensors) {
-    Region& region = *std::ranges::lower_bound(regions_, stored->offset, {}, &Region::begin);
+  for (const StoredTensor& stored : tensors) {
+    Region& region = *std::ranges::lower_bound(regions_, stored.offset, {}, &Region::begin);
     Cut(region.begin, region.end, next, region.digests, pieces);
-    result.push_back(stored->tensor);
+    result.push_back(stored.tensor);
     result.back().data = next;
     result.back().owner = buffer_;
-    next += BufferBytes(stored->tensor);
+    next += BufferBytes(stored.tensor);
   }
   LH_RETURN_IF_ERROR(ReadAll(pieces));
   return result;

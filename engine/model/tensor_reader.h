@@ -3,8 +3,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,7 +29,7 @@ class TensorReader {
   // Returns the tensors with their bytes. The next call reuses their memory unless somebody still holds it. CANCELLED
   // when stopped, RESOURCE_EXHAUSTED without memory, else as ByteSource::Read. REQUIRES: they are tensors of the file,
   // none twice.
-  absl::StatusOr<std::vector<HostTensor>> Read(std::initializer_list<const StoredTensor*> tensors);
+  absl::StatusOr<std::vector<HostTensor>> Read(std::span<const StoredTensor> tensors);
 
   // Reads the rest and returns the digest of the whole file: 32 hex digits, equal for equal files, whatever was read
   // first. FAILED_PRECONDITION when the file changed since it was opened, else as Read.

@@ -30,13 +30,21 @@ class Transformer {
   std::vector<float> ReadLogits() { return backend_.Read(logits_); }
 
  private:
-  struct Layer {
-    std::optional<WeightId> attention_norm, feed_forward_norm;  // norms before a part; where the LayerConfig has them
-    WeightId qkv, attention_output, gate_up, down;
+  struct Map {
+    WeightId matrix;
+    std::optional<WeightId> bias;
+  };
+  struct Layer {  // norms where the LayerConfig has them
+    std::optional<WeightId> attention_norm, feed_forward_norm;
+    std::optional<WeightId> query_norm, key_norm;
+    Map qkv, attention_output, gate_up, down;
   };
 
   Transformer(const ModelConfig& config, Backend& backend) : config_(config), backend_(backend) {}
 
+  void Linear(ActivationId in, const Map& map, Epilogue epilogue, ActivationId out);
+  // Normalises the queries and keys in qkv_, where layer l does.
+  void NormQueriesAndKeys(size_t l);
   // The input of a part of a layer: the residual stream, normalised where `norm` is there.
   ActivationId Normed(const std::optional<WeightId>& norm);
 

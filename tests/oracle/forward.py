@@ -1,4 +1,4 @@
-"""The forward pass of the llama family in plain NumPy, on the dequantized weights of a GGUF: what the engine is compared with.
+"""The forward pass of every family in plain NumPy, on the dequantized weights of a GGUF: what the engine is compared with.
 
 No cache, no batch, no blocking: a line of code for a line of the formula. Everything is computed in float32 (or in
 float64, to see what float32 itself loses), angles in float64. `Rounding` reproduces what the engine rounds on purpose;
@@ -25,13 +25,22 @@ class Model:
     epsilon: float
     rotary_base: float
     trained_length: int
-    weights: dict[str, Array]  # by GGUF name, float32; a matrix is [outputs, inputs]
+    weights: dict[str, Array]  # by GGUF name, float32; a matrix is [outputs, inputs], pairs are (2i, 2i + 1)
     pieces: list[str]  # the vocabulary as the file spells it
 
     def inv_freq(self) -> Array:
         """The model's own radians per position, [head_dim / 2], pair (2i, 2i + 1) of a q or k row as GGUF orders them."""
         theta = self.rotary_base ** (-np.arange(0, self.head_dim, 2, dtype=np.float64) / self.head_dim)
         return theta / self.weights["rope_freqs.weight"].astype(np.float64) if "rope_freqs.weight" in self.weights else theta
+
+
+INTERLEAVED = ["llama"]
+HALF_SPLIT = ["qwen2", "qwen3"]
+
+
+def interleave(rows: Array, head_dim: int) -> Array:
+    """Rows of q or k (or of their biases or norms) from pairs (i, i + d/2) to (2i, 2i + 1)."""
+    return rows.reshape(-1, 2, head_dim // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def load(path: str) -> Model:
@@ -43,22 +52,31 @@ def load(path: str) -> Model:
             raise KeyError(f"{path} has no {key}")
         return default if found is None else found.contents()
 
-    if field("general.architecture") != "llama":
-        raise ValueError(f"architecture {field('general.architecture')}: only llama is written here")
-    n_heads = field("llama.attention.head_count")
-    head_dim = field("llama.embedding_length") // n_heads
-    if field("llama.rope.dimension_count", head_dim) != head_dim or field("llama.rope.scaling.type", "none") != "none":
+    architecture = field("general.architecture")
+    if architecture not in INTERLEAVED + HALF_SPLIT:
+        raise ValueError(f"architecture {architecture} is not written here")
+
+    def key(suffix: str, default=None):
+        return field(f"{architecture}.{suffix}", default)
+
+    n_heads = key("attention.head_count")
+    head_dim = key("attention.key_length", key("embedding_length") // n_heads)
+    if key("rope.dimension_count", head_dim) != head_dim or key("rope.scaling.type", "none") != "none":
         raise ValueError("partial rotation and declared scaling are not written here")
     weights = {t.name: gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32) for t in reader.tensors}
     weights.setdefault("output.weight", weights["token_embd.weight"])
+    if architecture in HALF_SPLIT:
+        for name in weights:
+            if any(part in name for part in (".attn_q.", ".attn_k.", ".attn_q_norm.", ".attn_k_norm.")):
+                weights[name] = interleave(weights[name], head_dim)
     return Model(
-        n_layers=field("llama.block_count"),
+        n_layers=key("block_count"),
         n_heads=n_heads,
-        n_kv_heads=field("llama.attention.head_count_kv", n_heads),
+        n_kv_heads=key("attention.head_count_kv", n_heads),
         head_dim=head_dim,
-        epsilon=field("llama.attention.layer_norm_rms_epsilon"),
-        rotary_base=field("llama.rope.freq_base", 10000.0),
-        trained_length=field("llama.context_length"),
+        epsilon=key("attention.layer_norm_rms_epsilon"),
+        rotary_base=key("rope.freq_base", 10000.0),
+        trained_length=key("context_length"),
         weights=weights,
         pieces=field("tokenizer.ggml.tokens"),
     )
@@ -163,17 +181,25 @@ def forward(
         return model.weights[name].astype(dtype)
 
     def linear(x: Array, name: str) -> Array:
-        return rounding.products(x) @ rounding.products(weight(name)).T
+        product = rounding.products(x) @ rounding.products(weight(name + ".weight")).T
+        return product + weight(name + ".bias") if name + ".bias" in model.weights else product
+
+    def head_norm(x: Array, name: str) -> Array:
+        """Each head by itself, where the model does so."""
+        if name not in model.weights:
+            return x
+        return rms_norm(x.reshape(len(x), -1, model.head_dim), weight(name), model.epsilon).reshape(x.shape)
 
     h = model.weights["token_embd.weight"][ids].astype(dtype)
     for layer in range(model.n_layers):
         p = f"blk.{layer}."
         x = rms_norm(h, weight(p + "attn_norm.weight"), model.epsilon)
-        q, k, v = (linear(x, f"{p}attn_{part}.weight") for part in "qkv")
-        h = h + linear(attention(model, rotation, q, k, v, rounding.cache), p + "attn_output.weight")
+        q, k, v = (linear(x, f"{p}attn_{part}") for part in "qkv")
+        q, k = head_norm(q, p + "attn_q_norm.weight"), head_norm(k, p + "attn_k_norm.weight")
+        h = h + linear(attention(model, rotation, q, k, v, rounding.cache), p + "attn_output")
         x = rms_norm(h, weight(p + "ffn_norm.weight"), model.epsilon)
-        h = h + linear(silu(linear(x, p + "ffn_gate.weight")) * linear(x, p + "ffn_up.weight"), p + "ffn_down.weight")
-    return linear(rms_norm(h[rows], weight("output_norm.weight"), model.epsilon), "output.weight")
+        h = h + linear(silu(linear(x, p + "ffn_gate")) * linear(x, p + "ffn_up"), p + "ffn_down")
+    return linear(rms_norm(h[rows], weight("output_norm.weight"), model.epsilon), "output")
 
 
 def log_sum_exp(logits: Array) -> Array:

@@ -108,7 +108,6 @@ Comparison Compare(SingleRunner& runner, const RotaryPlan& plan, const std::vect
   Row row(runner, plan);
   const auto n = static_cast<int64_t>(ids.size());
   const auto first_scored = golden.value("first_scored", int64_t{1});
-  const auto vocabulary = static_cast<size_t>(TestModel().config.vocabulary_size);
   int64_t end = 0;
   for (int64_t begin = 0; begin < n; begin = end) {
     end = begin < n - one_by_one ? std::min(n - one_by_one, begin + kChunk) : begin + 1;
@@ -128,6 +127,7 @@ Comparison Compare(SingleRunner& runner, const RotaryPlan& plan, const std::vect
                          golden["nll"][static_cast<size_t>(token - first_scored)]);
     }
     const std::vector<float> logits = runner.transformer().ReadLogits();
+    const size_t vocabulary = logits.size() / targets.size();
     for (const auto& at : golden["logits"]) {
       const auto position = at["position"].get<int64_t>();
       if (position < begin || position >= end) continue;

@@ -221,15 +221,18 @@ std::vector<std::byte> GgufWriter::Build() const {
 GgufWriter TinyModel(const TinyModelOptions& o) {
   GgufWriter writer;
   const auto key = [&](const char* name, int64_t value) { writer.SetUint32(name, static_cast<uint32_t>(value)); };
-  writer.SetString("general.architecture", "llama");
-  key("llama.block_count", o.n_layers);
-  key("llama.context_length", o.context_length);
-  key("llama.embedding_length", o.width);
-  key("llama.feed_forward_length", o.feed_forward_width);
-  key("llama.attention.head_count", o.n_heads);
-  key("llama.attention.head_count_kv", o.n_kv_heads);
-  key("llama.attention.key_length", o.head_dim);
-  writer.SetFloat32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  const auto of_family = [&](const char* suffix, int64_t value) {
+    writer.SetUint32(absl::StrCat(o.architecture, ".", suffix), static_cast<uint32_t>(value));
+  };
+  writer.SetString("general.architecture", o.architecture);
+  of_family("block_count", o.n_layers);
+  of_family("context_length", o.context_length);
+  of_family("embedding_length", o.width);
+  of_family("feed_forward_length", o.feed_forward_width);
+  of_family("attention.head_count", o.n_heads);
+  of_family("attention.head_count_kv", o.n_kv_heads);
+  of_family("attention.key_length", o.head_dim);
+  writer.SetFloat32(absl::StrCat(o.architecture, ".attention.layer_norm_rms_epsilon"), 1e-5f);
 
   std::vector<std::string> tokens = {"<e>"};
   std::vector<int32_t> kinds = {3};
@@ -250,9 +253,10 @@ GgufWriter TinyModel(const TinyModelOptions& o) {
     writer.SetRandomTensor(name, {static_cast<uint64_t>(columns), static_cast<uint64_t>(rows)}, type, o.seed,
                            o.gain / std::sqrt(static_cast<double>(columns)));
   };
-  const auto norm = [&](const std::string& name) {
-    writer.SetRandomTensor(name, {static_cast<uint64_t>(o.width)}, TensorType::kF32, o.seed);
+  const auto vector = [&](const std::string& name, int64_t elements) {
+    writer.SetRandomTensor(name, {static_cast<uint64_t>(elements)}, TensorType::kF32, o.seed);
   };
+  const auto norm = [&](const std::string& name) { vector(name, o.width); };
   const int64_t vocabulary = static_cast<int64_t>(tokens.size());
   tensor("token_embd.weight", vocabulary, o.width);
   for (int64_t layer = 0; layer < o.n_layers; ++layer) {
@@ -261,6 +265,15 @@ GgufWriter TinyModel(const TinyModelOptions& o) {
     tensor(prefix + "attn_q.weight", o.n_heads * o.head_dim, o.width);
     tensor(prefix + "attn_k.weight", o.n_kv_heads * o.head_dim, o.width);
     tensor(prefix + "attn_v.weight", o.n_kv_heads * o.head_dim, o.width);
+    if (o.architecture == "qwen2") {
+      vector(prefix + "attn_q.bias", o.n_heads * o.head_dim);
+      vector(prefix + "attn_k.bias", o.n_kv_heads * o.head_dim);
+      vector(prefix + "attn_v.bias", o.n_kv_heads * o.head_dim);
+    }
+    if (o.architecture == "qwen3") {
+      vector(prefix + "attn_q_norm.weight", o.head_dim);
+      vector(prefix + "attn_k_norm.weight", o.head_dim);
+    }
     tensor(prefix + "attn_output.weight", o.width, o.n_heads * o.head_dim);
     norm(prefix + "ffn_norm.weight");
     tensor(prefix + "ffn_gate.weight", o.feed_forward_width, o.width);

@@ -56,8 +56,9 @@ class GgufWriter {
   std::vector<Tensor> tensors_;
 };
 
-// A whole model of architecture llama with random weights and a byte-level BPE tokenizer of ASCII letters.
+// A whole model with random weights and a byte-level BPE tokenizer of ASCII letters.
 struct TinyModelOptions {
+  std::string architecture = "llama";  // or qwen2, qwen3: with the tensors that the family has
   int64_t n_layers = 1, n_heads = 2, n_kv_heads = 1, head_dim = 16, width = 32, feed_forward_width = 64;
   int64_t vocabulary = 64;  // at least 24
   int64_t context_length = 256;

@@ -75,10 +75,15 @@ class CpuBackend final : public Backend {
     return Add(std::move(weight));
   }
 
-  absl::StatusOr<WeightId> PackVector(const HostTensor& vector) override {
+  absl::StatusOr<WeightId> PackVector(std::span<const HostTensor> parts) override {
     Weight weight;
-    weight.vector.resize(static_cast<size_t>(vector.columns));
-    cpu::DequantizeRow(vector.type, RowData(vector, 0), vector.columns, weight.vector.data());
+    for (const HostTensor& part : parts) {
+      std::vector<float> values(static_cast<size_t>(part.columns));
+      cpu::DequantizeRow(part.type, part.data, part.columns, values.data());
+      for (size_t i = 0; i < values.size(); ++i) {
+        weight.vector.push_back(values[part.row_order.empty() ? i : static_cast<size_t>(part.row_order[i])]);
+      }
+    }
     return Add(std::move(weight));
   }
 
@@ -144,9 +149,25 @@ class CpuBackend final : public Backend {
             [&](int64_t row) { cpu::RmsNormRow(in.Row(row), weight.data(), epsilon, in.width, out.Row(row)); });
   }
 
-  void Linear(ActivationId in_id, WeightId matrix_id, Epilogue epilogue, ActivationId out_id) override {
+  void RmsNormSlices(ActivationId inout_id, int64_t first, int64_t slices, WeightId weight_id, float epsilon) override {
+    const std::vector<float>& weight = At(weight_id).vector;
+    const auto width = static_cast<int64_t>(weight.size());
+    Activation& inout = At(inout_id);
+    ForRows(inout.rows, [&](int64_t row) {
+      for (int64_t slice = 0; slice < slices; ++slice) {
+        float* const at = inout.Row(row) + first + slice * width;
+        cpu::RmsNormRow(at, weight.data(), epsilon, width, at);
+      }
+    });
+  }
+
+  void Linear(ActivationId in_id, WeightId matrix_id, std::optional<WeightId> bias_id, Epilogue epilogue,
+              ActivationId out_id) override {
     Activation &in = At(in_id), &out = Resize(out_id, in.rows);
     cpu::Multiply(in.data.get(), in.rows, *At(matrix_id).matrix, epilogue, out.data.get(), matmul_scratch_, pool_);
+    if (!bias_id) return;
+    const std::vector<float>& bias = At(*bias_id).vector;
+    ForRows(out.rows, [&](int64_t row) { cpu::AddRow(bias.data(), out.width, out.Row(row)); });
   }
 
   void Attention(int64_t layer, ActivationId qkv_id, ActivationId out_id) override {

@@ -58,6 +58,10 @@ void RmsNorm(const float* in, const float* weight, float epsilon, int64_t width,
   for (; i < width; ++i) norm(hn::CappedTag<float, 1>(), i);
 }
 
+void Add(const float* in, int64_t width, float* inout) {
+  for (int64_t i = 0; i < width; ++i) inout[i] += in[i];
+}
+
 void SwiGlu(const float* gate, const float* up, int64_t width, float* out) {
   const auto gated = [&](auto d, int64_t i) HWY_ATTR {
     const auto g = hn::LoadU(d, gate + i);
@@ -77,10 +81,15 @@ HWY_AFTER_NAMESPACE();
 namespace longhaul::cpu {
 
 HWY_EXPORT(RmsNorm);
+HWY_EXPORT(Add);
 HWY_EXPORT(SwiGlu);
 
 void RmsNormRow(const float* in, const float* weight, float epsilon, int64_t width, float* out) {
   HWY_DYNAMIC_DISPATCH(RmsNorm)(in, weight, epsilon, width, out);
+}
+
+void AddRow(const float* in, int64_t width, float* inout) {
+  HWY_DYNAMIC_DISPATCH(Add)(in, width, inout);
 }
 
 void SwiGluRow(const float* gate, const float* up, int64_t width, float* out) {

@@ -6,11 +6,13 @@
 #include "absl/strings/str_join.h"
 #include "engine/base/quoted.h"
 #include "engine/model/families/llama.h"
+#include "engine/model/families/qwen2.h"
+#include "engine/model/families/qwen3.h"
 
 namespace longhaul {
 namespace {
 
-constexpr const Family* kFamilies[] = {&kLlama};
+constexpr const Family* kFamilies[] = {&kLlama, &kQwen2, &kQwen3};
 
 }  // namespace
 

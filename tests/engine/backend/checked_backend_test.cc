@@ -29,7 +29,10 @@ class CheckedBackendTest : public ::testing::Test {
  protected:
   void SetUp() override {
     table_ = backend_.PackEmbedding(Tensor(kVocabulary, kWidth)).value();
-    norm_ = backend_.PackVector(Tensor(1, kWidth)).value();
+    const HostTensor vector = Tensor(1, kWidth), parts[] = {Tensor(1, 12), Tensor(1, 4)};
+    norm_ = backend_.PackVector({&vector, 1}).value();
+    head_norm_ = backend_.PackVector({&parts[1], 1}).value();
+    bias_ = backend_.PackVector(parts).value();
     const HostTensor qkv = Tensor(16, kWidth);
     qkv_matrix_ = backend_.PackMatrix({&qkv, 1}).value();
     hidden_ = backend_.AllocateActivation(2, kWidth).value();
@@ -64,7 +67,7 @@ class CheckedBackendTest : public ::testing::Test {
   }
 
   CheckedBackend backend_{CreateCpuBackend({}).value()};
-  WeightId table_{}, norm_{}, qkv_matrix_{};
+  WeightId table_{}, norm_{}, head_norm_{}, bias_{}, qkv_matrix_{};
   ActivationId hidden_{}, qkv_{}, attended_{};
 };
 
@@ -82,7 +85,12 @@ TEST_F(CheckedBackendTest, RefusesTensorsThatDoNotFitAndNamesThem) {
   order.row_order = {0, 1, 2, -1};
   ExpectRefused({order}, "row -1");
   ExpectRefused({Tensor(0, 64)}, "empty");
-  EXPECT_EQ(backend_.PackVector(Tensor(2, 32)).status().code(), absl::StatusCode::kInvalidArgument);
+  const HostTensor two_rows[] = {Tensor(1, 32), Tensor(2, 32)};
+  EXPECT_EQ(backend_.PackVector(two_rows).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(backend_.PackVector({}).status().code(), absl::StatusCode::kInvalidArgument);
+  HostTensor vector = Tensor(1, 4);
+  vector.row_order = {0, 1, 2, 4};
+  EXPECT_EQ(backend_.PackVector({&vector, 1}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(backend_.AllocateActivation(1, 0).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(backend_.vocabulary_size(), kVocabulary);
 }
@@ -99,7 +107,8 @@ TEST_F(CheckedBackendTest, OperationsWhoseShapesDoNotFitAreLeftOutAndCollectSays
   EXPECT_TRUE(Step([&] {
                 backend_.Embed(table_, hidden_);
                 backend_.RmsNorm(hidden_, norm_, 1e-5f, hidden_);
-                backend_.Linear(hidden_, qkv_matrix_, Epilogue::kStore, qkv_);
+                backend_.Linear(hidden_, qkv_matrix_, bias_, Epilogue::kStore, qkv_);
+                backend_.RmsNormSlices(qkv_, 8, 2, head_norm_, 1e-5f);
                 backend_.Attention(0, qkv_, attended_);
               }).ok());
   ExpectMistake(Step([&] { backend_.Embed(table_, qkv_); }), "Embed");
@@ -109,7 +118,14 @@ TEST_F(CheckedBackendTest, OperationsWhoseShapesDoNotFitAreLeftOutAndCollectSays
                   backend_.RmsNorm(hidden_, table_, 1e-5f, hidden_);
                 }),
                 "RmsNorm");
-  ExpectMistake(Step([&] { backend_.Linear(qkv_, qkv_matrix_, Epilogue::kStore, hidden_); }), "Linear");
+  ExpectMistake(Step([&] { backend_.Linear(qkv_, qkv_matrix_, {}, Epilogue::kStore, hidden_); }), "Linear");
+  ExpectMistake(Step([&] {
+                  backend_.Embed(table_, hidden_);
+                  backend_.Linear(hidden_, qkv_matrix_, norm_, Epilogue::kStore, qkv_);
+                }),
+                "Linear: bias");
+  ExpectMistake(Step([&] { backend_.RmsNormSlices(qkv_, 9, 2, head_norm_, 1e-5f); }), "RmsNormSlices");
+  ExpectMistake(Step([&] { backend_.RmsNormSlices(qkv_, 0, 1, norm_, 1e-5f); }), "RmsNormSlices");
   ExpectMistake(Step([&] { backend_.Attention(1, qkv_, attended_); }), "layer");
   ExpectMistake(Step([&] { backend_.SwiGlu(qkv_, hidden_); }), "SwiGlu");
   ExpectMistake(Step([&] { backend_.ChooseTokens(hidden_); }), "ChooseTokens");

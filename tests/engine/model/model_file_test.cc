@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/model/gguf/gguf.h"
+#include "tests/engine/model/loaded_model.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/test_model.h"
 
@@ -15,26 +15,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-// A model over bytes that it keeps alive.
-struct Loaded {
-  explicit Loaded(const GgufWriter& writer) : bytes(writer.Build()) {
-    auto checkpoint = ReadGguf(SourceOf(bytes, "m.gguf"));
-    if (checkpoint.ok()) {
-      model = LoadModelFile(*std::move(checkpoint));
-    } else {
-      model = checkpoint.status();
-    }
-  }
-
-  std::vector<std::byte> bytes;
-  absl::StatusOr<ModelFile> model;
-};
-
-std::string ErrorOf(const GgufWriter& writer) {
-  const Loaded loaded(writer);
-  return loaded.model.ok() ? "loaded" : std::string(loaded.model.status().message());
-}
 
 TEST(ModelFileTest, LoadsTheDefaultModel) {
   const auto model = LoadModelFile(TestModelPath());
@@ -45,9 +25,9 @@ TEST(ModelFileTest, LoadsTheDefaultModel) {
   EXPECT_EQ(model->tensors.embedding.tensor.rows, 49152);
   EXPECT_EQ(model->tensors.embedding.tensor.columns, 576);
   EXPECT_FALSE(model->tensors.output.has_value());  // tied
-  EXPECT_EQ(model->tensors.layers[29].key.tensor.rows, 192);
-  EXPECT_EQ(model->tensors.layers[29].down.tensor.columns, 1536);
-  EXPECT_EQ(model->tensors.layers[0].gate.tensor.type, TensorType::kQ4_1);
+  EXPECT_EQ(model->tensors.layers[29].query_key_value.matrix[1].tensor.rows, 192);
+  EXPECT_EQ(model->tensors.layers[29].down.matrix[0].tensor.columns, 1536);
+  EXPECT_EQ(model->tensors.layers[0].gate_up.matrix[0].tensor.type, TensorType::kQ4_1);
 }
 
 TEST(ModelFileTest, TakesAnOutputMatrixOfItsOwn) {
@@ -81,15 +61,17 @@ TEST(ModelFileTest, OrdersRotaryPairsHalfSplitInEachHead) {
   const Loaded whole(writer);
   ASSERT_TRUE(whole.model.ok()) << whole.model.status();
   const LayerTensors& layer = whole.model->tensors.layers[0];
-  EXPECT_THAT(layer.query.tensor.row_order, ElementsAre(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
-  EXPECT_THAT(layer.key.tensor.row_order, ElementsAre(0, 2, 4, 6, 1, 3, 5, 7));
-  EXPECT_TRUE(layer.value.tensor.row_order.empty());
-  EXPECT_TRUE(layer.attention_output.tensor.row_order.empty());
+  EXPECT_THAT(layer.query_key_value.matrix[0].tensor.row_order,
+              ElementsAre(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15));
+  EXPECT_THAT(layer.query_key_value.matrix[1].tensor.row_order, ElementsAre(0, 2, 4, 6, 1, 3, 5, 7));
+  EXPECT_TRUE(layer.query_key_value.matrix[2].tensor.row_order.empty());
+  EXPECT_TRUE(layer.attention_output.matrix[0].tensor.row_order.empty());
 
   writer.SetUint32("llama.rope.dimension_count", 4);
   const Loaded partial(writer);
   ASSERT_TRUE(partial.model.ok()) << partial.model.status();
-  EXPECT_THAT(partial.model->tensors.layers[0].key.tensor.row_order, ElementsAre(0, 2, 1, 3, 4, 5, 6, 7));
+  EXPECT_THAT(partial.model->tensors.layers[0].query_key_value.matrix[1].tensor.row_order,
+              ElementsAre(0, 2, 1, 3, 4, 5, 6, 7));
 }
 
 TEST(ModelFileTest, EveryTensorMustBeThere) {
@@ -121,7 +103,7 @@ TEST(ModelFileTest, RefusesWrongShapesAndTypes) {
 }
 
 TEST(ModelFileTest, RefusesTensorsThatWouldChangeTheResult) {
-  for (const char* name : {"blk.0.attn_q.bias", "blk.1.attn_q.weight", "blk.0.ffn_gate_inp.weight", "output.bias",
+  for (const char* name : {"blk.0.attn_k.bias", "blk.1.attn_q.weight", "blk.0.ffn_gate_inp.weight", "output.bias",
                            "rope_factors_short.weight", "blk.0.attn_q_norm.weight"}) {
     GgufWriter writer = TinyModel();
     writer.SetRandomTensor(name, {32}, TensorType::kF32, 1);

@@ -96,12 +96,12 @@ TEST(TensorReaderTest, TheDigestIsTheSameWhateverIsReadFirst) {
   for (const int threads : {1, 2, 5}) {
     TensorReader backwards(*file, threads, kNever), together(*file, threads, kNever);
     for (const StoredTensor* stored : {&d, &c, &b, &a}) {
-      const auto read = backwards.Read({stored});
+      const auto read = backwards.Read({stored, 1});
       ASSERT_TRUE(read.ok()) << read.status();
       EXPECT_TRUE(Equal(read->front(), bytes, *stored));
     }
     EXPECT_EQ(*backwards.Finish(), want);
-    const auto read = together.Read({&c, &d, &a});  // nobody asks for b
+    const auto read = together.Read(std::vector{c, d, a});  // nobody asks for b
     ASSERT_TRUE(read.ok()) << read.status();
     EXPECT_TRUE(Equal((*read)[0], bytes, c) && Equal((*read)[1], bytes, d) && Equal((*read)[2], bytes, a));
     EXPECT_EQ(*together.Finish(), want);
@@ -149,18 +149,18 @@ TEST(TensorReaderTest, BytesThatSomebodyHoldsAreNotOverwritten) {
   HostTensor held;
   TensorReader reader(*file, 1, kNever);
   {
-    const auto first = reader.Read({&a});
+    const auto first = reader.Read({&a, 1});
     ASSERT_TRUE(first.ok());
     held = first->front();
   }
   const std::byte* second = nullptr;
   {
-    const auto read = reader.Read({&b});
+    const auto read = reader.Read({&b, 1});
     ASSERT_TRUE(read.ok());
     EXPECT_TRUE(Equal(held, bytes, a));
     second = read->front().data;
   }
-  EXPECT_EQ(reader.Read({&c})->front().data, second) << "memory that nobody holds is used again";
+  EXPECT_EQ(reader.Read({&c, 1})->front().data, second) << "memory that nobody holds is used again";
 }
 
 TEST(TensorReaderTest, StopsBetweenTwoPieces) {
@@ -170,7 +170,7 @@ TEST(TensorReaderTest, StopsBetweenTwoPieces) {
   int asked = 0;
   const StopCondition third = [&asked] { return ++asked == 3; };
   TensorReader reader(*file, 1, third);
-  EXPECT_EQ(reader.Read({&a}).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(reader.Read({&a, 1}).status().code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(asked, 3);
   asked = 0;
   EXPECT_EQ(TensorReader(*file, 1, third).Finish().status().code(), absl::StatusCode::kCancelled);

@@ -63,17 +63,12 @@ TEST(TransformerTest, RefusesByNameWhatNoOperationDoes) {
       {[](ModelConfig& c) { c.layers[1].rotation = LayerRotation::kConstant; },
        "layer 1: rotation is constant: only request is"},
       {[](ModelConfig& c) { c.layers[1].rotation = LayerRotation::kNone; }, "layer 1: rotation is none: only"},
-      {[](ModelConfig& c) { c.layers[0].qk_norm = QkNorm::kPerHead; }, "layer 0: q/k norm is per head: only none is"},
-      {[](ModelConfig& c) { c.layers[0].qk_norm = QkNorm::kAllHeads; }, "layer 0: q/k norm is all heads: only"},
       {[](ModelConfig& c) { c.layers[0].attention_scale = 0.5f; },
        "layer 0: attention scale is 0.5: only 1 / sqrt(head_dim) is"},
       {[](ModelConfig& c) { c.layers[0].attention_softcap = 50; }, "layer 0: attention softcap is 50: only 0"},
       {[](ModelConfig& c) { c.layers[0].attention_norm.after = true; },
        "layer 0: norm after attention is true: only false is"},
       {[](ModelConfig& c) { c.layers[0].feed_forward_norm.after = true; }, "layer 0: norm after feed-forward is true"},
-      {[](ModelConfig& c) { c.layers[0].biases.query_key_value = true; }, "layer 0: bias of q, k and v is true"},
-      {[](ModelConfig& c) { c.layers[0].biases.attention_output = true; }, "bias of attention's output is true"},
-      {[](ModelConfig& c) { c.layers[0].biases.feed_forward = true; }, "layer 0: bias of feed-forward is true"},
       {[](ModelConfig& c) { c.layers[0].gate = Gate::kGelu; }, "layer 0: gate is gelu: only silu is"},
   };
   for (const Refusal& refusal : refusals) {
@@ -107,8 +102,7 @@ std::vector<float> Scores(float weight, bool attention_adds, const std::function
   const auto runner = MakeRunner(ComputeType::kF32, CacheType::kF32, 1 << 20, model);
   const std::vector<TokenId> tokens = {3, 1, 4, 1, 5, 9, 2, 6}, targets = {1, 4, 1, 5, 9, 2, 6, 5};
   std::vector<float> scores;
-  for (const TokenScore& score :
-       Row(*runner, *PlainPlan(model.config.rotation)).Step(tokens, targets).scores) {
+  for (const TokenScore& score : Row(*runner, *PlainPlan(model.config.rotation)).Step(tokens, targets).scores) {
     scores.push_back(score.logprob);
   }
   EXPECT_EQ(scores.size(), targets.size());

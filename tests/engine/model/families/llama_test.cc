@@ -141,7 +141,7 @@ TEST(ModelConfigTest, RefusesByName) {
   const Refusal refusals[] = {
       {Without("general.architecture"), "'general.architecture' is missing"},
       {String("general.architecture", "mamba"),
-       "'general.architecture' holds 'mamba', which is not supported: 'llama' is"},
+       "'general.architecture' holds 'mamba', which is not supported: 'llama', "},
       {Uint("split.count", 3), "one of 3 parts of a split model"},
       {[](GgufWriter& w) { w.SetUint32("split.count", 3), w.SetUint32("split.no", 1); },
        "m.gguf: part 2 of 3 of a split model, which is not supported yet: merge them with"},

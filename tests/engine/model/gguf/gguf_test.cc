@@ -206,7 +206,7 @@ TEST(GgufTest, RefusesBrokenTensors) {
   EXPECT_THAT(error_of({33}, 8), HasSubstr("rows of 33 elements, expected a multiple of 32 (the block of Q8_0)"));
   EXPECT_THAT(error_of({128}, 12), HasSubstr("expected a multiple of 256 (the block of Q4_K)"));
   EXPECT_THAT(error_of({256}, 16), AllOf(HasSubstr("tensor 'w' has type 16, which is not supported: F32 (0), F16 (1)"),
-                                         HasSubstr("Q6_K (14), BF16 (30) are")));
+                                         HasSubstr("IQ4_NL (20), BF16 (30) are")));
 
   const Bytes good = SmallFile().Build();
   const size_t offset_at = After(good, "weights") + 4 + 16 + 4;
