@@ -2,8 +2,8 @@
 
     python make_tokenizer_goldens.py MODEL.gguf goldens/tokenizer.json      (needs the PyPI packages gguf, jinja2, tokenizers)
 
-The tokenizer is put together from its parts, not converted: digits one by one, then the GPT-2 pattern, no BOS, which is
-what the model was trained with. For the other pre-tokenizers the same vocabulary is used with their published patterns.
+With the file's own pre-tokenizer, no BOS, which is what the model was trained with; for the other pre-tokenizers the same
+vocabulary is used with their published patterns.
 Chats are rendered with the file's own template and read whole, special tokens parsed, as Hugging Face does.
 """
 
@@ -13,31 +13,10 @@ import sys
 
 from gguf import GGUFReader
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import AddedToken, Regex, Tokenizer
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence, Split
+from tokenizers import AddedToken
 
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-
-
-GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
-
-def split(*patterns):
-    splits = [Split(Regex(pattern), behavior="isolated") for pattern in patterns]
-    return Sequence([*splits, ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
-PRE_TOKENIZERS = {
-    "smollm": (Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]), False),
-    "gpt-2": (ByteLevel(add_prefix_space=False, use_regex=True), False),
-    "llama-bpe": (split(LLAMA3), True),
-    "qwen2": (split(QWEN2), False),
-    "default": (split(r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"), False),
-}
+import hf_tokenizer
+from hf_tokenizer import PRE_TOKENIZERS, strings
 
 TEXTS = [
     "", " ", "  ", "   a", "a   ", "\n", "\n\n", "\n \n", "\r\n", "a\r\nb", "\t", "\t\tx", " \t \n x", "a\n\n\nb", "a \n b",
@@ -89,30 +68,22 @@ def main():
     model, out = sys.argv[1:]
     reader = GGUFReader(model)
 
-    def strings(key):
-        field = reader.fields[key]
-        return [bytes(field.parts[i]).decode("utf-8") for i in field.data]
-
-    tokens, merges = strings("tokenizer.ggml.tokens"), strings("tokenizer.ggml.merges")
-    vocabulary = {token: i for i, token in enumerate(tokens)}
     texts = TEXTS + random_texts(80, seed=5)
     goldens = {"texts": texts, "ids": {}}
-    for name, (pre_tokenizer, ignore_merges) in PRE_TOKENIZERS.items():
-        pairs = [tuple(merge.split(" ")) for merge in merges]
-        tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=pairs, ignore_merges=ignore_merges))
-        tokenizer.pre_tokenizer = pre_tokenizer
+    for name in PRE_TOKENIZERS:
+        tokenizer = hf_tokenizer.load(reader, name)
         goldens["ids"][name] = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
     # Rules instead of long texts: (unit, repetitions, number of ids, their sum).
-    tokenizer.pre_tokenizer = PRE_TOKENIZERS["smollm"][0]
+    tokenizer = hf_tokenizer.load(reader, "smollm")
     goldens["long"] = []
     for unit in ("a", "word ", "12 ", "\u00e9", " ", "x=1; "):
         ids = tokenizer.encode((unit * 10000)[:10000], add_special_tokens=False).ids
         goldens["long"].append([unit, len(ids), sum(ids)])
-    template = strings("tokenizer.chat_template")[0]
+    template = strings(reader, "tokenizer.chat_template")[0]
     rendered = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(template)
     kinds = reader.fields["tokenizer.ggml.token_type"].contents()
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True)
-                                  for token, kind in zip(tokens, kinds) if kind == 3])
+                                  for token, kind in zip(strings(reader, "tokenizer.ggml.tokens"), kinds) if kind == 3])
     goldens["chats"] = []
     for chat in CHATS:
         messages = [{"role": role, "content": content} for role, content in chat]

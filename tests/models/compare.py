@@ -1,0 +1,137 @@
+"""A real model through the real server and command line, in f32, against the independent forward pass of tests/oracle.
+
+    python compare.py MODEL.gguf TEXT [CHECK...]       (tests/models/run.sh installs what it needs and calls it)
+
+CHECKs: plain (600 and 2,000 tokens), greedy, positions; by default all. Prints the rows of README.md's table; exits
+with 1 where a bound is exceeded.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from gguf import GGUFReader
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "oracle"))
+
+import forward  # noqa: E402
+import hf_tokenizer  # noqa: E402
+import position_modes  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("LONGHAUL_BUILD", ROOT / "build" / "release"))
+MEAN, MAX = 1e-4, 5e-3  # nats a token
+SMALL_MARGIN = 0.02  # of logits: below it, the order of a sum may choose another token
+AGREED = 32  # greedy tokens
+PROMPTS = ["def fibonacci(n):\n", "The three laws of thermodynamics are", "Once upon a time, in a village by the sea,"]
+BEYOND = 4400  # tokens
+# Told a quarter of the text's length, so that most of it is beyond.
+POSITIONS = [{"kind": "rerope", "window": 300, "trained_length": 1100},
+             {"kind": "leaky_rerope", "window": 300, "step": 8, "trained_length": 1100},
+             {"kind": "yarn", "factor": 4, "alpha": 1, "beta": 32, "ramp": "index", "trained_length": 1100}]
+SCORED = 512  # the last tokens, of a text with a position mode
+
+
+@contextlib.contextmanager
+def serving(model: pathlib.Path):
+    """Yields a function that runs a command of the command line and returns its messages."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = pathlib.Path(folder) / "port"
+        with (pathlib.Path(folder) / "log").open("w+") as log:
+            server = subprocess.Popen(
+                [BUILD / "server" / "longhaul-server", "--model", model, "--listen", "127.0.0.1:0", "--port-file", port,
+                 "--compute-type", "f32", "--kv-cache-type", "f32", "--kv-cache-memory", "2GiB"], stderr=log)
+            try:
+                while server.poll() is None and "serving" not in pathlib.Path(log.name).read_text():
+                    time.sleep(0.1)
+                if server.poll() is not None:
+                    sys.exit(pathlib.Path(log.name).read_text())
+
+                def ask(command: str, text: str, *flags: str) -> list[dict]:
+                    result = subprocess.run(
+                        [BUILD / "client" / "longhaul", command, "--json", "--target",
+                         f"127.0.0.1:{port.read_text().strip()}", "--prompt-file", "-", "--keep-newline", *flags],
+                        input=text.encode(), stdout=subprocess.PIPE, check=True)
+                    return [json.loads(line) for line in result.stdout.splitlines()]
+
+                yield ask
+            finally:
+                server.terminate()
+                server.wait()
+
+
+class Comparison:
+    def __init__(self, path: pathlib.Path, text: str, ask):
+        self.ask, self.text, self.failed = ask, text, False
+        reader = GGUFReader(path)
+        self.tokenizer = hf_tokenizer.load(reader, reader.get_field("tokenizer.ggml.pre").contents())
+        self.model = forward.load(str(path))
+
+    def first_tokens(self, n: int) -> tuple[str, list[int]]:
+        """A text of n tokens, and their ids: by the other tokenizer."""
+        encoding = self.tokenizer.encode(self.text[: 8 * n], add_special_tokens=False)
+        text = self.text[: encoding.offsets[n - 1][1]]
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        assert [int(i) for i in self.ask("tokenize", text)[0]["ids"]] == ids
+        return text, ids
+
+    def row(self, what: str, right: bool, *figures: str) -> None:
+        self.failed = self.failed or not right
+        print("|", " | ".join([what, *figures, "" if right else "**exceeded**"]), "|", flush=True)
+
+    def likelihoods(self, what: str, text: str, ids: list[int], first_scored: int, mode: dict | None = None) -> None:
+        """Of the tokens from `first_scored` on."""
+        rotation = position_modes.rotation_of(self.model, mode) if mode else None
+        logits = forward.forward(self.model, ids, rows=slice(first_scored - 1, None), rotation=rotation)
+        golden = forward.negative_log_likelihoods(logits, ids[first_scored - 1 :])
+        position = ["--position", position_modes.text_of(mode)] if mode else []
+        messages = self.ask("score", text, "--last-tokens", str(len(ids) - first_scored), *position)
+        ours = -np.concatenate([message["scores"]["logprobs"] for message in messages if "scores" in message])
+        difference = np.abs(ours - golden)
+        self.row(what, len(ours) == len(golden) and difference.mean() <= MEAN and difference.max() <= MAX,
+                 str(len(ids)), f"{golden.mean():.3f}", f"{difference.mean():.1e}", f"{difference.max():.1e}")
+
+    def plain(self) -> None:
+        for n in (600, 2000):
+            text, ids = self.first_tokens(n)
+            self.likelihoods("plain", text, ids, 1)
+
+    def positions(self) -> None:
+        text, ids = self.first_tokens(BEYOND)
+        for mode in POSITIONS:
+            self.likelihoods(f"`{position_modes.text_of(mode)}`", text, ids, BEYOND - SCORED, mode)
+
+    def greedy(self) -> None:
+        for prompt in PROMPTS:
+            messages = self.ask("generate", prompt, "--temperature", "0", "--max-tokens", "48", "--ignore-eos")
+            ours = [int(i) for message in messages if "chunk" in message for i in message["chunk"]["tokenIds"]]
+            ids = self.tokenizer.encode(prompt, add_special_tokens=False).ids
+            # One pass: the logits of our own tokens, each of which must be the best one.
+            logits = forward.forward(self.model, ids + ours[:-1], rows=slice(len(ids) - 1, None))
+            second, first = np.sort(logits, axis=-1)[:, -2:].T
+            agreed = 0
+            while agreed < len(ours) and first[agreed] - second[agreed] >= SMALL_MARGIN and logits[agreed].argmax() == ours[agreed]:
+                agreed += 1
+            small = agreed < len(ours) and first[agreed] - second[agreed] < SMALL_MARGIN
+            self.row(f"greedy, {prompt[:20]!r}", agreed >= AGREED or small, str(len(ids)),
+                     f"{agreed} tokens agree" + (", then a small margin" if small else ""), "", "")
+
+
+def main() -> None:
+    path, text = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).read_text()
+    with serving(path) as ask:
+        comparison = Comparison(path, text, ask)
+        print(f"\n{path.name}\n\n| what | tokens | mean loss | mean | max | |\n|---|---|---|---|---|---|", flush=True)
+        for check in sys.argv[3:] or ["plain", "greedy", "positions"]:
+            getattr(comparison, check)()
+    sys.exit(comparison.failed)
+
+
+if __name__ == "__main__":
+    main()
