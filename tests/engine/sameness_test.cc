@@ -1,6 +1,6 @@
 // Results are equal to the bit whatever runs beside a request, however its prompt was chunked and with any number of
 // threads (engine/README.md, "Equal to the bit"): in every compute type with a small model, in the usual one with the
-// default model.
+// default model and with small ones of every family and every type of weights.
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/backend/batch.h"
+#include "engine/backend/tensor_type.h"
 #include "engine/base/instruction_set.h"
+#include "engine/base/strings.h"
+#include "engine/model/families/family.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/small_model.h"
 
@@ -37,16 +41,19 @@ GenerateParams AskWords(size_t from, size_t n, int64_t max_tokens) {
 }
 
 struct Case {
-  bool small;  // the model
-  ComputeType compute;
-  CacheType cache;
+  std::string architecture;  // of a small model; empty: the default model
+  TensorType type = TensorType::kQ4_1;
+  ComputeType compute = ComputeType::kInt8;
+  CacheType cache = CacheType::kBf16;
 };
 
 class SamenessTest : public ::testing::TestWithParam<Case> {
  protected:
   static EngineOptions Options() {
     EngineOptions options;
-    if (GetParam().small) options.model_path = SmallModelPath();
+    if (const std::string& architecture = GetParam().architecture; !architecture.empty()) {
+      options.model_path = SmallModelPath(architecture, GetParam().type);
+    }
     options.compute_type = GetParam().compute;
     options.cache_type = GetParam().cache;
     return options;
@@ -251,17 +258,27 @@ TEST(PrefixSharing, PromptsOfDifferentLengthsOnOneRungShareTheirBeginning) {
   EXPECT_EQ(ask(398).finished.usage.cached_tokens, 0) << "the next rung";
 }
 
-std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
-  return std::string(info.param.small ? "small" : "default") + "_" + std::string(Name(info.param.compute)) + "_" +
-         std::string(Name(info.param.cache));
+std::vector<Case> Cases() {
+  std::vector<Case> cases = {{.architecture = ""},
+                             {.architecture = "llama", .compute = ComputeType::kF32, .cache = CacheType::kF32},
+                             {.architecture = "llama", .compute = ComputeType::kBf16, .cache = CacheType::kF16}};
+  for (const Family* family : Families()) cases.push_back({.architecture = std::string(family->architecture)});
+  for (const TensorType type :
+       {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kQ4_0, TensorType::kQ5_0, TensorType::kQ5_1,
+        TensorType::kIQ4_NL, TensorType::kQ8_0, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K}) {
+    cases.push_back({.architecture = "llama", .type = type});
+  }
+  return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(, SamenessTest,
-                         ::testing::Values(Case{true, ComputeType::kF32, CacheType::kF32},
-                                           Case{true, ComputeType::kBf16, CacheType::kF16},
-                                           Case{true, ComputeType::kInt8, CacheType::kBf16},
-                                           Case{false, ComputeType::kInt8, CacheType::kBf16}),
-                         CaseName);
+std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
+  const Case& c = info.param;
+  return c.architecture.empty() ? "default"
+                                : absl::StrCat(c.architecture, "_", ToAbsl(Info(c.type).name), "_",
+                                               ToAbsl(Name(c.compute)), "_", ToAbsl(Name(c.cache)));
+}
+
+INSTANTIATE_TEST_SUITE_P(, SamenessTest, ::testing::ValuesIn(Cases()), CaseName);
 
 }  // namespace
 }  // namespace longhaul

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "engine/base/instruction_set.h"
+#include "engine/model/families/family.h"
 #include "tests/fuzz/model_bytes.h"
 #include "tests/fuzz/mutator.h"
 #include "tests/support/gguf_writer.h"
@@ -42,12 +43,15 @@ void NameTheMutant() {
                static_cast<unsigned long long>(current_mutant), static_cast<unsigned long long>(current_mutant));
 }
 
-TEST(GgufMutationTest, TheSeedYieldsAToken) {
-  const ModelBytesResult result = TryModelBytes(SmallestModel().Build(), ComputeType::kAuto);
-  EXPECT_EQ(result.reached, Reached::kToken) << result.refusal;
-  ASSERT_TRUE(result.token.has_value());
-  EXPECT_GE(*result.token, 0);
-  EXPECT_LT(*result.token, 24);
+TEST(GgufMutationTest, TheSeedsYieldAToken) {
+  for (const Family* family : Families()) {
+    const ModelBytesResult result =
+        TryModelBytes(SmallestModel(std::string(family->architecture)).Build(), ComputeType::kAuto);
+    EXPECT_EQ(result.reached, Reached::kToken) << family->architecture << ": " << result.refusal;
+    ASSERT_TRUE(result.token.has_value());
+    EXPECT_GE(*result.token, 0);
+    EXPECT_LT(*result.token, 24);
+  }
 }
 
 // In every tensor type and every kind of products.
@@ -87,7 +91,10 @@ TEST(GgufMutationTest, NoMutantCrashes) {
     const rlimit memory{size_t{4} << 30, size_t{4} << 30};
     setrlimit(RLIMIT_AS, &memory);
   }
-  const Mutator mutator(SmallestModel().Build());
+  std::vector<Mutator> mutators;
+  for (const Family* family : Families()) {
+    mutators.emplace_back(SmallestModel(std::string(family->architecture)).Build());
+  }
   uint64_t first = 0, end = kMutants;
   if (const char* one = std::getenv("LONGHAUL_MUTANT")) {
     first = std::strtoull(one, nullptr, 10);
@@ -98,7 +105,7 @@ TEST(GgufMutationTest, NoMutantCrashes) {
   uint64_t with_magic = 0;
   double slowest = 0;
   for (current_mutant = first; current_mutant < end; ++current_mutant) {
-    const std::vector<std::byte> mutant = mutator.Mutant(current_mutant);
+    const std::vector<std::byte> mutant = mutators[current_mutant % mutators.size()].Mutant(current_mutant);
     with_magic += mutant.size() >= 4 && std::string_view(reinterpret_cast<const char*>(mutant.data()), 4) == "GGUF";
     const auto begin = std::chrono::steady_clock::now();
     const ModelBytesResult result = TryModelBytes(mutant, ForwardType(current_mutant));

@@ -109,8 +109,9 @@ class Comparison:
 
     def greedy(self) -> None:
         for prompt in PROMPTS:
-            messages = self.ask("generate", prompt, "--temperature", "0", "--max-tokens", "48", "--ignore-eos")
-            ours = [int(i) for message in messages if "chunk" in message for i in message["chunk"]["tokenIds"]]
+            messages = self.ask("generate", prompt, "--temperature", "0", "--max-tokens", "48", "--ignore-eos",
+                                "--token-ids")
+            ours = [int(i) for message in messages if "chunk" in message for i in message["chunk"].get("token_ids", [])]
             ids = self.tokenizer.encode(prompt, add_special_tokens=False).ids
             # One pass: the logits of our own tokens, each of which must be the best one.
             logits = forward.forward(self.model, ids + ours[:-1], rows=slice(len(ids) - 1, None))

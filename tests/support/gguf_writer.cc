@@ -285,8 +285,9 @@ GgufWriter TinyModel(const TinyModelOptions& o) {
   return writer;
 }
 
-GgufWriter SmallestModel() {
-  TinyModelOptions options{.head_dim = 4, .feed_forward_width = 4, .vocabulary = 24, .context_length = 64};
+GgufWriter SmallestModel(const std::string& architecture) {
+  TinyModelOptions options{
+      .architecture = architecture, .head_dim = 4, .feed_forward_width = 4, .vocabulary = 24, .context_length = 64};
   options.type = [](std::string_view name) {
     if (name.find("attn_q") != name.npos || name.find("ffn_up") != name.npos) return TensorType::kQ8_0;
     if (name.find("attn_v") != name.npos) return TensorType::kQ4_1;

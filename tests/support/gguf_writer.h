@@ -73,6 +73,6 @@ struct TinyModelOptions {
 GgufWriter TinyModel(const TinyModelOptions& options = {});
 
 // The smallest of them, below 4 KB, with several tensor types: the seed of the fuzzers.
-GgufWriter SmallestModel();
+GgufWriter SmallestModel(const std::string& architecture = "llama");
 
 }  // namespace longhaul
