@@ -30,10 +30,14 @@ LH_INLINE void LoadCodes(const uint8_t* at, Lanes::I codes[8]) {
     if constexpr (constexpr int kBits = HighBits(kFormat); kBits > 0) {
       Lanes::I words[kBits];
       for (int j = 0; j < kBits; ++j) words[j] = Lanes::LoadI(at + (4 + j) * kGroupBytes);
-      [&]<int... kGroup>(std::integer_sequence<int, kGroup...>) {
-        (AddHighBits<kBits, kGroup>(words, codes), ...);
-      }
-      (std::make_integer_sequence<int, 8>());
+      AddHighBits<kBits, 0>(words, codes);
+      AddHighBits<kBits, 1>(words, codes);
+      AddHighBits<kBits, 2>(words, codes);
+      AddHighBits<kBits, 3>(words, codes);
+      AddHighBits<kBits, 4>(words, codes);
+      AddHighBits<kBits, 5>(words, codes);
+      AddHighBits<kBits, 6>(words, codes);
+      AddHighBits<kBits, 7>(words, codes);
     }
   } else {
     for (int j = 0; j < 8; ++j) codes[j] = Lanes::LoadI(at + j * kGroupBytes);
