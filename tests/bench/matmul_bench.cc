@@ -28,12 +28,12 @@ constexpr Shape kShapes[] = {{"qkv", TensorType::kQ4_1, 576, 960},
                              {"down", TensorType::kQ4_1, 1536, 576},
                              {"logits", TensorType::kQ8_0, 576, 49152}};
 // Larger matrices of every type.
-constexpr Shape kTypeShapes[] = {{"large", TensorType::kF32, 2048, 2048},    {"large", TensorType::kF16, 2048, 2048},
-                                 {"large", TensorType::kQ4_0, 2048, 2048},   {"large", TensorType::kQ4_1, 2048, 2048},
-                                 {"large", TensorType::kQ5_0, 2048, 2048},   {"large", TensorType::kQ5_1, 2048, 2048},
-                                 {"large", TensorType::kIQ4_NL, 2048, 2048}, {"large", TensorType::kQ8_0, 2048, 2048},
-                                 {"large", TensorType::kQ4_K, 2048, 2048},   {"large", TensorType::kQ5_K, 2048, 2048},
-                                 {"large", TensorType::kQ6_K, 2048, 2048}};
+constexpr Shape kTypeShapes[] = {{"large", TensorType::kF32, 2048, 2048},   {"large", TensorType::kF16, 2048, 2048},
+                                 {"large", TensorType::kQ4_0, 2048, 2048},  {"large", TensorType::kQ4_1, 2048, 2048},
+                                 {"large", TensorType::kQ8_0, 2048, 2048},  {"large", TensorType::kQ4_K, 2048, 2048},
+                                 {"large", TensorType::kQ5_K, 2048, 2048},  {"large", TensorType::kQ6_K, 2048, 2048},
+                                 {"large", TensorType::kQ5_0, 2048, 2048},  {"large", TensorType::kQ5_1, 2048, 2048},
+                                 {"large", TensorType::kIQ4_NL, 2048, 2048}};
 
 // Random bytes: as fast as real weights, since nothing in them is special. Floats are kept ordinary by clearing the top
 // bits of every byte pair's exponent.
