@@ -164,8 +164,13 @@ class Victim:
     def __init__(self, running, stubs):
         self.running, self.stubs, self.target = running, stubs, running.target
         self.vitals = Vitals(running.process.pid)
+        pb, rpc = stubs
         with loopback.channel(self.target) as channel:
-            running.wait_until_serving(stubs[1].InferenceServiceStub(channel), stubs[0])
+            stub = rpc.InferenceServiceStub(channel)
+            model = running.wait_until_serving(stub, pb)
+            # What a full step works with is touched now, so that no attack is told to have cost it.
+            text = pb.Prompt(token_ids=pb.TokenIds(ids=[504] * min(600, model.cache_tokens)))
+            list(stub.Score(pb.ScoreRequest(prompt=text, top_logprobs=1)))
         self.health_target = health_target(running)
         self.ask()
         self.idle = self.vitals.resident()
