@@ -38,14 +38,14 @@ python_venv() {
   fi
 }
 
-# start_server BUILD_FOLDER MODEL: starts a longhaul-server on a free port of this machine and waits until it serves, at most
-# $start_seconds; sets $target. It ends with the script at the latest.
+# start_server BUILD_FOLDER MODEL [FLAG...]: starts a longhaul-server on a free port of this machine and waits until it serves,
+# at most $start_seconds; sets $target. It ends with the script at the latest.
 server='' server_state='' start_seconds=60
 start_server() {
   server_state=$(mktemp -d)
   trap 'stop_server >/dev/null || true; rm -rf "$server_state"' EXIT
   "$1/server/longhaul-server" --model "$2" --listen 127.0.0.1:0 --port-file "$server_state/port" \
-    2>"$server_state/log" &
+    "${@:3}" 2>"$server_state/log" &
   server=$!
   local end=$((SECONDS + start_seconds))
   while [ "$SECONDS" -lt "$end" ]; do

@@ -9,7 +9,8 @@
 namespace longhaul {
 namespace {
 
-absl::Status CheckTensor(const HostTensor& part, int64_t columns) {
+// `ordered`: how many rows, or elements of a vector, its row_order puts into order.
+absl::Status CheckTensor(const HostTensor& part, int64_t columns, int64_t ordered) {
   const TensorTypeInfo& info = Info(part.type);
   if (part.rows < 1 || part.columns < 1 || part.data == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat("tensor '", part.name, "' is empty"));
@@ -24,7 +25,6 @@ absl::Status CheckTensor(const HostTensor& part, int64_t columns) {
                                                    info.block_elements));
   }
   if (part.row_order.empty()) return absl::OkStatus();
-  const int64_t ordered = part.rows == 1 ? part.columns : part.rows;
   if (static_cast<int64_t>(part.row_order.size()) != ordered) {
     return absl::InvalidArgumentError(
         absl::StrCat("tensor '", part.name, "' has ", ordered, " rows, its row order ", part.row_order.size()));
@@ -44,14 +44,14 @@ absl::StatusOr<WeightId> CheckedBackend::PackMatrix(std::span<const HostTensor> 
   if (parts.empty()) return absl::InvalidArgumentError("a matrix of no tensors");
   int64_t rows = 0;
   for (const HostTensor& part : parts) {
-    LH_RETURN_IF_ERROR(CheckTensor(part, parts.front().columns));
+    LH_RETURN_IF_ERROR(CheckTensor(part, parts.front().columns, part.rows));
     rows += part.rows;
   }
   return Packed(backend_->PackMatrix(parts), WeightKind::kMatrix, rows, parts.front().columns);
 }
 
 absl::StatusOr<WeightId> CheckedBackend::PackEmbedding(const HostTensor& table) {
-  LH_RETURN_IF_ERROR(CheckTensor(table, table.columns));
+  LH_RETURN_IF_ERROR(CheckTensor(table, table.columns, table.rows));
   LH_ASSIGN_OR_RETURN(const WeightId id,
                       Packed(backend_->PackEmbedding(table), WeightKind::kEmbedding, table.rows, table.columns));
   vocabulary_size_ = std::min(vocabulary_size_, table.rows);
@@ -62,7 +62,7 @@ absl::StatusOr<WeightId> CheckedBackend::PackVector(std::span<const HostTensor> 
   if (parts.empty()) return absl::InvalidArgumentError("a vector of no tensors");
   int64_t width = 0;
   for (const HostTensor& part : parts) {
-    LH_RETURN_IF_ERROR(CheckTensor(part, part.columns));
+    LH_RETURN_IF_ERROR(CheckTensor(part, part.columns, part.columns));
     if (part.rows != 1) {
       return absl::InvalidArgumentError(
           absl::StrCat("tensor '", part.name, "' has ", part.rows, " rows: a vector has one"));

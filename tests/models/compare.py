@@ -1,19 +1,16 @@
-"""A real model through the real server and command line, in f32, against the independent forward pass of tests/oracle.
+"""A server of a real model, asked by the command line, against the independent forward pass of tests/oracle.
 
-    python compare.py MODEL.gguf TEXT [CHECK...]       (tests/models/run.sh installs what it needs and calls it)
+    python compare.py HOST:PORT MODEL.gguf TEXT [CHECK...]     (tests/models/run.sh installs what it needs and calls it)
 
-CHECKs: plain (600 and 2,000 tokens), greedy, positions; by default all. Prints the rows of README.md's table; exits
+The server computes and caches in f32. CHECKs: plain (600 and 2,000 tokens), greedy, positions; by default all. Prints the rows of README.md's table; exits
 with 1 where a bound is exceeded.
 """
 
-import contextlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import tempfile
-import time
 
 import numpy as np
 from gguf import GGUFReader
@@ -38,40 +35,19 @@ POSITIONS = [{"kind": "rerope", "window": 300, "trained_length": 1100},
 SCORED = 512  # the last tokens, of a text with a position mode
 
 
-@contextlib.contextmanager
-def serving(model: pathlib.Path):
-    """Yields a function that runs a command of the command line and returns its messages."""
-    with tempfile.TemporaryDirectory() as folder:
-        port = pathlib.Path(folder) / "port"
-        with (pathlib.Path(folder) / "log").open("w+") as log:
-            server = subprocess.Popen(
-                [BUILD / "server" / "longhaul-server", "--model", model, "--listen", "127.0.0.1:0", "--port-file", port,
-                 "--compute-type", "f32", "--kv-cache-type", "f32", "--kv-cache-memory", "2GiB"], stderr=log)
-            try:
-                while server.poll() is None and "serving" not in pathlib.Path(log.name).read_text():
-                    time.sleep(0.1)
-                if server.poll() is not None:
-                    sys.exit(pathlib.Path(log.name).read_text())
-
-                def ask(command: str, text: str, *flags: str) -> list[dict]:
-                    result = subprocess.run(
-                        [BUILD / "client" / "longhaul", command, "--json", "--target",
-                         f"127.0.0.1:{port.read_text().strip()}", "--prompt-file", "-", "--keep-newline", *flags],
-                        input=text.encode(), stdout=subprocess.PIPE, check=True)
-                    return [json.loads(line) for line in result.stdout.splitlines()]
-
-                yield ask
-            finally:
-                server.terminate()
-                server.wait()
-
-
 class Comparison:
-    def __init__(self, path: pathlib.Path, text: str, ask):
-        self.ask, self.text, self.failed = ask, text, False
+    def __init__(self, target: str, path: pathlib.Path, text: str):
+        self.target, self.text, self.failed = target, text, False
         reader = GGUFReader(path)
         self.tokenizer = hf_tokenizer.load(reader, reader.get_field("tokenizer.ggml.pre").contents())
         self.model = forward.load(str(path))
+
+    def ask(self, command: str, text: str, *flags: str) -> list[dict]:
+        """The messages that a command of the command line prints."""
+        result = subprocess.run(
+            [BUILD / "client" / "longhaul", command, "--json", "--target", self.target, "--prompt-file", "-", "--keep-newline",
+             *flags], input=text.encode(), stdout=subprocess.PIPE, check=True)
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
     def first_tokens(self, n: int) -> tuple[str, list[int]]:
         """A text of n tokens, and their ids: by the other tokenizer."""
@@ -125,12 +101,11 @@ class Comparison:
 
 
 def main() -> None:
-    path, text = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).read_text()
-    with serving(path) as ask:
-        comparison = Comparison(path, text, ask)
-        print(f"\n{path.name}\n\n| what | tokens | mean loss | mean | max | |\n|---|---|---|---|---|---|", flush=True)
-        for check in sys.argv[3:] or ["plain", "greedy", "positions"]:
-            getattr(comparison, check)()
+    target, path = sys.argv[1], pathlib.Path(sys.argv[2])
+    comparison = Comparison(target, path, pathlib.Path(sys.argv[3]).read_text())
+    print(f"\n{path.name}\n\n| what | tokens | mean loss | mean | max | |\n|---|---|---|---|---|---|", flush=True)
+    for check in sys.argv[4:] or ["plain", "greedy", "positions"]:
+        getattr(comparison, check)()
     sys.exit(comparison.failed)
 
 

@@ -21,6 +21,8 @@ for name in "$@"; do
   model=$("$repo/deploy/fetch_model.sh" "$name")
   checks=(plain greedy)
   [ "$name" != qwen2.5-coder-0.5b ] || checks+=(positions)
-  LONGHAUL_BUILD=$build "$tools/bin/python" "$repo/tests/models/compare.py" "$model" "$text" "${checks[@]}" || failed=1
+  start_server "$build" "$model" --compute-type f32 --kv-cache-type f32 --kv-cache-memory 2GiB
+  LONGHAUL_BUILD=$build "$tools/bin/python" "$repo/tests/models/compare.py" "$target" "$model" "$text" "${checks[@]}" || failed=1
+  stop_server
 done
 exit "$failed"

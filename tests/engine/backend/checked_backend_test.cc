@@ -84,6 +84,11 @@ TEST_F(CheckedBackendTest, RefusesTensorsThatDoNotFitAndNamesThem) {
   ExpectRefused({order}, "row 4");
   order.row_order = {0, 1, 2, -1};
   ExpectRefused({order}, "row -1");
+  HostTensor one_row = Tensor(1, 4);
+  one_row.row_order = {3, 2, 1, 0};  // as of a vector
+  ExpectRefused({one_row}, "row order");
+  EXPECT_FALSE(backend_.PackEmbedding(one_row).ok());
+  EXPECT_TRUE(backend_.PackVector({&one_row, 1}).ok());
   ExpectRefused({Tensor(0, 64)}, "empty");
   const HostTensor two_rows[] = {Tensor(1, 32), Tensor(2, 32)};
   EXPECT_EQ(backend_.PackVector(two_rows).status().code(), absl::StatusCode::kInvalidArgument);
